@@ -1,0 +1,15 @@
+#include "core/base/fd.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+namespace mailrail {
+
+void Fd::Reset(int fd) {
+  if (fd_ >= 0) close(fd_);
+  fd_ = fd;
+}
+
+Fd Fd::Duplicate() const { return Fd(fcntl(fd_, F_DUPFD_CLOEXEC, 0)); }
+
+}  // namespace mailrail

@@ -1,0 +1,48 @@
+// Messages with descriptors over Unix SEQPACKET sockets.
+#ifndef MAILRAIL_CORE_BASE_SEQPACKET_H_
+#define MAILRAIL_CORE_BASE_SEQPACKET_H_
+
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "core/base/fd.h"
+
+namespace mailrail {
+
+// Limits of one packet. The kernel passes at most 253 descriptors with one message.
+inline constexpr size_t kMaxPacketBytes = 64 * 1024;
+inline constexpr size_t kMaxPacketFds = 32;
+
+struct Packet {
+  std::string bytes;
+  std::vector<Fd> fds;
+};
+
+// A pair of connected sockets, closed on exec, blocking.
+absl::StatusOr<std::pair<Fd, Fd>> SeqpacketPair();
+
+// Connects to the socket file `path`. kUnavailable when nobody listens there, kPermissionDenied,
+// kInvalidArgument when the path is too long.
+absl::StatusOr<Fd> SeqpacketConnect(const std::string& path);
+
+// Listens at `path`, with that mode. An old socket file that nobody listens at is replaced;
+// kFailedPrecondition when somebody does.
+absl::StatusOr<Fd> SeqpacketListen(const std::string& path, unsigned mode);
+
+// Sends one packet without waiting. The descriptors stay the caller's. kResourceExhausted when the
+// peer's queue is full (of packets, or of descriptors in flight), kUnavailable when it is gone.
+absl::Status SendPacket(int socket, absl::string_view bytes, absl::Span<const int> fds = {});
+
+// Receives one packet; `wait` false returns kResourceExhausted when there is none. kUnavailable
+// when the peer is gone, kInvalidArgument for a packet beyond the limits (it is dropped).
+absl::StatusOr<Packet> ReceivePacket(int socket, bool wait);
+
+}  // namespace mailrail
+
+#endif  // MAILRAIL_CORE_BASE_SEQPACKET_H_

@@ -1,0 +1,31 @@
+// Limits of the library, each in one place. Sizes are in bytes.
+#ifndef MAILRAIL_LIMITS_H_
+#define MAILRAIL_LIMITS_H_
+
+#include <cstddef>
+#include <cstdint>
+
+namespace mailrail {
+
+// Priorities run from 0 to 31; higher goes first. From kUrgentPriority on a message is urgent: bulk
+// traffic never takes the room, the credit or the connection that it needs.
+inline constexpr int kPriorityCount = 32;
+inline constexpr int kMaxPriority = kPriorityCount - 1;
+inline constexpr int kUrgentPriority = 24;
+
+// The largest body, unless a mailbox sets another maximum, and the largest maximum it may set.
+inline constexpr size_t kDefaultMaxMessageBytes = size_t{64} << 20;
+inline constexpr size_t kLargestMaxMessageBytes = size_t{128} << 20;
+
+// How many messages of one sender and one priority a mailbox holds, unless it sets another number,
+// and the largest number it may set.
+inline constexpr uint32_t kDefaultCapacityMessages = 16384;
+inline constexpr uint32_t kLargestCapacityMessages = 32768;
+
+// Names of nodes, mailboxes and processes: 1 to 63 characters of [a-z A-Z 0-9 . _ -]; the first is
+// a letter or, for mailboxes, a letter or '_'. So a name is never taken for a pid.
+inline constexpr size_t kMaxNameLength = 63;
+
+}  // namespace mailrail
+
+#endif  // MAILRAIL_LIMITS_H_

@@ -1,0 +1,15 @@
+// Everything but protobuf.h.
+#ifndef MAILRAIL_MAILRAIL_H_
+#define MAILRAIL_MAILRAIL_H_
+
+#include "mailrail/limits.h"
+#include "mailrail/mailbox.h"
+#include "mailrail/message.h"
+#include "mailrail/process.h"
+#include "mailrail/process_id.h"
+#include "mailrail/receiver.h"
+#include "mailrail/sender.h"
+#include "mailrail/status.h"
+#include "mailrail/wait.h"
+
+#endif  // MAILRAIL_MAILRAIL_H_

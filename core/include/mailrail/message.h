@@ -1,0 +1,78 @@
+#ifndef MAILRAIL_MESSAGE_H_
+#define MAILRAIL_MESSAGE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "absl/strings/string_view.h"
+#include "mailrail/process_id.h"
+
+namespace mailrail {
+
+namespace internal {
+class MessageAccess;
+
+// The room of a received body that is still in its sender's memory. Thread-safe.
+class HeldRoom {
+ public:
+  virtual ~HeldRoom() = default;
+  // Gives the room of `cell`, used for the message `sequence`, back to the sender.
+  virtual void Release(int priority, uint32_t cell, uint64_t sequence) = 0;
+};
+}  // namespace internal
+
+// A received message. A small body is a copy; a large one is a view of shared memory, whose room
+// goes back to the sender when the Message dies. So keep large messages no longer than they are
+// needed: a held body takes part of its sender's room, and nothing else.
+//
+// Move-only. Thread-compatible. May outlive its Receiver and its Process.
+class Message {
+ public:
+  Message() = default;
+  Message(Message&& other) noexcept;
+  Message& operator=(Message&& other) noexcept;
+  ~Message() { ReleaseRoom(); }
+
+  // The bytes that were sent. Valid as long as this Message lives and is not moved.
+  absl::string_view body() const {
+    return {storage_ == Storage::kInline ? inline_ : data_, size_};
+  }
+
+  // The process that sent it.
+  const ProcessId& sender() const { return sender_; }
+
+  // 0 to 31, higher first.
+  int priority() const { return priority_; }
+
+  // Counts from 1 the messages of this sender to this destination at this priority.
+  uint64_t sequence() const { return sequence_; }
+
+  // True when it was handed out before, to a receiver that died or gave it back.
+  bool redelivered() const { return attempts_ > 0; }
+
+  // How often it was handed out before.
+  int attempts() const { return attempts_; }
+
+ private:
+  friend class internal::MessageAccess;
+  enum class Storage : uint8_t { kInline, kHeap, kView };
+  static constexpr size_t kInlineBytes = 96;
+
+  void ReleaseRoom();
+
+  const char* data_ = nullptr;
+  size_t size_ = 0;
+  ProcessId sender_;
+  uint64_t sequence_ = 0;
+  std::shared_ptr<internal::HeldRoom> room_;
+  uint32_t cell_ = 0;
+  uint8_t priority_ = 0;
+  uint8_t attempts_ = 0;
+  Storage storage_ = Storage::kInline;
+  char inline_[kInlineBytes];
+};
+
+}  // namespace mailrail
+
+#endif  // MAILRAIL_MESSAGE_H_

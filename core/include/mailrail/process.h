@@ -1,0 +1,109 @@
+#ifndef MAILRAIL_PROCESS_H_
+#define MAILRAIL_PROCESS_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "mailrail/mailbox.h"
+#include "mailrail/message.h"
+#include "mailrail/process_id.h"
+#include "mailrail/receiver.h"
+#include "mailrail/sender.h"
+
+namespace mailrail {
+
+namespace internal {
+class ProcessImpl;
+}  // namespace internal
+
+struct AttachOptions {
+  // The agent's socket. When empty: $MAILRAIL_SOCKET, then $XDG_RUNTIME_DIR/mailrail/agent.sock,
+  // then /run/mailrail/agent.sock; the first of these that is set or exists.
+  std::string socket;
+
+  // Start an agent for this user when none answers there. MAILRAIL_AUTOSTART=0 switches it off
+  // too. Such an agent leaves when its last process has been gone for a minute.
+  bool autostart = true;
+
+  // The program to start; when empty $MAILRAIL_PROGRAM, then `mailrail` from PATH.
+  std::string program;
+
+  // How long to wait for the agent to answer.
+  absl::Duration timeout = absl::Seconds(10);
+};
+
+// This program's membership of its node: identity, inbox, and the channels made from it. A program
+// may attach more than once; each Process has an identity of its own.
+//
+// Move-only. Thread-safe, except for move and destruction, which come after every Sender and
+// Receiver made from it. After fork() the child's copy refuses every call with
+// kFailedPrecondition; the child attaches anew.
+//
+// Errors of all calls that take a name: kInvalidArgument for a malformed one. Of all calls that
+// ask the agent: kUnavailable when it is not reached, kDeadlineExceeded after `deadline`, kAborted
+// when this process is detached.
+class Process {
+ public:
+  // Attaches to this host's agent. kUnavailable when there is none and none could be started,
+  // kUnimplemented when it speaks another version, kResourceExhausted at its limit of processes.
+  static absl::StatusOr<Process> Attach(const AttachOptions& options = {});
+
+  Process(Process&&) noexcept;
+  Process& operator=(Process&&) noexcept;
+  ~Process();
+
+  const ProcessId& id() const;
+
+  // The private mailbox that direct sends arrive in. Owned by this Process.
+  Receiver& inbox();
+
+  // Makes this process known in the cluster as `name`, until it detaches or dies.
+  // kAlreadyExists when a living process of this node has it.
+  absl::Status RegisterName(absl::string_view name);
+
+  // The process behind `billing`, `billing@beta`, `4711`, `4711@beta` or `4711.3@beta`. Without a
+  // node: this node first, then its peers. kNotFound when there is none; kUnavailable when the
+  // node named does not answer.
+  absl::StatusOr<ProcessId> Resolve(
+      absl::string_view name, absl::Time deadline = absl::Now() + absl::Seconds(10));
+
+  // Opens a channel to a process. The link is made on first use, one per pair, for both
+  // directions. kNotFound when it does not live.
+  absl::StatusOr<Sender> Connect(const ProcessId& process,
+                                 absl::Time deadline = absl::Now() + absl::Seconds(10));
+
+  // Opens a channel to a mailbox (`orders`, `orders@alpha`).
+  absl::StatusOr<Sender> ConnectMailbox(absl::string_view mailbox,
+                                        absl::Time deadline = absl::Now() + absl::Seconds(10));
+
+  // Opens a channel to whatever `name` is: a process (its id, pid or registered name) if there is
+  // one, else a mailbox.
+  absl::StatusOr<Sender> Connect(absl::string_view name,
+                                 absl::Time deadline = absl::Now() + absl::Seconds(10));
+
+  // Creates a mailbox on this node; it lives until it is destroyed. kAlreadyExists when the
+  // cluster has one of this name, kInvalidArgument for options out of range.
+  absl::Status CreateMailbox(absl::string_view name, const MailboxOptions& options = {},
+                             absl::Time deadline = absl::Now() + absl::Seconds(10));
+
+  // Opens a mailbox to receive from, wherever it lives. kNotFound when there is none.
+  absl::StatusOr<Receiver> OpenMailbox(absl::string_view name,
+                                       absl::Time deadline = absl::Now() + absl::Seconds(10));
+
+  // Destroys a mailbox: its waiting senders and receivers return kUnavailable, what is in it is
+  // dropped and counted.
+  absl::Status DestroyMailbox(absl::string_view name,
+                              absl::Time deadline = absl::Now() + absl::Seconds(10));
+
+ private:
+  explicit Process(std::shared_ptr<internal::ProcessImpl> impl);
+  std::shared_ptr<internal::ProcessImpl> impl_;
+};
+
+}  // namespace mailrail
+
+#endif  // MAILRAIL_PROCESS_H_

@@ -1,0 +1,77 @@
+#ifndef MAILRAIL_RECEIVER_H_
+#define MAILRAIL_RECEIVER_H_
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "mailrail/message.h"
+#include "mailrail/process_id.h"
+
+namespace mailrail {
+
+namespace internal {
+class ReceiverImpl;
+class ReceiverAccess;
+}  // namespace internal
+
+// How a blocking receive waits for a message.
+enum class WaitMode {
+  kAdaptive,  // spins for a short while, then sleeps
+  kSpin,      // never sleeps: lowest latency, one processor busy
+  kBlock,     // sleeps at once
+};
+
+// The receiving end of a mailbox, or of a process's inbox. No receive returns a message while a
+// better one (higher priority), whose send had returned before the receive was called, is left to
+// be taken. Several receivers of one mailbox compete: each message goes to one of them.
+//
+// Move-only. Thread-compatible. Must not outlive its Process.
+//
+// Errors of all receives:
+//   kDeadlineExceeded   no message until the deadline
+//   kUnavailable        the mailbox was destroyed, and nothing is left in it
+//   kDataLoss           a sender's memory is not well-formed: its lane is closed, the others go on
+//   kAborted            this process is detached from its agent
+class Receiver {
+ public:
+  Receiver(Receiver&&) noexcept;
+  Receiver& operator=(Receiver&&) noexcept;
+  ~Receiver();
+
+  // The best message: highest priority first, then in queue order. Waits until `deadline`, an
+  // absolute time.
+  absl::StatusOr<Message> Receive(absl::Time deadline = absl::InfiniteFuture());
+
+  // The same without waiting: kDeadlineExceeded when there is none.
+  absl::StatusOr<Message> TryReceive() { return Receive(absl::InfinitePast()); }
+
+  // Waits for the first message, then returns up to `max` in order, as many as are there.
+  absl::StatusOr<std::vector<Message>> ReceiveBatch(size_t max,
+                                                    absl::Time deadline = absl::InfiniteFuture());
+
+  // The best message from `sender`; the others' stay where they are. Inboxes only
+  // (kFailedPrecondition else). kUnavailable when that process is gone and nothing of it is left,
+  // kNotFound when it never connected and is not known.
+  absl::StatusOr<Message> ReceiveFrom(const ProcessId& sender,
+                                      absl::Time deadline = absl::InfiniteFuture());
+
+  void set_wait_mode(WaitMode mode);
+
+  // A descriptor that polls readable while a message may be waiting, for epoll and event loops.
+  // After it polls readable call TryReceive until kDeadlineExceeded. Owned by this Receiver. The
+  // first call starts one thread per process.
+  absl::StatusOr<int> Descriptor();
+
+ private:
+  friend class Process;
+  friend class internal::ReceiverAccess;
+  explicit Receiver(std::unique_ptr<internal::ReceiverImpl> impl);
+  std::unique_ptr<internal::ReceiverImpl> impl_;
+};
+
+}  // namespace mailrail
+
+#endif  // MAILRAIL_RECEIVER_H_

@@ -1,0 +1,99 @@
+#ifndef MAILRAIL_SENDER_H_
+#define MAILRAIL_SENDER_H_
+
+#include <cstddef>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "mailrail/limits.h"
+
+namespace mailrail {
+
+namespace internal {
+class SenderImpl;
+struct ClaimState;
+}  // namespace internal
+
+struct SendOptions {
+  // 0 to 31; higher is received first. kInvalidArgument outside.
+  int priority = 0;
+};
+
+// Room for one message, to be written in place. Commit sends it; dying without Commit gives the
+// room back. An open claim holds up nobody: its place in the order is taken by Commit.
+//
+// Move-only. Thread-compatible. Must not outlive its Sender.
+class ClaimedMessage {
+ public:
+  ClaimedMessage(ClaimedMessage&& other) noexcept;
+  ClaimedMessage& operator=(ClaimedMessage&& other) noexcept;
+  ~ClaimedMessage();
+
+  // The room, of exactly the claimed size; its contents are undefined until written.
+  absl::Span<char> body() const;
+
+  // Makes the message shorter before it is committed. REQUIRES: size <= body().size().
+  void Truncate(size_t size);
+
+  // Sends the message; errors as Sender::Send. The claim is used up either way.
+  absl::Status Commit(absl::Time deadline = absl::InfiniteFuture());
+
+ private:
+  friend class Sender;
+  explicit ClaimedMessage(std::unique_ptr<internal::ClaimState> state);
+  std::unique_ptr<internal::ClaimState> state_;
+};
+
+// The sending end of a channel: to a process (direct) or to a mailbox (indirect), on this node or
+// on another; the calls are the same. Messages sent through one process's handles to one
+// destination at one priority are received in the order of their sends.
+//
+// Move-only. Thread-compatible: one thread at a time per handle; open as many handles to one
+// destination as there are threads. Must not outlive its Process.
+//
+// OK from a send means that the message is where neither this process's death nor the agent's can
+// take it. Errors of all sends:
+//   kInvalidArgument    priority out of range; body larger than the destination's maximum, or of
+//                       another size than the mailbox fixes
+//   kDeadlineExceeded   no room until the deadline; nothing was sent
+//   kResourceExhausted  no room, and the mailbox rejects when full
+//   kUnavailable        the process is gone, or the mailbox was destroyed
+//   kAborted            this process is detached from its agent
+class Sender {
+ public:
+  Sender(Sender&&) noexcept;
+  Sender& operator=(Sender&&) noexcept;
+  ~Sender();
+
+  // Sends a copy of `body`, which may be empty. Waits for room until `deadline`, an absolute time;
+  // absl::InfinitePast() does not wait.
+  absl::Status Send(absl::string_view body, const SendOptions& options = {},
+                    absl::Time deadline = absl::InfiniteFuture());
+
+  // Sends the bodies in order. Returns how many were sent: all of them, or those before the first
+  // that had no room until the deadline. An error only when none was sent.
+  absl::StatusOr<size_t> SendBatch(absl::Span<const absl::string_view> bodies,
+                                   const SendOptions& options = {},
+                                   absl::Time deadline = absl::InfiniteFuture());
+
+  // Reserves room for `size` bytes, to be written in place. Large bodies are written straight into
+  // shared memory.
+  absl::StatusOr<ClaimedMessage> Claim(size_t size, const SendOptions& options = {},
+                                       absl::Time deadline = absl::InfiniteFuture());
+
+  // The largest body that this destination takes, in bytes.
+  size_t max_message_bytes() const;
+
+ private:
+  friend class Process;
+  explicit Sender(std::unique_ptr<internal::SenderImpl> impl);
+  std::unique_ptr<internal::SenderImpl> impl_;
+};
+
+}  // namespace mailrail
+
+#endif  // MAILRAIL_SENDER_H_

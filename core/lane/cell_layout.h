@@ -1,0 +1,143 @@
+// The memory of a mailbox lane: one sender, several competing receivers, room that comes back in
+// any order. So a stopped receiver, a long lease or a delayed message holds up one message, not
+// the lane.
+//
+// Data, written by the sender alone, mapped read-only by the receivers:
+//
+//   offset  size          what
+//        0  4096          CellHeader
+//     4096  32 x block    per priority: order[K], u64 each, then slot[N], 128 bytes each; K = 2 N
+//      ...  slab_bytes    room for bodies that are larger than a slot
+//
+// State, written by the sender and the receivers of the mailbox, nobody else:
+//
+//        0  4096          StateHeader
+//     4096  32 x 8 N      per priority: state[N], u64 each
+//
+// order[] is the queue: the entry at position h (from 1, at index h mod K) names a slot and repeats
+// h. Publishing is one store of the entry. A position is the message's sequence number.
+//
+// state[x] is {seq 32, owner 24, attempts 5, phase 3}: who holds slot x, and for which position.
+// Nobody ever writes "free": position h is unclaimed while state[x].seq is before h. A receiver
+// reads the state first, then checks that slot x is still the message at h, then claims by one
+// compare-and-swap from the value that it read: if the slot was used again in between, the state
+// has changed. Owners are numbers given by the agent, so the claims of the dead are known.
+//
+//   unclaimed -> LEASED (claimed) -> TAKEN (received; a view holds the room) -> DONE (room free)
+//                LEASED -> RETURNED (given back, attempts + 1) -> LEASED (claimed again)
+//
+// The sender uses a slot again only when it is DONE. Who returns a message adds to `returns` before
+// and after, so that a receiver that scans for returned messages cannot miss one.
+#ifndef MAILRAIL_CORE_LANE_CELL_LAYOUT_H_
+#define MAILRAIL_CORE_LANE_CELL_LAYOUT_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "mailrail/limits.h"
+
+namespace mailrail {
+
+inline constexpr uint64_t kCellMagic = 0x316c6c65634c524d;   // "MRLcell1"
+inline constexpr uint64_t kStateMagic = 0x3174617473524d4c;  // "LMRstat1"
+
+struct CellGeometry {
+  uint32_t slots = 0;  // N, a power of two
+  uint64_t slab_bytes = 0;
+
+  // What an agent grants for a mailbox.
+  static CellGeometry For(uint32_t capacity_messages, size_t max_message_bytes);
+  bool Valid() const;
+
+  uint32_t order_entries() const { return 2 * slots; }
+  size_t block_bytes() const { return (size_t{16} + 128) * slots; }
+  size_t order_offset(int priority) const {
+    return 4096 + static_cast<size_t>(priority) * block_bytes();
+  }
+  size_t slot_offset(int priority) const { return order_offset(priority) + size_t{16} * slots; }
+  size_t slab_offset() const { return order_offset(kPriorityCount); }
+  size_t data_bytes() const { return slab_offset() + slab_bytes; }
+  size_t state_offset(int priority) const {
+    return 4096 + static_cast<size_t>(priority) * 8 * slots;
+  }
+  size_t state_bytes() const { return state_offset(kPriorityCount); }
+};
+
+// Shared between processes.
+struct CellHeader {
+  uint64_t magic;
+  // Bit p is set before the first message of priority p is published.
+  alignas(128) std::atomic<uint32_t> rings_in_use;
+  // How often the sender went to sleep for want of room.
+  alignas(128) std::atomic<uint64_t> room_parks;
+};
+static_assert(sizeof(CellHeader) == 384);
+
+// Shared between processes.
+struct StateHeader {
+  uint64_t magic;
+  // Changes before and after each return of a message.
+  alignas(128) std::atomic<uint64_t> returns;
+  // Changes when room came back to a sleeping sender, who waits on it.
+  alignas(128) std::atomic<uint32_t> room_gate;
+  // room_parks when the sender was last woken.
+  alignas(128) std::atomic<uint64_t> last_room_rung;
+};
+static_assert(sizeof(StateHeader) == 512);
+
+// One message, written by the sender before it is published. Shared between processes.
+struct Slot {
+  static constexpr uint32_t kInlineBytes = 96;
+  static constexpr uint32_t kHasPrefix = 1;
+  static constexpr uint32_t kInSlab = 2;
+
+  std::atomic<uint64_t> sequence;  // the position that it stands for
+  uint64_t stamp;
+  uint32_t length;
+  uint32_t flags;
+  uint64_t slab_at;
+  char inline_bytes[kInlineBytes];
+};
+static_assert(sizeof(Slot) == 128);
+
+// An entry of order[].
+struct OrderEntry {
+  uint64_t position = 0;  // 48 bits
+  uint32_t slot = 0;      // 16 bits
+
+  static OrderEntry Unpack(uint64_t word) {
+    return {word >> 16, static_cast<uint32_t>(word & 0xffff)};
+  }
+  uint64_t Pack() const { return position << 16 | slot; }
+};
+
+enum class Phase : uint32_t { kDone = 0, kLeased = 1, kTaken = 2, kReturned = 3 };
+
+inline constexpr uint32_t kMaxAttempts = 31;
+inline constexpr uint32_t kMaxOwner = 0xffffff;
+
+// A value of state[].
+struct CellState {
+  uint32_t sequence = 0;
+  uint32_t owner = 0;
+  uint32_t attempts = 0;
+  Phase phase = Phase::kDone;
+
+  static CellState Unpack(uint64_t word) {
+    return {static_cast<uint32_t>(word >> 32), static_cast<uint32_t>(word >> 8) & kMaxOwner,
+            static_cast<uint32_t>(word >> 3) & kMaxAttempts, static_cast<Phase>(word & 7)};
+  }
+  uint64_t Pack() const {
+    return uint64_t{sequence} << 32 | uint64_t{owner & kMaxOwner} << 8 |
+           uint64_t{attempts & kMaxAttempts} << 3 | static_cast<uint64_t>(phase);
+  }
+  // Whether the message at `position` was claimed, now or before.
+  bool ClaimedSince(uint64_t position) const {
+    return static_cast<int32_t>(sequence - static_cast<uint32_t>(position)) >= 0;
+  }
+};
+
+}  // namespace mailrail
+
+#endif  // MAILRAIL_CORE_LANE_CELL_LAYOUT_H_

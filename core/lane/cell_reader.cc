@@ -1,0 +1,221 @@
+#include "core/lane/cell_reader.h"
+
+#include <algorithm>
+
+#include "core/shm/futex.h"
+
+namespace mailrail {
+
+CellReader::CellReader(const CellGeometry& geometry, const char* data, char* state)
+    : geometry_(geometry),
+      data_(data),
+      state_(state),
+      header_(reinterpret_cast<const CellHeader*>(data)),
+      state_header_(reinterpret_cast<StateHeader*>(state)) {}
+
+const std::atomic<uint64_t>* CellReader::order(int priority) const {
+  return reinterpret_cast<const std::atomic<uint64_t>*>(data_ + geometry_.order_offset(priority));
+}
+
+const Slot* CellReader::slots(int priority) const {
+  return reinterpret_cast<const Slot*>(data_ + geometry_.slot_offset(priority));
+}
+
+std::atomic<uint64_t>* CellReader::states(int priority) const {
+  return reinterpret_cast<std::atomic<uint64_t>*>(state_ + geometry_.state_offset(priority));
+}
+
+bool CellReader::FindReturned(int priority, CellHead* head) {
+  Queue& queue = queues_[priority];
+  const uint64_t returns = state_header_->returns.load();
+  if (returns == queue.returns_seen) return false;
+  bool found = false;
+  for (uint32_t slot = 0; slot < geometry_.slots; ++slot) {
+    const uint64_t seen = states(priority)[slot].load(std::memory_order_acquire);
+    const CellState state = CellState::Unpack(seen);
+    if (state.phase != Phase::kReturned) continue;
+    const uint64_t position = slots(priority)[slot].sequence.load(std::memory_order_acquire);
+    if (found && position >= head->position) continue;
+    found = true;
+    *head = {position, slot, slots(priority)[slot].stamp, seen, state.attempts, true};
+  }
+  // Only a scan that found none settles the count: there may be more than one.
+  if (!found) queue.returns_seen = returns;
+  return found;
+}
+
+Look CellReader::Peek(int priority, CellHead* head) {
+  if (FindReturned(priority, head)) return Look::kReady;
+  Queue& queue = queues_[priority];
+  const uint32_t entries = geometry_.order_entries();
+  // The bound keeps a hostile sender from holding us here; a sound one is caught up with earlier.
+  for (uint32_t step = 0; step < 2 * entries; ++step) {
+    const OrderEntry entry = OrderEntry::Unpack(
+        order(priority)[queue.next & (entries - 1)].load(std::memory_order_acquire));
+    if (entry.position < queue.next) return Look::kEmpty;
+    if (entry.position > queue.next) {
+      // Overtaken by a round: what was overwritten had been claimed, the rest is still there.
+      queue.next = std::max(queue.next + 1, entry.position - entries + 1);
+      continue;
+    }
+    if (entry.slot >= geometry_.slots) return Look::kCorrupt;
+    // The state first, then the slot: see cell_layout.h.
+    const uint64_t seen = states(priority)[entry.slot].load();
+    const CellState state = CellState::Unpack(seen);
+    const Slot& slot = slots(priority)[entry.slot];
+    if (state.ClaimedSince(queue.next) || state.phase != Phase::kDone ||
+        slot.sequence.load(std::memory_order_acquire) != queue.next) {
+      ++queue.next;
+      continue;
+    }
+    *head = {queue.next, entry.slot, slot.stamp, seen, 0, false};
+    return Look::kReady;
+  }
+  return Look::kEmpty;
+}
+
+bool CellReader::Claim(int priority, const CellHead& head, uint32_t owner) {
+  const CellState claimed{static_cast<uint32_t>(head.position), owner, head.attempts,
+                          Phase::kLeased};
+  uint64_t expected = head.seen;
+  return states(priority)[head.slot].compare_exchange_strong(expected, claimed.Pack());
+}
+
+Look CellReader::Read(int priority, const CellHead& head, Record* record) const {
+  const Slot& slot = slots(priority)[head.slot];
+  const uint32_t flags = slot.flags;
+  record->length = slot.length;
+  record->has_prefix = (flags & Slot::kHasPrefix) != 0;
+  record->in_slab = (flags & Slot::kInSlab) != 0;
+  record->cell = head.slot;
+  record->sequence = head.position;
+  record->stamp = head.stamp;
+  if (!record->in_slab) {
+    if (record->length > Slot::kInlineBytes) return Look::kCorrupt;
+    record->data = slot.inline_bytes;
+    return Look::kReady;
+  }
+  const uint64_t at = slot.slab_at;
+  if (at > geometry_.slab_bytes || geometry_.slab_bytes - at < record->length) {
+    return Look::kCorrupt;
+  }
+  record->data = data_ + geometry_.slab_offset() + at;
+  return Look::kReady;
+}
+
+bool CellReader::Move(int priority, uint32_t slot, uint64_t position, uint32_t owner, Phase from,
+                      Phase to) {
+  std::atomic<uint64_t>& word = states(priority)[slot];
+  uint64_t seen = word.load();
+  while (true) {
+    CellState state = CellState::Unpack(seen);
+    if (state.sequence != static_cast<uint32_t>(position) || state.owner != owner ||
+        state.phase != from) {
+      return false;
+    }
+    state.phase = to;
+    if (to == Phase::kReturned) {
+      state.owner = 0;
+      state.attempts = std::min(state.attempts + 1, kMaxAttempts);
+    }
+    if (word.compare_exchange_weak(seen, state.Pack())) return true;
+  }
+}
+
+bool CellReader::Take(int priority, uint32_t slot, uint64_t position, uint32_t owner,
+                      bool keep_room) {
+  if (!Move(priority, slot, position, owner, Phase::kLeased,
+            keep_room ? Phase::kTaken : Phase::kDone)) {
+    return false;
+  }
+  if (!keep_room) RingSender();
+  return true;
+}
+
+void CellReader::Done(int priority, uint32_t slot, uint64_t position) {
+  std::atomic<uint64_t>& word = states(priority)[slot];
+  uint64_t seen = word.load();
+  while (true) {
+    CellState state = CellState::Unpack(seen);
+    if (state.sequence != static_cast<uint32_t>(position) || state.phase != Phase::kTaken) return;
+    state.phase = Phase::kDone;
+    if (word.compare_exchange_weak(seen, state.Pack())) break;
+  }
+  RingSender();
+}
+
+bool CellReader::Return(int priority, uint32_t slot, uint64_t position, uint32_t owner) {
+  state_header_->returns.fetch_add(1);
+  const bool moved = Move(priority, slot, position, owner, Phase::kLeased, Phase::kReturned);
+  state_header_->returns.fetch_add(1);
+  return moved;
+}
+
+int CellReader::ReleaseClaimsOf(uint32_t owner) {
+  int returned = 0;
+  state_header_->returns.fetch_add(1);
+  for (int priority = 0; priority < kPriorityCount; ++priority) {
+    if ((rings_in_use() >> priority & 1) == 0) continue;
+    for (uint32_t slot = 0; slot < geometry_.slots; ++slot) {
+      const CellState state = CellState::Unpack(states(priority)[slot].load());
+      if (state.owner != owner) continue;
+      const uint64_t position = slots(priority)[slot].sequence.load(std::memory_order_acquire);
+      if (state.phase == Phase::kLeased) {
+        returned += Move(priority, slot, position, owner, Phase::kLeased, Phase::kReturned);
+      } else if (state.phase == Phase::kTaken) {
+        Move(priority, slot, position, owner, Phase::kTaken, Phase::kDone);
+      }
+    }
+  }
+  state_header_->returns.fetch_add(1);
+  RingSender();
+  return returned;
+}
+
+std::vector<CellHead> CellReader::HeldBy(int priority, uint32_t owner) const {
+  std::vector<CellHead> held;
+  if ((rings_in_use() >> priority & 1) == 0) return held;
+  for (uint32_t slot = 0; slot < geometry_.slots; ++slot) {
+    const uint64_t seen = states(priority)[slot].load();
+    const CellState state = CellState::Unpack(seen);
+    if (state.owner != owner || state.phase != Phase::kLeased) continue;
+    const Slot& at = slots(priority)[slot];
+    held.push_back({at.sequence.load(std::memory_order_acquire), slot, at.stamp, seen,
+                    state.attempts, false});
+  }
+  return held;
+}
+
+CellReader::Counts CellReader::Count() const {
+  Counts counts;
+  for (int priority = 0; priority < kPriorityCount; ++priority) {
+    if ((rings_in_use() >> priority & 1) == 0) continue;
+    for (uint32_t i = 0; i < geometry_.order_entries(); ++i) {
+      const OrderEntry entry = OrderEntry::Unpack(order(priority)[i].load());
+      if (entry.position == 0 || entry.slot >= geometry_.slots) continue;
+      const CellState state = CellState::Unpack(states(priority)[entry.slot].load());
+      if (!state.ClaimedSince(entry.position)) {
+        ++counts.waiting;
+      } else if (state.sequence == static_cast<uint32_t>(entry.position)) {
+        counts.waiting += state.phase == Phase::kReturned;
+        counts.leased += state.phase == Phase::kLeased;
+      }
+    }
+    uint64_t last = 0;
+    for (uint32_t i = 0; i < geometry_.order_entries(); ++i) {
+      last = std::max(last, OrderEntry::Unpack(order(priority)[i].load()).position);
+    }
+    counts.sent += last;
+  }
+  return counts;
+}
+
+void CellReader::RingSender() {
+  const uint64_t parks = header_->room_parks.load();
+  if (state_header_->last_room_rung.load(std::memory_order_relaxed) == parks) return;
+  state_header_->last_room_rung.store(parks, std::memory_order_relaxed);
+  state_header_->room_gate.fetch_add(1);
+  FutexWakeAll(&state_header_->room_gate);
+}
+
+}  // namespace mailrail

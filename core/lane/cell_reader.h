@@ -1,0 +1,94 @@
+#ifndef MAILRAIL_CORE_LANE_CELL_READER_H_
+#define MAILRAIL_CORE_LANE_CELL_READER_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "core/lane/cell_layout.h"
+#include "core/lane/record.h"
+
+namespace mailrail {
+
+// A message that a receiver may claim.
+struct CellHead {
+  uint64_t position = 0;
+  uint32_t slot = 0;
+  uint64_t stamp = 0;
+  uint64_t seen = 0;      // the state that a claim exchanges
+  uint32_t attempts = 0;  // how often it was handed out before
+  bool returned = false;
+};
+
+// One receiver's end of a mailbox lane; its place in the lane is private to it. What it reads is
+// copied once and checked.
+//
+// Thread-compatible, but for Done, which is thread-safe. `data` (read-only) and `state` are
+// mappings that outlive it.
+class CellReader {
+ public:
+  CellReader(const CellGeometry& geometry, const char* data, char* state);
+
+  // The priorities that the sender has used so far, as bits.
+  uint32_t rings_in_use() const { return header_->rings_in_use.load(std::memory_order_acquire); }
+
+  // The first message at this priority that nobody holds: returned ones before those that were
+  // never handed out.
+  Look Peek(int priority, CellHead* head);
+
+  // Claims it for `owner`; false when another receiver was quicker: look again.
+  bool Claim(int priority, const CellHead& head, uint32_t owner);
+
+  // What a claimed message is. kCorrupt when it is not well-formed.
+  Look Read(int priority, const CellHead& head, Record* record) const;
+
+  // The claimed message was received: from now on it is not handed out again. `keep_room`: a view
+  // holds its room until Done. False when the claim was taken away meanwhile.
+  bool Take(int priority, uint32_t slot, uint64_t position, uint32_t owner, bool keep_room);
+
+  // Gives the room of a taken message back.
+  void Done(int priority, uint32_t slot, uint64_t position);
+
+  // Gives a claimed message back to its place, one attempt more. False when the claim was taken
+  // away meanwhile.
+  bool Return(int priority, uint32_t slot, uint64_t position, uint32_t owner);
+
+  // Takes the claims of `owner` away, who is gone: what it had claimed goes back to its place,
+  // what it had taken is done. Returns how many went back.
+  int ReleaseClaimsOf(uint32_t owner);
+
+  // The messages at this priority that `owner` has claimed and not taken.
+  std::vector<CellHead> HeldBy(int priority, uint32_t owner) const;
+
+  struct Counts {
+    uint64_t waiting = 0;  // published, or returned, and held by nobody
+    uint64_t leased = 0;
+    uint64_t sent = 0;
+  };
+  // A snapshot, for display.
+  Counts Count() const;
+
+ private:
+  struct Queue {
+    uint64_t next = 1;
+    uint64_t returns_seen = 0;
+  };
+
+  const std::atomic<uint64_t>* order(int priority) const;
+  const Slot* slots(int priority) const;
+  std::atomic<uint64_t>* states(int priority) const;
+  bool FindReturned(int priority, CellHead* head);
+  // Changes the state of a slot from LEASED or TAKEN by `owner` at `position`.
+  bool Move(int priority, uint32_t slot, uint64_t position, uint32_t owner, Phase from, Phase to);
+  void RingSender();
+
+  const CellGeometry geometry_;
+  const char* const data_;
+  char* const state_;
+  const CellHeader* const header_;
+  StateHeader* const state_header_;
+  Queue queues_[kPriorityCount];
+};
+
+}  // namespace mailrail
+
+#endif  // MAILRAIL_CORE_LANE_CELL_READER_H_

@@ -1,0 +1,253 @@
+#include "core/lane/cell_writer.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+
+namespace mailrail {
+
+CellWriter::CellWriter(const CellGeometry& geometry, uint32_t capacity, char* data, char* state)
+    : geometry_(geometry),
+      capacity_(std::min(capacity, geometry.slots)),
+      data_(data),
+      state_(state),
+      header_(reinterpret_cast<CellHeader*>(data)),
+      state_header_(reinterpret_cast<StateHeader*>(state)),
+      slab_(geometry.slab_bytes) {
+  header_->magic = kCellMagic;
+  state_header_->magic = kStateMagic;
+}
+
+std::atomic<uint64_t>* CellWriter::order(int priority) const {
+  return reinterpret_cast<std::atomic<uint64_t>*>(data_ + geometry_.order_offset(priority));
+}
+
+Slot* CellWriter::slots(int priority) const {
+  return reinterpret_cast<Slot*>(data_ + geometry_.slot_offset(priority));
+}
+
+std::atomic<uint64_t>* CellWriter::states(int priority) const {
+  return reinterpret_cast<std::atomic<uint64_t>*>(state_ + geometry_.state_offset(priority));
+}
+
+bool CellWriter::Done(int priority, uint32_t slot) const {
+  // Acquire, partner of the receiver's store of DONE: it reads the slot no more.
+  const CellState state =
+      CellState::Unpack(states(priority)[slot].load(std::memory_order_acquire));
+  return state.phase == Phase::kDone &&
+         state.sequence == static_cast<uint32_t>(queues_[priority].uses[slot].position);
+}
+
+void CellWriter::Release(int priority, uint32_t slot) {
+  Queue& queue = queues_[priority];
+  Use& use = queue.uses[slot];
+  if (use.slab_bytes != 0) slab_.Free(use.slab_at, use.slab_bytes);
+  use.slab_bytes = 0;
+  queue.free.push_back(slot);
+}
+
+void CellWriter::Reclaim(int priority, bool all) {
+  Queue& queue = queues_[priority];
+  if (!all) {
+    for (int i = 0; i < 2 && !queue.outstanding.empty(); ++i) {
+      if (!Done(priority, queue.outstanding.front())) return;
+      Release(priority, queue.outstanding.front());
+      queue.outstanding.pop_front();
+    }
+    return;
+  }
+  std::deque<uint32_t> kept;
+  for (const uint32_t slot : queue.outstanding) {
+    if (Done(priority, slot)) {
+      Release(priority, slot);
+    } else {
+      kept.push_back(slot);
+    }
+  }
+  queue.outstanding.swap(kept);
+}
+
+absl::optional<uint32_t> CellWriter::FreeSlot(int priority) {
+  Queue& queue = queues_[priority];
+  if (queue.uses.empty()) queue.uses.resize(geometry_.slots);
+  Reclaim(priority, false);
+  if (queue.outstanding.size() >= capacity_) Reclaim(priority, true);
+  if (queue.outstanding.size() >= capacity_) return absl::nullopt;
+  // The entry that the next one overwrites must have been claimed: it is two rounds of slots old,
+  // so it is, unless it is the one message that everybody else overtook.
+  const OrderEntry old = OrderEntry::Unpack(
+      order(priority)[(queue.sequence + 1) & (geometry_.order_entries() - 1)].load(
+          std::memory_order_relaxed));
+  if (old.position != 0) {
+    const CellState state =
+        CellState::Unpack(states(priority)[old.slot].load(std::memory_order_acquire));
+    if (!state.ClaimedSince(old.position)) return absl::nullopt;
+  }
+  if (!queue.free.empty()) {
+    const uint32_t slot = queue.free.back();
+    queue.free.pop_back();
+    return slot;
+  }
+  if (queue.fresh < geometry_.slots) return queue.fresh++;
+  return absl::nullopt;
+}
+
+void CellWriter::Publish(int priority, uint32_t slot) {
+  Queue& queue = queues_[priority];
+  const uint64_t position = queue.sequence + 1;
+  const uint32_t bit = 1u << priority;
+  if ((in_use_ & bit) == 0) {
+    in_use_ |= bit;
+    header_->rings_in_use.fetch_or(bit);
+  }
+  queue.uses[slot].position = position;
+  // Release, partner of the receivers' acquire in Peek: who sees the position sees the message.
+  slots(priority)[slot].sequence.store(position, std::memory_order_release);
+  order(priority)[position & (geometry_.order_entries() - 1)].exchange(
+      OrderEntry{position, slot}.Pack());
+  queue.sequence = position;
+  queue.outstanding.push_back(slot);
+}
+
+bool CellWriter::Append(int priority, const Payload& payload, uint64_t stamp) {
+  const absl::optional<uint32_t> index = FreeSlot(priority);
+  if (!index.has_value()) return false;
+  Slot& slot = slots(priority)[*index];
+  slot.stamp = stamp;
+  slot.length = static_cast<uint32_t>(payload.size());
+  slot.flags = payload.prefix.empty() ? 0 : Slot::kHasPrefix;
+  if (!payload.prefix.empty()) {
+    memcpy(slot.inline_bytes, payload.prefix.data(), payload.prefix.size());
+  }
+  if (!payload.body.empty()) {
+    memcpy(slot.inline_bytes + payload.prefix.size(), payload.body.data(), payload.body.size());
+  }
+  Publish(priority, *index);
+  return true;
+}
+
+absl::optional<SlabRoom> CellWriter::Allocate(uint64_t bytes, bool urgent) {
+  for (int look = 0; look < 2; ++look) {
+    const absl::optional<uint64_t> offset = slab_.Allocate(bytes, urgent);
+    if (offset.has_value()) {
+      SlabRoom room;
+      room.offset = *offset;
+      room.bytes = bytes;
+      room.data = data_ + geometry_.slab_offset() + *offset;
+      return room;
+    }
+    for (int priority = 0; priority < kPriorityCount; ++priority) {
+      if ((in_use_ >> priority & 1) != 0) Reclaim(priority, true);
+    }
+  }
+  return absl::nullopt;
+}
+
+bool CellWriter::AppendSlab(int priority, const SlabRoom& room, uint32_t length, bool has_prefix,
+                            uint64_t stamp) {
+  const absl::optional<uint32_t> index = FreeSlot(priority);
+  if (!index.has_value()) return false;
+  Slot& slot = slots(priority)[*index];
+  slot.stamp = stamp;
+  slot.length = length;
+  slot.flags = Slot::kInSlab | (has_prefix ? Slot::kHasPrefix : 0);
+  slot.slab_at = room.offset;
+  Use& use = queues_[priority].uses[*index];
+  use.slab_at = room.offset;
+  use.slab_bytes = std::max<uint64_t>(room.bytes, 1);
+  Publish(priority, *index);
+  return true;
+}
+
+bool CellWriter::Retract(int priority, uint32_t owner) {
+  Queue& queue = queues_[priority];
+  if (queue.sequence == 0 || queue.outstanding.empty()) return false;
+  const uint32_t slot = queue.outstanding.back();
+  if (queue.uses[slot].position != queue.sequence) return false;
+  uint64_t seen = states(priority)[slot].load();
+  if (CellState::Unpack(seen).ClaimedSince(queue.sequence)) return false;
+  const CellState retracted{static_cast<uint32_t>(queue.sequence), owner, 0, Phase::kDone};
+  return states(priority)[slot].compare_exchange_strong(seen, retracted.Pack());
+}
+
+absl::optional<CellState> CellWriter::StateOf(int priority, uint64_t position) const {
+  const Queue& queue = queues_[priority];
+  if (position == 0 || position > queue.sequence) return absl::nullopt;
+  const OrderEntry entry = OrderEntry::Unpack(
+      order(priority)[position & (geometry_.order_entries() - 1)].load(std::memory_order_relaxed));
+  if (entry.position != position || entry.slot >= geometry_.slots ||
+      queue.uses[entry.slot].position != position) {
+    return absl::nullopt;
+  }
+  return CellState::Unpack(states(priority)[entry.slot].load(std::memory_order_acquire));
+}
+
+FutexWord CellWriter::ParkForRoom() {
+  const uint32_t gate = state_header_->room_gate.load();
+  header_->room_parks.fetch_add(1);
+  return {&state_header_->room_gate, gate};
+}
+
+bool CellWriter::Drained() {
+  for (int priority = 0; priority < kPriorityCount; ++priority) {
+    if ((in_use_ >> priority & 1) == 0) continue;
+    Reclaim(priority, true);
+    if (!queues_[priority].outstanding.empty()) return false;
+  }
+  return true;
+}
+
+absl::Status CellWriter::RecoverQueue(int priority) {
+  Queue& queue = queues_[priority];
+  queue.uses.assign(geometry_.slots, Use());
+  std::vector<OrderEntry> entries;
+  for (uint32_t i = 0; i < geometry_.order_entries(); ++i) {
+    const OrderEntry entry =
+        OrderEntry::Unpack(order(priority)[i].load(std::memory_order_relaxed));
+    if (entry.position == 0) continue;
+    if (entry.slot >= geometry_.slots) return absl::DataLossError("order entry out of range");
+    entries.push_back(entry);
+    queue.sequence = std::max(queue.sequence, entry.position);
+  }
+  std::sort(entries.begin(), entries.end(),
+            [](const OrderEntry& a, const OrderEntry& b) { return a.position < b.position; });
+  // Of several entries for one slot the last one counts.
+  std::vector<uint64_t> last(geometry_.slots, 0);
+  for (const OrderEntry& entry : entries) last[entry.slot] = entry.position;
+  for (const OrderEntry& entry : entries) {
+    if (last[entry.slot] != entry.position) continue;
+    Use& use = queue.uses[entry.slot];
+    use.position = entry.position;
+    const Slot& slot = slots(priority)[entry.slot];
+    if (Done(priority, entry.slot)) {
+      queue.free.push_back(entry.slot);
+      continue;
+    }
+    if ((slot.flags & Slot::kInSlab) != 0) {
+      use.slab_at = slot.slab_at;
+      use.slab_bytes = std::max<uint64_t>(slot.length, 1);
+      if (!slab_.Reserve(use.slab_at, use.slab_bytes)) {
+        return absl::DataLossError(absl::StrCat("slot ", entry.slot, " overlaps another"));
+      }
+    }
+    queue.outstanding.push_back(entry.slot);
+  }
+  // Slots that no entry names are free; they may have been used before.
+  for (uint32_t slot = 0; slot < geometry_.slots; ++slot) {
+    if (last[slot] == 0) queue.free.push_back(slot);
+  }
+  queue.fresh = geometry_.slots;
+  return absl::OkStatus();
+}
+
+absl::Status CellWriter::Recover() {
+  in_use_ = header_->rings_in_use.load();
+  for (int priority = 0; priority < kPriorityCount; ++priority) {
+    if ((in_use_ >> priority & 1) == 0) continue;
+    if (absl::Status status = RecoverQueue(priority); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace mailrail

@@ -1,0 +1,102 @@
+#ifndef MAILRAIL_CORE_LANE_CELL_WRITER_H_
+#define MAILRAIL_CORE_LANE_CELL_WRITER_H_
+
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/types/optional.h"
+#include "core/lane/cell_layout.h"
+#include "core/lane/record.h"
+#include "core/lane/ring_writer.h"
+#include "core/shm/futex.h"
+#include "core/shm/slab.h"
+
+namespace mailrail {
+
+// The sending end of a mailbox lane. Its books (which slots are free, what room they hold) are
+// private; from the shared state it reads which slots are done.
+//
+// Thread-compatible. `data` and `state` are mappings that outlive it.
+class CellWriter {
+ public:
+  // A writer for memory that is all zeros (or Recover it). At most `capacity` messages of one
+  // priority are in the lane at a time.
+  CellWriter(const CellGeometry& geometry, uint32_t capacity, char* data, char* state);
+
+  // Takes up the work of a writer that died, at whatever instruction. kDataLoss when the memory is
+  // not what a writer leaves.
+  absl::Status Recover();
+
+  // Publishes a payload of up to Slot::kInlineBytes; false when there is no room.
+  bool Append(int priority, const Payload& payload, uint64_t stamp);
+
+  // Room for a larger payload, or nothing when there is none for now. `cell` is not used.
+  absl::optional<SlabRoom> Allocate(uint64_t bytes, bool urgent);
+
+  // Publishes a payload of `length` bytes that was written to `room`; false when there is no free
+  // slot, and then the room stays the caller's. REQUIRES: length <= room.bytes.
+  bool AppendSlab(int priority, const SlabRoom& room, uint32_t length, bool has_prefix,
+                  uint64_t stamp);
+
+  // Gives room back that was not published.
+  void Free(const SlabRoom& room) { slab_.Free(room.offset, room.bytes); }
+
+  // Takes the message back that was published last at this priority, if nobody has claimed it:
+  // true when it is nobody else's any more. `owner` is the sender's number.
+  bool Retract(int priority, uint32_t owner);
+
+  // What became of the message at `position`: its state, or nothing when its slot is used again.
+  absl::optional<CellState> StateOf(int priority, uint64_t position) const;
+
+  // Announces that the sender will sleep for room. Try again after this, and sleep on the word
+  // returned only if there was none.
+  FutexWord ParkForRoom();
+
+  // The number of the last message published at this priority.
+  uint64_t sequence(int priority) const { return queues_[priority].sequence; }
+
+  // Whether every message is done and every room free.
+  bool Drained();
+
+ private:
+  struct Use {
+    uint64_t position = 0;
+    uint64_t slab_at = 0;
+    uint64_t slab_bytes = 0;  // 0: none
+  };
+  struct Queue {
+    uint64_t sequence = 0;
+    uint32_t fresh = 0;                // slots from here on were never used
+    std::vector<uint32_t> free;        // used last first, so that few lines are touched
+    std::deque<uint32_t> outstanding;  // in the order of their messages
+    std::vector<Use> uses;             // by slot
+  };
+
+  std::atomic<uint64_t>* order(int priority) const;
+  Slot* slots(int priority) const;
+  std::atomic<uint64_t>* states(int priority) const;
+  // A slot for the next message, or nothing; makes sure that its order entry may be overwritten.
+  absl::optional<uint32_t> FreeSlot(int priority);
+  // Takes back slots that are done: the oldest ones if there are any, or, when `all`, every one.
+  void Reclaim(int priority, bool all);
+  bool Done(int priority, uint32_t slot) const;
+  void Release(int priority, uint32_t slot);
+  void Publish(int priority, uint32_t slot);
+  absl::Status RecoverQueue(int priority);
+
+  const CellGeometry geometry_;
+  const uint32_t capacity_;
+  char* const data_;
+  char* const state_;
+  CellHeader* const header_;
+  StateHeader* const state_header_;
+  uint32_t in_use_ = 0;
+  Queue queues_[kPriorityCount];
+  SlabAllocator slab_;
+};
+
+}  // namespace mailrail
+
+#endif  // MAILRAIL_CORE_LANE_CELL_WRITER_H_

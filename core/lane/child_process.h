@@ -1,0 +1,96 @@
+// Child processes of tests that die at any instruction.
+#ifndef MAILRAIL_CORE_LANE_CHILD_PROCESS_H_
+#define MAILRAIL_CORE_LANE_CHILD_PROCESS_H_
+
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <functional>
+
+#include "core/lane/lane_testing.h"
+
+namespace mailrail {
+
+// A forked process that runs a function and exits with 0. It inherits descriptors, but none of the
+// lanes' mappings. It dies with the test. Move-only.
+class ChildProcess {
+ public:
+  explicit ChildProcess(const std::function<void()>& body) {
+    pid_ = fork();
+    Require(pid_ >= 0, "fork");
+    if (pid_ != 0) return;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    body();
+    _exit(0);
+  }
+  ChildProcess(ChildProcess&& other) noexcept : pid_(std::exchange(other.pid_, -1)) {}
+  ChildProcess& operator=(ChildProcess&& other) noexcept {
+    std::swap(pid_, other.pid_);
+    return *this;
+  }
+  ~ChildProcess() { Kill(); }
+
+  pid_t pid() const { return pid_; }
+
+  // Waits until it stops or ends; returns its wait status.
+  int WaitForChange() {
+    int status = 0;
+    while (waitpid(pid_, &status, WUNTRACED) < 0) Require(errno == EINTR, "waitpid");
+    if (!WIFSTOPPED(status)) pid_ = -1;
+    return status;
+  }
+
+  // Kills it at once; false when it had ended by itself, which is a failure of its own.
+  bool Kill() {
+    if (pid_ < 0) return false;
+    kill(pid_, SIGKILL);
+    int status = WaitForChange();
+    while (WIFSTOPPED(status)) status = WaitForChange();
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+  }
+
+  // Whether it still runs; for loops that wait for something it does.
+  bool Running() {
+    siginfo_t info{};
+    return waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           info.si_pid == 0;
+  }
+
+ private:
+  pid_t pid_ = -1;
+};
+
+// In the child of StepThrough: the steps begin after this.
+inline void BeginSteps() { raise(SIGSTOP); }
+
+enum class Steps { kDone, kRefused, kFailed };
+
+// Runs `body` in a child process. After BeginSteps it is stopped after each instruction, and
+// `after` is called: what the shared memory holds then is what a death there would leave. kRefused
+// where processes must not trace each other.
+inline Steps StepThrough(const std::function<void()>& body, const std::function<void()>& after) {
+  ChildProcess child([&] {
+    if (ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) _exit(99);
+    body();
+  });
+  for (;;) {
+    const pid_t pid = child.pid();
+    const int status = child.WaitForChange();
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 99) return Steps::kRefused;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return Steps::kDone;
+    if (!WIFSTOPPED(status)) return Steps::kFailed;
+    const int signal = WSTOPSIG(status);
+    if (signal != SIGTRAP && signal != SIGSTOP) return Steps::kFailed;
+    after();
+    if (ptrace(PTRACE_SINGLESTEP, pid, nullptr, nullptr) != 0) return Steps::kFailed;
+  }
+}
+
+}  // namespace mailrail
+
+#endif  // MAILRAIL_CORE_LANE_CHILD_PROCESS_H_

@@ -1,0 +1,233 @@
+#include "core/lane/ring_writer.h"
+
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+
+namespace mailrail {
+
+RingWriter::RingWriter(const RingGeometry& geometry, char* own, const char* peer)
+    : geometry_(geometry),
+      own_(own),
+      peer_(peer),
+      header_(reinterpret_cast<RingHeader*>(own)),
+      peer_header_(reinterpret_cast<const RingHeader*>(peer)),
+      slab_(geometry.slab_bytes),
+      uses_(geometry.cells) {
+  header_->magic = kRingMagic;
+  free_cells_.reserve(geometry.cells);
+  for (uint32_t cell = geometry.cells; cell > 0; --cell) free_cells_.push_back(cell - 1);
+}
+
+RecordHead* RingWriter::At(int priority, uint32_t line) const {
+  const uint32_t index = line & (geometry_.ring_lines() - 1);
+  return reinterpret_cast<RecordHead*>(own_ + geometry_.ring_offset(priority) +
+                                       size_t{index} * kLine);
+}
+
+bool RingWriter::HasRoom(int priority, uint32_t lines) {
+  Ring& ring = rings_[priority];
+  const uint32_t total = geometry_.ring_lines();
+  if (total - (ring.line - ring.consumed) > lines) return true;
+  const auto* consumed = reinterpret_cast<const ConsumedMark*>(peer_ + 4096) + priority;
+  // Acquire, partner of the receiver's exchange: what it read it has read before we overwrite it.
+  const uint32_t seen = RingMark::Unpack(consumed->mark.load(std::memory_order_acquire)).line;
+  if (ring.line - seen > total) return false;  // not a number that a sound receiver writes
+  ring.consumed = seen;
+  return total - (ring.line - seen) > lines;
+}
+
+RecordHead* RingWriter::Begin(int priority, uint32_t lines) {
+  Ring& ring = rings_[priority];
+  const uint32_t total = geometry_.ring_lines();
+  const uint32_t to_end = total - (ring.line & (total - 1));
+  if (lines <= to_end) {
+    if (!HasRoom(priority, lines)) return nullptr;
+  } else {
+    if (!HasRoom(priority, to_end + lines)) return nullptr;
+    RecordHead* padding = At(priority, ring.line);
+    At(priority, ring.line + to_end)->head.store(0, std::memory_order_relaxed);
+    // Release: whoever sees the padding sees the zero at the start of the ring.
+    padding->head.store(PackHead(RecordKind::kPadding, false, 0, ring.sequence + 1),
+                        std::memory_order_release);
+    ring.line += to_end;
+  }
+  At(priority, ring.line + lines)->head.store(0, std::memory_order_relaxed);
+  return At(priority, ring.line);
+}
+
+void RingWriter::Publish(int priority, RecordHead* record, uint32_t lines, uint64_t head) {
+  Ring& ring = rings_[priority];
+  const uint32_t bit = 1u << priority;
+  if ((in_use_ & bit) == 0) {
+    in_use_ |= bit;
+    header_->rings_in_use.fetch_or(bit);
+  }
+  record->head.exchange(head);
+  ++ring.sequence;
+  // For Recover alone; relaxed, because a death loses no store that was executed.
+  header_->tail[priority].store(
+      RingMark{ring.line, static_cast<uint32_t>(ring.sequence)}.Pack(), std::memory_order_relaxed);
+  ring.line += lines;
+}
+
+bool RingWriter::Append(int priority, const Payload& payload, uint64_t stamp) {
+  const auto length = static_cast<uint32_t>(payload.size());
+  const uint32_t lines = LinesFor(length);
+  RecordHead* record = Begin(priority, lines);
+  if (record == nullptr) return false;
+  record->stamp = stamp;
+  char* body = reinterpret_cast<char*>(record + 1);
+  if (!payload.prefix.empty()) memcpy(body, payload.prefix.data(), payload.prefix.size());
+  if (!payload.body.empty()) {
+    memcpy(body + payload.prefix.size(), payload.body.data(), payload.body.size());
+  }
+  Publish(priority, record, lines,
+          PackHead(RecordKind::kInline, !payload.prefix.empty(), length,
+                   rings_[priority].sequence + 1));
+  return true;
+}
+
+absl::optional<SlabRoom> RingWriter::Allocate(uint64_t bytes, bool urgent) {
+  // Two looks: the second after taking back what the receiver has let go of.
+  for (int look = 0; look < 2; ++look) {
+    const size_t kept = urgent ? 0 : uses_.size() / 8;
+    if (free_cells_.size() > kept) {
+      const absl::optional<uint64_t> offset = slab_.Allocate(bytes, urgent);
+      if (offset.has_value()) {
+        SlabRoom room;
+        room.cell = free_cells_.back();
+        free_cells_.pop_back();
+        room.offset = *offset;
+        room.bytes = bytes;
+        room.data = own_ + geometry_.slab_offset() + *offset;
+        uses_[room.cell] = {0, *offset, bytes};
+        return room;
+      }
+    }
+    if (look == 0) ReclaimCells();
+  }
+  return absl::nullopt;
+}
+
+bool RingWriter::AppendSlab(int priority, const SlabRoom& room, uint32_t length, bool has_prefix,
+                            uint64_t stamp) {
+  const uint32_t lines = LinesFor(sizeof(SlabReference));
+  RecordHead* record = Begin(priority, lines);
+  if (record == nullptr) return false;
+  const uint64_t sequence = rings_[priority].sequence + 1;
+  const uint64_t tag = CellTag(priority, sequence);
+  auto* entries = reinterpret_cast<CellEntry*>(own_ + geometry_.cell_offset());
+  entries[room.cell].tag.store(tag, std::memory_order_relaxed);
+  entries[room.cell].offset = room.offset;
+  entries[room.cell].bytes = room.bytes;
+  uses_[room.cell].tag = tag;
+  published_cells_.push_back(room.cell);
+  record->stamp = stamp;
+  const SlabReference reference{room.offset, room.cell};
+  memcpy(reinterpret_cast<char*>(record + 1), &reference, sizeof(reference));
+  Publish(priority, record, lines, PackHead(RecordKind::kSlab, has_prefix, length, sequence));
+  return true;
+}
+
+void RingWriter::Free(const SlabRoom& room) {
+  slab_.Free(room.offset, room.bytes);
+  free_cells_.push_back(room.cell);
+}
+
+void RingWriter::ReclaimCells() {
+  const auto* done = reinterpret_cast<const std::atomic<uint64_t>*>(peer_ + geometry_.done_offset());
+  size_t kept = 0;
+  for (const uint32_t cell : published_cells_) {
+    const Use& use = uses_[cell];
+    // Acquire, partner of the receiver's release store: it reads the room no more.
+    if (done[cell].load(std::memory_order_acquire) == use.tag) {
+      slab_.Free(use.offset, use.bytes);
+      free_cells_.push_back(cell);
+    } else {
+      published_cells_[kept++] = cell;
+    }
+  }
+  published_cells_.resize(kept);
+}
+
+FutexWord RingWriter::ParkForRoom() {
+  const uint32_t gate = peer_header_->room_gate.load();
+  header_->room_parks.fetch_add(1);
+  for (Ring& ring : rings_) ring.consumed = ring.line - geometry_.ring_lines();  // look again
+  return {&peer_header_->room_gate, gate};
+}
+
+bool RingWriter::Drained() {
+  for (int priority = 0; priority < kPriorityCount; ++priority) {
+    if ((in_use_ >> priority & 1) == 0) continue;
+    const auto* consumed = reinterpret_cast<const ConsumedMark*>(peer_ + 4096) + priority;
+    if (RingMark::Unpack(consumed->mark.load(std::memory_order_acquire)).sequence !=
+        static_cast<uint32_t>(rings_[priority].sequence)) {
+      return false;
+    }
+  }
+  ReclaimCells();
+  return published_cells_.empty();
+}
+
+absl::Status RingWriter::RecoverRing(int priority) {
+  Ring& ring = rings_[priority];
+  const uint32_t total = geometry_.ring_lines();
+  const RingMark tail =
+      RingMark::Unpack(header_->tail[priority].load(std::memory_order_relaxed));
+  const auto* consumed = reinterpret_cast<const ConsumedMark*>(peer_ + 4096) + priority;
+  const uint32_t seen = RingMark::Unpack(consumed->mark.load(std::memory_order_acquire)).line;
+  uint32_t line = tail.line;
+  uint32_t expected = tail.sequence == 0 ? 1 : tail.sequence;
+  ring.sequence = expected - 1;
+  for (uint32_t walked = 0; walked <= total; ++walked) {
+    const uint64_t head = At(priority, line)->head.load(std::memory_order_relaxed);
+    if (HeadKind(head) == RecordKind::kNone) {
+      ring.line = line;
+      ring.consumed = line - seen > total ? line - total : seen;
+      return absl::OkStatus();
+    }
+    if (HeadKind(head) == RecordKind::kPadding) {
+      line += total - (line & (total - 1));
+      continue;
+    }
+    if (HeadSequence(head) != expected) break;
+    line += LinesFor(HeadKind(head) == RecordKind::kInline
+                         ? HeadLength(head)
+                         : static_cast<uint32_t>(sizeof(SlabReference)));
+    ring.sequence = expected++;
+  }
+  return absl::DataLossError(absl::StrCat("ring ", priority, " cannot be taken up again"));
+}
+
+absl::Status RingWriter::Recover() {
+  in_use_ = header_->rings_in_use.load();
+  for (int priority = 0; priority < kPriorityCount; ++priority) {
+    if ((in_use_ >> priority & 1) == 0) continue;
+    if (absl::Status status = RecoverRing(priority); !status.ok()) return status;
+  }
+  const auto* entries = reinterpret_cast<const CellEntry*>(own_ + geometry_.cell_offset());
+  const auto* done = reinterpret_cast<const std::atomic<uint64_t>*>(peer_ + geometry_.done_offset());
+  free_cells_.clear();
+  for (uint32_t cell = geometry_.cells; cell-- > 0;) {
+    const CellEntry entry = entries[cell];
+    const int priority = static_cast<int>(entry.tag >> 32) - 1;
+    // In use: its message was published, and the receiver has not let it go.
+    const bool published =
+        priority >= 0 && priority < kPriorityCount &&
+        static_cast<int32_t>(static_cast<uint32_t>(rings_[priority].sequence) -
+                             static_cast<uint32_t>(entry.tag)) >= 0;
+    if (!published || done[cell].load(std::memory_order_acquire) == entry.tag) {
+      free_cells_.push_back(cell);
+    } else if (slab_.Reserve(entry.offset, entry.bytes)) {
+      uses_[cell] = {entry.tag, entry.offset, entry.bytes};
+      published_cells_.push_back(cell);
+    } else {
+      return absl::DataLossError(absl::StrCat("cell ", cell, " overlaps another"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace mailrail

@@ -1,0 +1,59 @@
+#include "core/mailbox/control_page.h"
+
+#include "absl/strings/str_cat.h"
+#include "mailrail/limits.h"
+
+namespace mailrail {
+
+absl::Status ClosedStatus(absl::string_view destination, CloseReason reason) {
+  absl::string_view why;
+  switch (reason) {
+    case CloseReason::kOpen:
+      return absl::OkStatus();
+    case CloseReason::kDestroyed:
+      why = "was destroyed";
+      break;
+    case CloseReason::kProcessGone:
+      why = "is gone";
+      break;
+    case CloseReason::kNodeGone:
+      why = "was lost when its node started anew";
+      break;
+    case CloseReason::kRefused:
+      why = "was closed, because what was sent is not well-formed";
+      break;
+    default:
+      why = "is closed";
+  }
+  return absl::UnavailableError(absl::StrCat(destination, " ", why));
+}
+
+absl::Status CheckMessage(const MailboxOptions& options, size_t size, int priority) {
+  if (priority < 0 || priority > kMaxPriority) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("priority ", priority, " is not in 0..", kMaxPriority));
+  }
+  if (options.fixed_size && size != options.max_message_bytes) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "message of ", size, " bytes; this mailbox takes exactly ", options.max_message_bytes));
+  }
+  if (size > options.max_message_bytes) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "message of ", size, " bytes; this destination takes at most ", options.max_message_bytes));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckOptions(const MailboxOptions& options) {
+  if (options.max_message_bytes > kLargestMaxMessageBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("max_message_bytes ", options.max_message_bytes,
+                                                   " is larger than ", kLargestMaxMessageBytes));
+  }
+  if (options.capacity_messages < 1 || options.capacity_messages > kLargestCapacityMessages) {
+    return absl::InvalidArgumentError(absl::StrCat("capacity_messages ", options.capacity_messages,
+                                                   " is not in 1..", kLargestCapacityMessages));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace mailrail

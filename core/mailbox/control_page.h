@@ -1,0 +1,50 @@
+#ifndef MAILRAIL_CORE_MAILBOX_CONTROL_PAGE_H_
+#define MAILRAIL_CORE_MAILBOX_CONTROL_PAGE_H_
+
+#include <atomic>
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "mailrail/mailbox.h"
+
+namespace mailrail {
+
+inline constexpr uint64_t kControlMagic = 0x6c72746e6f4c524d;  // "MRLontrl"
+
+// The version of all layouts in shared memory together; agent and process compare it at Attach.
+inline constexpr uint32_t kLayoutVersion = 1;
+
+enum class CloseReason : uint32_t {
+  kOpen = 0,
+  kDestroyed = 1,    // the mailbox was destroyed
+  kProcessGone = 2,  // the process died or detached
+  kNodeGone = 3,     // the destination's node came back without its state
+  kRefused = 4,      // its memory was not well-formed
+};
+
+// What the agent says about one destination (an inbox, a mailbox, or a destination on another
+// node) to its senders and receivers. Written by the agent alone, read by everybody who may use
+// the destination. Shared between processes.
+struct ControlPage {
+  uint64_t magic;
+  // Changes when lanes joined or ended; see ReceiveQueue.
+  alignas(128) std::atomic<uint32_t> members_version;
+  // A CloseReason. Once set it stays.
+  alignas(128) std::atomic<uint32_t> closed;
+};
+static_assert(sizeof(ControlPage) == 384);
+
+// The status of a call on a destination that is closed.
+absl::Status ClosedStatus(absl::string_view destination, CloseReason reason);
+
+// kInvalidArgument when a body of `size` bytes may not be sent under `options`, or the priority is
+// out of range.
+absl::Status CheckMessage(const MailboxOptions& options, size_t size, int priority);
+
+// kInvalidArgument when a mailbox cannot be created with `options`.
+absl::Status CheckOptions(const MailboxOptions& options);
+
+}  // namespace mailrail
+
+#endif  // MAILRAIL_CORE_MAILBOX_CONTROL_PAGE_H_

@@ -1,0 +1,206 @@
+#include "core/mailbox/outgoing_lane.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/shm/stamp.h"
+
+namespace mailrail {
+
+OutgoingLane::OutgoingLane(std::string name, const MailboxOptions& options,
+                           std::shared_ptr<LinkMemory> link, DestinationMemory destination)
+    : name_(std::move(name)),
+      options_(options),
+      link_(std::move(link)),
+      destination_(std::move(destination)),
+      ring_(new RingWriter(link_->geometry, link_->own.data(), link_->peer.data())),
+      ringer_(destination_.bell_words(), destination_.gate_word()) {}
+
+OutgoingLane::OutgoingLane(std::string name, const MailboxOptions& options,
+                           const CellGeometry& geometry, Mapping data, Mapping state,
+                           uint32_t number, DestinationMemory destination)
+    : name_(std::move(name)),
+      options_(options),
+      data_(std::move(data)),
+      state_(std::move(state)),
+      number_(number),
+      destination_(std::move(destination)),
+      cells_(new CellWriter(geometry, options.capacity_messages, data_.data(), state_.data())),
+      ringer_(destination_.bell_words(), destination_.gate_word()) {}
+
+absl::Status OutgoingLane::Recover() {
+  absl::MutexLock lock(&mutex_);
+  return ring_ ? ring_->Recover() : cells_->Recover();
+}
+
+absl::Status OutgoingLane::closed_status() const {
+  return ClosedStatus(name_, static_cast<CloseReason>(destination_.control_page()->closed.load()));
+}
+
+absl::optional<SlabRoom> OutgoingLane::TryAllocate(int priority, size_t size) {
+  const bool urgent = priority >= kUrgentPriority;
+  return ring_ ? ring_->Allocate(size, urgent) : cells_->Allocate(size, urgent);
+}
+
+OutgoingLane::Try OutgoingLane::TryAppendSlab(int priority, const SlabRoom& room, size_t size,
+                                              bool has_prefix) {
+  const auto length = static_cast<uint32_t>(size);
+  const bool done = ring_ ? ring_->AppendSlab(priority, room, length, has_prefix, Stamp())
+                          : cells_->AppendSlab(priority, room, length, has_prefix, Stamp());
+  return done ? Try::kDone : Try::kNoRoom;
+}
+
+OutgoingLane::Try OutgoingLane::TrySend(int priority, const Payload& payload) {
+  if (payload.size() <= inline_limit()) {
+    const bool done = ring_ ? ring_->Append(priority, payload, Stamp())
+                            : cells_->Append(priority, payload, Stamp());
+    return done ? Try::kDone : Try::kNoRoom;
+  }
+  const absl::optional<SlabRoom> room = TryAllocate(priority, payload.size());
+  if (!room.has_value()) return Try::kNoRoom;
+  if (!payload.prefix.empty()) memcpy(room->data, payload.prefix.data(), payload.prefix.size());
+  memcpy(room->data + payload.prefix.size(), payload.body.data(), payload.body.size());
+  if (TryAppendSlab(priority, *room, payload.size(), !payload.prefix.empty()) == Try::kDone) {
+    return Try::kDone;
+  }
+  ring_ ? ring_->Free(*room) : cells_->Free(*room);
+  return Try::kNoRoom;
+}
+
+absl::Status OutgoingLane::Published(int priority) {
+  ringer_.Ring();
+  const auto closed = static_cast<CloseReason>(destination_.control_page()->closed.load());
+  if (closed == CloseReason::kOpen) return absl::OkStatus();
+  // Closed before or while we published. A mailbox's message may have been received all the same;
+  // whoever wins the cell decides. Of an inbox nothing is received any more.
+  if (cells_ && !cells_->Retract(priority, number_)) return absl::OkStatus();
+  return ClosedStatus(name_, closed);
+}
+
+FutexWord OutgoingLane::ParkForRoom() {
+  return ring_ ? ring_->ParkForRoom() : cells_->ParkForRoom();
+}
+
+template <typename Attempt>
+absl::Status OutgoingLane::UntilRoom(absl::Time deadline, const Attempt& attempt) {
+  while (true) {
+    FutexWord word;
+    {
+      absl::MutexLock lock(&mutex_);
+      if (absl::Status status = closed_status(); !status.ok()) return status;
+      if (attempt() == Try::kDone) return absl::OkStatus();
+      if (options_.when_full == FullPolicy::kReject) {
+        return absl::ResourceExhaustedError(absl::StrCat(name_, " is full"));
+      }
+      if (deadline == absl::InfinitePast()) {
+        return absl::DeadlineExceededError(absl::StrCat(name_, " has no room now"));
+      }
+      word = ParkForRoom();
+      if (attempt() == Try::kDone) return absl::OkStatus();
+    }
+    // Without the lock: another thread's urgent message may have room where this one has none.
+    const absl::Duration left = deadline - absl::Now();
+    if (left <= absl::ZeroDuration()) {
+      return absl::DeadlineExceededError(absl::StrCat(name_, " had no room until the deadline"));
+    }
+    FutexWait(word.word, word.expected, std::min(left, kLookAgain));
+  }
+}
+
+absl::Status OutgoingLane::Send(int priority, const Payload& payload, absl::Time deadline) {
+  if (absl::Status status = CheckMessage(payload.body.size(), priority); !status.ok()) {
+    return status;
+  }
+  absl::Status published;
+  const absl::Status room = UntilRoom(deadline, [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (TrySend(priority, payload) != Try::kDone) return Try::kNoRoom;
+    published = Published(priority);
+    return Try::kDone;
+  });
+  return room.ok() ? published : room;
+}
+
+absl::StatusOr<size_t> OutgoingLane::SendBatch(int priority,
+                                               absl::Span<const absl::string_view> bodies,
+                                               absl::Time deadline) {
+  for (const absl::string_view body : bodies) {
+    if (absl::Status status = CheckMessage(body.size(), priority); !status.ok()) return status;
+  }
+  size_t sent = 0;
+  while (sent < bodies.size()) {
+    absl::Status published;
+    const absl::Status room = UntilRoom(deadline, [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      const size_t before = sent;
+      // Each message is published by itself; the bell is rung once for as many as found room.
+      while (sent < bodies.size() && TrySend(priority, {{}, bodies[sent]}) == Try::kDone) ++sent;
+      if (sent == before) return Try::kNoRoom;
+      published = Published(priority);
+      return Try::kDone;
+    });
+    const absl::Status& status = room.ok() ? published : room;
+    if (status.ok()) continue;
+    // Of those just published to a closed mailbox only the last was taken back.
+    if (room.ok()) --sent;
+    if (sent == 0) return status;
+    break;
+  }
+  return sent;
+}
+
+absl::StatusOr<absl::optional<SlabRoom>> OutgoingLane::Claim(int priority, size_t size,
+                                                             absl::Time deadline) {
+  if (absl::Status status = CheckMessage(size, priority); !status.ok()) return status;
+  absl::optional<SlabRoom> room;
+  if (size <= inline_limit()) return room;
+  const absl::Status status = UntilRoom(deadline, [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    room = TryAllocate(priority, size);
+    return room.has_value() ? Try::kDone : Try::kNoRoom;
+  });
+  if (!status.ok()) return status;
+  return room;
+}
+
+absl::Status OutgoingLane::Commit(int priority, const SlabRoom& room, size_t size,
+                                  absl::Time deadline) {
+  absl::Status published = CheckMessage(size, priority);
+  absl::Status status = published;
+  if (status.ok()) {
+    status = UntilRoom(deadline, [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      if (TryAppendSlab(priority, room, size, false) != Try::kDone) return Try::kNoRoom;
+      published = Published(priority);
+      return Try::kDone;
+    });
+  }
+  if (status.ok()) return published;
+  Free(room);
+  return status;
+}
+
+void OutgoingLane::Free(const SlabRoom& room) {
+  absl::MutexLock lock(&mutex_);
+  ring_ ? ring_->Free(room) : cells_->Free(room);
+}
+
+uint64_t OutgoingLane::sequence(int priority) {
+  absl::MutexLock lock(&mutex_);
+  return ring_ ? ring_->sequence(priority) : cells_->sequence(priority);
+}
+
+bool OutgoingLane::Drained() {
+  absl::MutexLock lock(&mutex_);
+  return ring_ ? ring_->Drained() : cells_->Drained();
+}
+
+absl::optional<CellState> OutgoingLane::StateOf(int priority, uint64_t sequence) {
+  absl::MutexLock lock(&mutex_);
+  return cells_->StateOf(priority, sequence);
+}
+
+bool OutgoingLane::Retract(int priority) {
+  absl::MutexLock lock(&mutex_);
+  return cells_->Retract(priority, number_);
+}
+
+}  // namespace mailrail

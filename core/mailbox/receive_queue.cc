@@ -1,0 +1,298 @@
+#include "core/mailbox/receive_queue.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/message/message_access.h"
+
+namespace mailrail {
+namespace {
+
+// A body up to this size is copied out even when it stands in the slab: that costs less than a
+// view, whose room the sender gets back later.
+constexpr uint32_t kAlwaysCopied = 1024;
+
+absl::Status BadLane(const ProcessId& sender) {
+  return absl::DataLossError(absl::StrCat("the lane of ", sender.ToString(),
+                                          " is not well-formed; it was closed"));
+}
+
+}  // namespace
+
+IncomingRing::IncomingRing(uint64_t id, const ProcessId& sender, bool same_user,
+                           std::shared_ptr<LinkMemory> link)
+    : IncomingLane(id, sender, same_user),
+      link_(std::move(link)),
+      reader_(link_->geometry, link_->own.data(), link_->peer.data()) {}
+
+IncomingCells::IncomingCells(uint64_t id, const ProcessId& sender, bool same_user,
+                             const CellGeometry& geometry, Mapping data, Mapping state)
+    : IncomingLane(id, sender, same_user),
+      data_(std::move(data)),
+      state_(std::move(state)),
+      reader_(geometry, data_.data(), state_.data()) {}
+
+void ReceiveQueue::Join(std::shared_ptr<IncomingLane> lane, uint32_t version) {
+  absl::MutexLock lock(&mutex_);
+  const uint64_t id = lane->id();
+  changes_.push_back({std::move(lane), id});
+  read_version_ = version;
+}
+
+void ReceiveQueue::End(uint64_t lane_id, uint32_t version) {
+  absl::MutexLock lock(&mutex_);
+  changes_.push_back({nullptr, lane_id});
+  read_version_ = version;
+}
+
+void ReceiveQueue::Reach(uint32_t version) {
+  absl::MutexLock lock(&mutex_);
+  read_version_ = version;
+}
+
+uint32_t ReceiveQueue::version() const {
+  absl::MutexLock lock(&mutex_);
+  return read_version_;
+}
+
+void ReceiveQueue::TakeOverChanges() {
+  std::vector<Change> changes;
+  {
+    absl::MutexLock lock(&mutex_);
+    changes.swap(changes_);
+    version_ = read_version_;
+  }
+  for (Change& change : changes) {
+    if (change.joined != nullptr) {
+      AddLane(std::move(change.joined));
+    } else {
+      EndLane(change.id);
+    }
+  }
+}
+
+ReceiveQueue::Taken ReceiveQueue::Take(const ControlPage& control, const ProcessId* only_from,
+                                       Message* message) {
+  while (true) {
+    Candidate best;
+    if (!Find(only_from, &best)) return Taken::kCorrupt;
+    if (control.members_version.load() != version_) {
+      TakeOverChanges();
+      if (control.members_version.load() != version_) return Taken::kBehind;
+      continue;
+    }
+    if (!best.found()) {
+      if (only_from == nullptr) DropEnded();
+      return Taken::kNothing;
+    }
+    // The second look, until one finds nothing better: a message that goes before may have been
+    // sent between our look at its place and the sending of the candidate.
+    for (Candidate better = best;; best = better) {
+      if (!Find(only_from, &better)) return Taken::kCorrupt;
+      if (better.priority == best.priority && better.stamp == best.stamp &&
+          better.lane == best.lane) {
+        break;
+      }
+    }
+    switch (Claim(best, message)) {
+      case Claimed::kYes:
+        return Taken::kMessage;
+      case Claimed::kLost:
+        continue;
+      case Claimed::kCorrupt:
+        return Taken::kCorrupt;
+      case Claimed::kVoid:
+        return Taken::kVoid;
+    }
+  }
+}
+
+bool ReceiveQueue::MayHave(const ControlPage& control) {
+  Candidate best;
+  return !Find(nullptr, &best) || best.found() || control.members_version.load() != version_ ||
+         control.closed.load() != 0;
+}
+
+void InboxQueue::AddLane(std::shared_ptr<IncomingLane> lane) {
+  lanes_.push_back({std::static_pointer_cast<IncomingRing>(std::move(lane))});
+}
+
+void InboxQueue::EndLane(uint64_t id) {
+  for (Lane& lane : lanes_) {
+    if (lane.ring->id() == id) lane.ended = true;
+  }
+}
+
+bool InboxQueue::HasLaneOf(const ProcessId& sender) const {
+  return std::any_of(lanes_.begin(), lanes_.end(), [&](const Lane& lane) {
+    return lane.ring->sender() == sender && !lane.ended;
+  });
+}
+
+bool InboxQueue::Find(const ProcessId* only_from, Candidate* best) {
+  for (size_t i = 0; i < lanes_.size(); ++i) {
+    if (only_from != nullptr && lanes_[i].ring->sender() != *only_from) continue;
+    RingReader& reader = lanes_[i].ring->reader();
+    uint32_t in_use = reader.rings_in_use();
+    while (in_use != 0) {
+      const int priority = 31 - __builtin_clz(in_use);
+      if (priority < best->priority) break;
+      in_use &= ~(1u << priority);
+      Record record;
+      const Look look = reader.Peek(priority, &record);
+      if (look == Look::kCorrupt) {
+        set_error(BadLane(lanes_[i].ring->sender()));
+        lanes_.erase(lanes_.begin() + static_cast<std::ptrdiff_t>(i));
+        return false;
+      }
+      if (look == Look::kEmpty) continue;
+      if (best->BeatenBy(priority, record.stamp)) {
+        best->lane = i;
+        best->priority = priority;
+        best->stamp = record.stamp;
+        best->record = record;
+      }
+      break;
+    }
+  }
+  return true;
+}
+
+ReceiveQueue::Claimed InboxQueue::Claim(const Candidate& best, Message* message) {
+  const std::shared_ptr<IncomingRing>& ring = lanes_[best.lane].ring;
+  const internal::MessageOrigin origin{ring->sender(), best.priority, 0};
+  const Record& record = best.record;
+  const bool view = record.in_slab && ring->same_user() && record.length > kAlwaysCopied;
+  const bool whole = view ? internal::MessageAccess::View(record, origin, ring, message)
+                          : internal::MessageAccess::Copy(record, origin, message);
+  ring->reader().Advance(best.priority, record);
+  ring->reader().Consume(best.priority, record);
+  if (record.in_slab && !(view && whole)) {
+    ring->reader().ReleaseCell(best.priority, record.cell, record.sequence);
+  }
+  if (whole) return Claimed::kYes;
+  set_error(BadLane(ring->sender()));
+  return Claimed::kCorrupt;
+}
+
+void InboxQueue::Flush() {
+  for (const Lane& lane : lanes_) lane.ring->reader().Flush();
+}
+
+// Nothing was found after the version was compared, so what has ended is empty.
+void InboxQueue::DropEnded() {
+  lanes_.erase(std::remove_if(lanes_.begin(), lanes_.end(),
+                              [](const Lane& lane) {
+                                if (!lane.ended) return false;
+                                lane.ring->reader().Flush();
+                                return true;
+                              }),
+               lanes_.end());
+}
+
+void MailboxQueue::AddLane(std::shared_ptr<IncomingLane> lane) {
+  lanes_.push_back(std::static_pointer_cast<IncomingCells>(std::move(lane)));
+}
+
+// The agent ends a mailbox's lane when it is drained.
+void MailboxQueue::EndLane(uint64_t id) {
+  lanes_.erase(std::remove_if(lanes_.begin(), lanes_.end(),
+                              [id](const auto& lane) { return lane->id() == id; }),
+               lanes_.end());
+}
+
+bool MailboxQueue::HasLaneOf(const ProcessId& sender) const {
+  return std::any_of(lanes_.begin(), lanes_.end(),
+                     [&](const auto& lane) { return lane->sender() == sender; });
+}
+
+bool MailboxQueue::Find(const ProcessId* only_from, Candidate* best) {
+  for (size_t i = 0; i < lanes_.size(); ++i) {
+    if (only_from != nullptr && lanes_[i]->sender() != *only_from) continue;
+    CellReader& reader = lanes_[i]->reader();
+    uint32_t in_use = reader.rings_in_use();
+    while (in_use != 0) {
+      const int priority = 31 - __builtin_clz(in_use);
+      if (priority < best->priority) break;
+      in_use &= ~(1u << priority);
+      CellHead head;
+      const Look look = reader.Peek(priority, &head);
+      if (look == Look::kCorrupt) {
+        set_error(BadLane(lanes_[i]->sender()));
+        lanes_.erase(lanes_.begin() + static_cast<std::ptrdiff_t>(i));
+        return false;
+      }
+      if (look == Look::kEmpty) continue;
+      if (best->BeatenBy(priority, head.stamp)) {
+        best->lane = i;
+        best->priority = priority;
+        best->stamp = head.stamp;
+        best->head = head;
+      }
+      break;
+    }
+  }
+  return true;
+}
+
+ReceiveQueue::Claimed MailboxQueue::Claim(const Candidate& best, Message* message) {
+  const std::shared_ptr<IncomingCells>& lane = lanes_[best.lane];
+  CellReader& reader = lane->reader();
+  if (!reader.Claim(best.priority, best.head, number_)) return Claimed::kLost;
+  const internal::MessageOrigin origin{lane->sender(), best.priority,
+                                       static_cast<int>(best.head.attempts)};
+  Record record;
+  bool whole = reader.Read(best.priority, best.head, &record) == Look::kReady;
+  if (whole && lease_out_ != nullptr) {
+    *lease_out_ = {lane,           best.priority,      best.head.position,
+                   best.head.slot, best.head.attempts, record};
+    return Claimed::kYes;
+  }
+  const bool view =
+      whole && record.in_slab && lane->same_user() && record.length > kAlwaysCopied;
+  // Copied before it is taken: whoever dies in between has not received it.
+  if (whole && !view) whole = internal::MessageAccess::Copy(record, origin, message);
+  if (!reader.Take(best.priority, best.head.slot, best.head.position, number_, view)) {
+    return Claimed::kVoid;
+  }
+  if (view) {
+    whole = internal::MessageAccess::View(record, origin, lane, message);
+    if (!whole) reader.Done(best.priority, best.head.slot, best.head.position);
+  }
+  if (whole) return Claimed::kYes;
+  set_error(BadLane(lane->sender()));
+  return Claimed::kCorrupt;
+}
+
+ReceiveQueue::Taken MailboxQueue::TakeLease(const ControlPage& control, Lease* lease) {
+  lease_out_ = lease;
+  const Taken taken = Take(control, nullptr, nullptr);
+  lease_out_ = nullptr;
+  return taken;
+}
+
+bool MailboxQueue::Finish(const Lease& lease, bool received) {
+  CellReader& reader = lease.lane->reader();
+  return received
+             ? reader.Take(lease.priority, lease.slot, lease.sequence, number_, false)
+             : reader.Return(lease.priority, lease.slot, lease.sequence, number_);
+}
+
+std::vector<Lease> MailboxQueue::HeldLeases() {
+  TakeOverChanges();
+  std::vector<Lease> leases;
+  for (const std::shared_ptr<IncomingCells>& lane : lanes_) {
+    for (int priority = 0; priority < kPriorityCount; ++priority) {
+      for (const CellHead& head : lane->reader().HeldBy(priority, number_)) {
+        Lease lease{lane, priority, head.position, head.slot, head.attempts, {}};
+        if (lane->reader().Read(priority, head, &lease.record) == Look::kReady) {
+          leases.push_back(std::move(lease));
+        }
+      }
+    }
+  }
+  return leases;
+}
+
+}  // namespace mailrail

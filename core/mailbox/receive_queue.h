@@ -1,0 +1,207 @@
+#ifndef MAILRAIL_CORE_MAILBOX_RECEIVE_QUEUE_H_
+#define MAILRAIL_CORE_MAILBOX_RECEIVE_QUEUE_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "core/lane/cell_reader.h"
+#include "core/lane/ring_reader.h"
+#include "core/mailbox/outgoing_lane.h"
+#include "mailrail/message.h"
+#include "mailrail/process_id.h"
+
+namespace mailrail {
+
+// One sender's lane, as a receiver sees it. Owned by its queue, and by the views of its messages.
+class IncomingLane : public internal::HeldRoom {
+ public:
+  IncomingLane(uint64_t id, const ProcessId& sender, bool same_user)
+      : id_(id), sender_(sender), same_user_(same_user) {}
+
+  uint64_t id() const { return id_; }
+  const ProcessId& sender() const { return sender_; }
+  // Large bodies are shown in place; else they are copied first, since the sender could change
+  // them while they are read.
+  bool same_user() const { return same_user_; }
+
+ private:
+  const uint64_t id_;
+  const ProcessId sender_;
+  const bool same_user_;
+};
+
+class IncomingRing : public IncomingLane {
+ public:
+  IncomingRing(uint64_t id, const ProcessId& sender, bool same_user,
+               std::shared_ptr<LinkMemory> link);
+  void Release(int priority, uint32_t cell, uint64_t sequence) override {
+    reader_.ReleaseCell(priority, cell, sequence);
+  }
+  RingReader& reader() { return reader_; }
+
+ private:
+  const std::shared_ptr<LinkMemory> link_;
+  RingReader reader_;
+};
+
+class IncomingCells : public IncomingLane {
+ public:
+  IncomingCells(uint64_t id, const ProcessId& sender, bool same_user, const CellGeometry& geometry,
+                Mapping data, Mapping state);
+  void Release(int priority, uint32_t cell, uint64_t sequence) override {
+    reader_.Done(priority, cell, sequence);
+  }
+  CellReader& reader() { return reader_; }
+
+ private:
+  const Mapping data_;
+  const Mapping state_;
+  CellReader reader_;
+};
+
+// The lanes of one inbox or mailbox as one queue: the best message of all of them.
+//
+// Lanes join and end by notices, which any thread of the process may read (Join, End: thread-safe).
+// The receiver takes them over when members_version says so: it compares the version after it has
+// found a candidate and before its second look, so that no message of a lane that had joined by
+// then is missed. All else is thread-compatible.
+class ReceiveQueue {
+ public:
+  virtual ~ReceiveQueue() = default;
+
+  // A lane has joined, or will get no more messages; `version` is members_version from then on.
+  void Join(std::shared_ptr<IncomingLane> lane, uint32_t version);
+  void End(uint64_t lane_id, uint32_t version);
+  // Notices up to `version` were read, whatever they were.
+  void Reach(uint32_t version);
+
+  // The version up to which notices were read.
+  uint32_t version() const;
+
+  enum class Taken {
+    kMessage,
+    kNothing,
+    kBehind,   // lanes have joined whose notices were not read: read them, then call again
+    kCorrupt,  // a lane was closed: error() says whose
+    kVoid,     // this receiver was declared gone: its claims are void
+  };
+  // Takes the best message, of all lanes or of one sender's.
+  Taken Take(const ControlPage& control, const ProcessId* only_from, Message* message);
+
+  // Whether Take would find something. May be kBehind's equal: true.
+  bool MayHave(const ControlPage& control);
+
+  // Tells the senders of all room given back. Before a park.
+  virtual void Flush() {}
+
+  // Whether the lane of `sender` is there (and not ended and empty).
+  virtual bool HasLaneOf(const ProcessId& sender) const = 0;
+
+  const absl::Status& error() const { return error_; }
+
+ protected:
+  // A message that could be taken.
+  struct Candidate {
+    size_t lane = 0;
+    int priority = -1;
+    uint64_t stamp = 0;
+    Record record;
+    CellHead head;
+    bool found() const { return priority >= 0; }
+    // Whether a message of this priority and stamp goes before.
+    bool BeatenBy(int other_priority, uint64_t other_stamp) const {
+      return other_priority != priority ? other_priority > priority : other_stamp < stamp;
+    }
+  };
+  enum class Claimed { kYes, kLost, kCorrupt, kVoid };
+
+  virtual void AddLane(std::shared_ptr<IncomingLane> lane) = 0;
+  virtual void EndLane(uint64_t id) = 0;
+  // Improves `best` by whatever goes before it; false when a lane is corrupt (see BadLane).
+  virtual bool Find(const ProcessId* only_from, Candidate* best) = 0;
+  // Makes the candidate this receiver's, and a message.
+  virtual Claimed Claim(const Candidate& best, Message* message) = 0;
+  // Lets go of lanes that have ended and are empty.
+  virtual void DropEnded() = 0;
+
+  void set_error(absl::Status error) { error_ = std::move(error); }
+  void TakeOverChanges();
+
+ private:
+  struct Change {
+    std::shared_ptr<IncomingLane> joined;  // null: ended
+    uint64_t id;
+  };
+
+  mutable absl::Mutex mutex_;
+  std::vector<Change> changes_ ABSL_GUARDED_BY(mutex_);
+  uint32_t read_version_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint32_t version_ = 0;  // taken over by the receiver
+  absl::Status error_;
+};
+
+// An inbox: ring lanes, one receiver.
+class InboxQueue : public ReceiveQueue {
+ public:
+  void Flush() override;
+  bool HasLaneOf(const ProcessId& sender) const override;
+
+ protected:
+  void AddLane(std::shared_ptr<IncomingLane> lane) override;
+  void EndLane(uint64_t id) override;
+  bool Find(const ProcessId* only_from, Candidate* best) override;
+  Claimed Claim(const Candidate& best, Message* message) override;
+  void DropEnded() override;
+
+ private:
+  struct Lane {
+    std::shared_ptr<IncomingRing> ring;
+    bool ended = false;
+  };
+  std::vector<Lane> lanes_;
+};
+
+// A message that was claimed and neither taken nor returned yet.
+struct Lease {
+  std::shared_ptr<IncomingCells> lane;
+  int priority = 0;
+  uint64_t sequence = 0;
+  uint32_t slot = 0;
+  uint32_t attempts = 0;
+  Record record;
+};
+
+// A mailbox: cell lanes, competing receivers. `number` is this receiver's.
+class MailboxQueue : public ReceiveQueue {
+ public:
+  explicit MailboxQueue(uint32_t number) : number_(number) {}
+
+  // Claims the best message for this receiver and leaves it leased; see Finish.
+  Taken TakeLease(const ControlPage& control, Lease* lease);
+  // The message was received, or goes back to its place, one attempt more. False when the lease was
+  // taken away before.
+  bool Finish(const Lease& lease, bool received);
+  // The leases that this receiver's number holds: after a restart.
+  std::vector<Lease> HeldLeases();
+  bool HasLaneOf(const ProcessId& sender) const override;
+
+ protected:
+  void AddLane(std::shared_ptr<IncomingLane> lane) override;
+  void EndLane(uint64_t id) override;
+  bool Find(const ProcessId* only_from, Candidate* best) override;
+  Claimed Claim(const Candidate& best, Message* message) override;
+  void DropEnded() override {}
+
+ private:
+  const uint32_t number_;
+  std::vector<std::shared_ptr<IncomingCells>> lanes_;
+  Lease* lease_out_ = nullptr;  // where Claim leaves the lease, in TakeLease
+};
+
+}  // namespace mailrail
+
+#endif  // MAILRAIL_CORE_MAILBOX_RECEIVE_QUEUE_H_

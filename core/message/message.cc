@@ -1,0 +1,89 @@
+#include "mailrail/message.h"
+
+#include <cstring>
+#include <utility>
+
+#include "core/message/message_access.h"
+#include "core/message/prefix.h"
+
+namespace mailrail {
+
+Message::Message(Message&& other) noexcept { *this = std::move(other); }
+
+Message& Message::operator=(Message&& other) noexcept {
+  if (this == &other) return *this;
+  ReleaseRoom();
+  data_ = std::exchange(other.data_, nullptr);
+  size_ = std::exchange(other.size_, 0);
+  sender_ = other.sender_;
+  sequence_ = other.sequence_;
+  room_ = std::move(other.room_);
+  cell_ = other.cell_;
+  priority_ = other.priority_;
+  attempts_ = other.attempts_;
+  storage_ = std::exchange(other.storage_, Storage::kInline);
+  if (storage_ == Storage::kInline) memcpy(inline_, other.inline_, size_);
+  return *this;
+}
+
+void Message::ReleaseRoom() {
+  if (storage_ == Storage::kHeap) delete[] data_;
+  if (storage_ == Storage::kView) room_->Release(priority_, cell_, sequence_);
+  storage_ = Storage::kInline;
+}
+
+namespace internal {
+
+bool MessageAccess::Describe(const Record& record, const MessageOrigin& origin, Message* message,
+                             absl::string_view* body) {
+  message->ReleaseRoom();
+  message->sender_ = origin.sender;
+  message->priority_ = static_cast<uint8_t>(origin.priority);
+  message->attempts_ = static_cast<uint8_t>(origin.attempts);
+  message->sequence_ = record.sequence;
+  message->cell_ = record.cell;
+  *body = absl::string_view(record.data, record.length);
+  if (!record.has_prefix) return true;
+  Prefix prefix;
+  if (!DecodePrefix(body, &prefix)) return false;
+  if (prefix.sender.has_value()) message->sender_ = *prefix.sender;
+  return true;
+}
+
+bool MessageAccess::Copy(const Record& record, const MessageOrigin& origin, Message* message) {
+  absl::string_view body;
+  // A prefix in memory that its sender may still change is decoded from a copy.
+  std::unique_ptr<char[]> copy;
+  Record stable = record;
+  if (record.has_prefix) {
+    copy.reset(new char[record.length]);
+    memcpy(copy.get(), record.data, record.length);
+    stable.data = copy.get();
+  }
+  if (!Describe(stable, origin, message, &body)) return false;
+  message->size_ = body.size();
+  if (body.size() <= Message::kInlineBytes) {
+    message->storage_ = Message::Storage::kInline;
+    if (!body.empty()) memcpy(message->inline_, body.data(), body.size());
+    return true;
+  }
+  char* bytes = new char[body.size()];
+  memcpy(bytes, body.data(), body.size());
+  message->data_ = bytes;
+  message->storage_ = Message::Storage::kHeap;
+  return true;
+}
+
+bool MessageAccess::View(const Record& record, const MessageOrigin& origin,
+                         std::shared_ptr<HeldRoom> room, Message* message) {
+  absl::string_view body;
+  if (!Describe(record, origin, message, &body)) return false;
+  message->data_ = body.data();
+  message->size_ = body.size();
+  message->room_ = std::move(room);
+  message->storage_ = Message::Storage::kView;
+  return true;
+}
+
+}  // namespace internal
+}  // namespace mailrail

@@ -1,0 +1,30 @@
+// What may stand before the body of a message in a lane.
+//
+// A prefix is its own length (2 bytes, little-endian, these included), then fields: type (1 byte),
+// length (1 byte), bytes. Unknown types are skipped, so that later versions may add some.
+#ifndef MAILRAIL_CORE_MESSAGE_PREFIX_H_
+#define MAILRAIL_CORE_MESSAGE_PREFIX_H_
+
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "absl/types/optional.h"
+#include "mailrail/process_id.h"
+
+namespace mailrail {
+
+struct Prefix {
+  // Who sent the message, when it is not the lane's owner: one-shot senders share a lane of the
+  // agent's.
+  absl::optional<ProcessId> sender;
+};
+
+// Empty when nothing is set.
+std::string EncodePrefix(const Prefix& prefix);
+
+// Reads the prefix at the front of `payload` and takes it off; false when it is not well-formed.
+bool DecodePrefix(absl::string_view* payload, Prefix* prefix);
+
+}  // namespace mailrail
+
+#endif  // MAILRAIL_CORE_MESSAGE_PREFIX_H_

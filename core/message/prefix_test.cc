@@ -1,0 +1,48 @@
+#include "core/message/prefix.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+#include <string>
+
+namespace mailrail {
+namespace {
+
+TEST(PrefixTest, TheSenderIsReadBackAndTheBodyIsLeft) {
+  const std::string bytes = EncodePrefix({ProcessId("alpha", 4711, 3)}) + "body";
+  absl::string_view payload = bytes;
+  Prefix prefix;
+  ASSERT_TRUE(DecodePrefix(&payload, &prefix));
+  EXPECT_EQ(payload, "body");
+  EXPECT_EQ(prefix.sender, ProcessId("alpha", 4711, 3));
+}
+
+TEST(PrefixTest, NothingSetIsNoBytes) { EXPECT_EQ(EncodePrefix({}), ""); }
+
+TEST(PrefixTest, UnknownFieldsAreSkipped) {
+  const std::string bytes = std::string("\x06\x00\x77\x02xy", 6) + "body";
+  absl::string_view payload = bytes;
+  Prefix prefix;
+  ASSERT_TRUE(DecodePrefix(&payload, &prefix));
+  EXPECT_EQ(payload, "body");
+  EXPECT_FALSE(prefix.sender.has_value());
+}
+
+TEST(PrefixTest, RandomBytesAreTakenOrRefusedButNeverReadBeyond) {
+  const unsigned seed = std::random_device{}();
+  SCOPED_TRACE(seed);
+  std::mt19937 random(seed);
+  int refused = 0;
+  for (int i = 0; i < 100000; ++i) {
+    std::string bytes(random() % 40, '\0');
+    for (char& c : bytes) c = static_cast<char>(random() % 8);
+    absl::string_view payload = bytes;
+    Prefix prefix;
+    refused += !DecodePrefix(&payload, &prefix);
+    EXPECT_LE(payload.size(), bytes.size());
+  }
+  EXPECT_GT(refused, 0);
+}
+
+}  // namespace
+}  // namespace mailrail

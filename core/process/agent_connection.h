@@ -1,0 +1,95 @@
+#ifndef MAILRAIL_CORE_PROCESS_AGENT_CONNECTION_H_
+#define MAILRAIL_CORE_PROCESS_AGENT_CONNECTION_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "core/base/fd.h"
+#include "proto/agent.pb.h"
+
+namespace mailrail::internal {
+
+inline constexpr uint32_t kControlProtocolVersion = 1;
+
+// What the agent answered.
+struct AgentReply {
+  control::Response response;
+  std::vector<Fd> fds;
+};
+
+// The socket to this host's agent. There is no thread behind it: whoever waits for an answer reads
+// the socket for all, one at a time, and hands on what is for others.
+//
+// The agent proper may be started again under us: the keeper holds our connection meanwhile, the
+// new agent says so, and what was unanswered is asked again.
+//
+// Thread-safe.
+class AgentConnection {
+ public:
+  // Gets what the agent says unasked, in order, from whichever thread reads; must not call back.
+  class NoticeHandler {
+   public:
+    virtual ~NoticeHandler() = default;
+    virtual void OnNotice(const control::Notice& notice, std::vector<Fd> fds) = 0;
+  };
+
+  AgentConnection(Fd socket, NoticeHandler* handler);
+
+  // Asks, and waits for the answer. A failure that the agent reports is a status; kUnavailable or
+  // kAborted when the connection is lost, kDeadlineExceeded. The descriptors in `fds` are sent too.
+  absl::StatusOr<AgentReply> Call(control::Request request, absl::Time deadline,
+                                  absl::Span<const int> fds = {});
+
+  // Reads the notices that wait, without waiting for more.
+  void ReadNotices();
+
+  // Reads until `done` is true, at most until `deadline`; for a receiver that is behind.
+  bool ReadUntil(absl::FunctionRef<bool()> done, absl::Time deadline);
+
+  // False when the agent (keeper and agent proper) has closed the connection.
+  bool connected() const;
+
+  // For polling.
+  int fd() const { return socket_.get(); }
+
+ private:
+  struct Pending {
+    std::string packet;  // to ask again
+    std::vector<int> fds;
+    bool answered = false;
+    AgentReply reply;
+  };
+
+  // Reads one packet: waits for it until `deadline`. REQUIRES: this thread is the reader.
+  void ReadOne(absl::Time deadline) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Handle(const std::string& bytes, std::vector<Fd> fds) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status SendAll(const std::string& packet, absl::Span<const int> fds, absl::Time deadline)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AcknowledgeNotices() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status LostStatus() const;
+
+  const Fd socket_;
+  NoticeHandler* const handler_;
+  mutable absl::Mutex mutex_;
+  absl::CondVar changed_;
+  bool reading_ ABSL_GUARDED_BY(mutex_) = false;  // some thread reads
+  bool lost_ ABSL_GUARDED_BY(mutex_) = false;
+  uint64_t last_id_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t notices_read_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t notices_acknowledged_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::map<uint64_t, Pending*> pending_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace mailrail::internal
+
+#endif  // MAILRAIL_CORE_PROCESS_AGENT_CONNECTION_H_

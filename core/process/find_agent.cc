@@ -1,0 +1,88 @@
+#include "core/process/find_agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/seqpacket.h"
+
+extern char** environ;
+
+namespace mailrail::internal {
+namespace {
+
+std::string Environment(const char* name) {
+  const char* value = getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+// Starts `mailrail agent --background`, which returns when its agent listens (exit code 0) or has
+// said why it cannot. Two programs that do this at once start one agent: the second one finds the
+// socket taken, and that is as good.
+absl::Status StartAgent(const std::string& program, const std::string& socket) {
+  const std::string flag = absl::StrCat("--socket=", socket);
+  std::string name = program;
+  std::string agent = "agent", background = "--background";
+  std::string flag_copy = flag;
+  char* const arguments[] = {name.data(), agent.data(), background.data(), flag_copy.data(),
+                             nullptr};
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+  pid_t pid;
+  const int error = posix_spawnp(&pid, name.c_str(), &actions, nullptr, arguments, environ);
+  posix_spawn_file_actions_destroy(&actions);
+  if (error != 0) {
+    return absl::UnavailableError(
+        absl::StrCat("no agent answers at ", socket, ", and '", program,
+                     "' cannot be started: ", strerror(error)));
+  }
+  int status = 0;
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string AgentSocketPath(const std::string& socket) {
+  if (!socket.empty()) return socket;
+  if (std::string path = Environment("MAILRAIL_SOCKET"); !path.empty()) return path;
+  const std::string system = "/run/mailrail/agent.sock";
+  const std::string runtime = Environment("XDG_RUNTIME_DIR");
+  if (!runtime.empty()) {
+    const std::string path = absl::StrCat(runtime, "/mailrail/agent.sock");
+    // An agent of the system serves users who have none of their own.
+    if (access(path.c_str(), F_OK) == 0 || access(system.c_str(), F_OK) != 0) return path;
+  }
+  return system;
+}
+
+absl::StatusOr<Fd> ConnectToAgent(const AttachOptions& options) {
+  const std::string path = AgentSocketPath(options.socket);
+  absl::StatusOr<Fd> socket = SeqpacketConnect(path);
+  if (socket.ok() || !absl::IsUnavailable(socket.status())) return socket;
+  if (!options.autostart || Environment("MAILRAIL_AUTOSTART") == "0") {
+    return absl::UnavailableError(absl::StrCat(socket.status().message(),
+                                               "; start one with: mailrail agent --node NAME"));
+  }
+  std::string program = options.program;
+  if (program.empty()) program = Environment("MAILRAIL_PROGRAM");
+  if (program.empty()) program = "mailrail";
+  if (absl::Status status = StartAgent(program, path); !status.ok()) return status;
+  socket = SeqpacketConnect(path);
+  if (socket.ok()) return socket;
+  return absl::UnavailableError(absl::StrCat(
+      socket.status().message(), "; starting one failed, see: ", program, " agent --socket=", path));
+}
+
+}  // namespace mailrail::internal

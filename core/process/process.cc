@@ -1,0 +1,111 @@
+#include "mailrail/process.h"
+
+#include <string>
+#include <utility>
+
+#include "core/base/name.h"
+#include "core/mailbox/control_page.h"
+#include "core/process/grants.h"
+#include "core/process/process_impl.h"
+#include "core/process/receiver_impl.h"
+#include "core/process/sender_impl.h"
+
+namespace mailrail {
+
+using internal::AgentReply;
+
+Process::Process(std::shared_ptr<internal::ProcessImpl> impl) : impl_(std::move(impl)) {}
+Process::Process(Process&&) noexcept = default;
+Process& Process::operator=(Process&&) noexcept = default;
+Process::~Process() = default;
+
+absl::StatusOr<Process> Process::Attach(const AttachOptions& options) {
+  absl::StatusOr<std::shared_ptr<internal::ProcessImpl>> impl =
+      internal::ProcessImpl::Attach(options);
+  if (!impl.ok()) return impl.status();
+  return Process(*std::move(impl));
+}
+
+const ProcessId& Process::id() const { return impl_->id(); }
+
+Receiver& Process::inbox() { return impl_->inbox(); }
+
+absl::Status Process::RegisterName(absl::string_view name) {
+  if (absl::Status status = CheckName("process", name); !status.ok()) return status;
+  control::Request request;
+  request.mutable_register_name()->set_name(std::string(name));
+  return impl_->Call(std::move(request), absl::Now() + absl::Seconds(10)).status();
+}
+
+absl::StatusOr<ProcessId> Process::Resolve(absl::string_view name, absl::Time deadline) {
+  control::Request request;
+  request.set_resolve(std::string(name));
+  absl::StatusOr<AgentReply> reply = impl_->Call(std::move(request), deadline);
+  if (!reply.ok()) return reply.status();
+  return internal::FromProto(reply->response.process());
+}
+
+absl::StatusOr<Sender> Process::Connect(const ProcessId& process, absl::Time deadline) {
+  if (absl::Status status = impl_->CheckUsable(); !status.ok()) return status;
+  absl::StatusOr<std::shared_ptr<OutgoingLane>> lane =
+      impl_->ConnectProcess(process.ToString(), deadline);
+  if (!lane.ok()) return lane.status();
+  return Sender(std::make_unique<internal::SenderImpl>(impl_, *std::move(lane)));
+}
+
+absl::StatusOr<Sender> Process::ConnectMailbox(absl::string_view mailbox, absl::Time deadline) {
+  if (absl::Status status = impl_->CheckUsable(); !status.ok()) return status;
+  if (absl::Status status = ParseQualifiedName("mailbox", mailbox).status(); !status.ok()) {
+    return status;
+  }
+  absl::StatusOr<std::shared_ptr<OutgoingLane>> lane =
+      impl_->ConnectMailbox(std::string(mailbox), deadline);
+  if (!lane.ok()) return lane.status();
+  return Sender(std::make_unique<internal::SenderImpl>(impl_, *std::move(lane)));
+}
+
+absl::StatusOr<Sender> Process::Connect(absl::string_view name, absl::Time deadline) {
+  if (absl::Status status = impl_->CheckUsable(); !status.ok()) return status;
+  absl::StatusOr<std::shared_ptr<OutgoingLane>> lane =
+      impl_->ConnectProcess(std::string(name), deadline);
+  if (lane.ok()) return Sender(std::make_unique<internal::SenderImpl>(impl_, *std::move(lane)));
+  if (!absl::IsNotFound(lane.status()) || !ParseQualifiedName("mailbox", name).ok()) {
+    return lane.status();
+  }
+  return ConnectMailbox(name, deadline);
+}
+
+absl::Status Process::CreateMailbox(absl::string_view name, const MailboxOptions& options,
+                                    absl::Time deadline) {
+  if (absl::Status status = ParseQualifiedName("mailbox", name).status(); !status.ok()) {
+    return status;
+  }
+  if (absl::Status status = CheckOptions(options); !status.ok()) return status;
+  control::Request request;
+  request.mutable_create_mailbox()->set_name(std::string(name));
+  internal::ToProto(options, request.mutable_create_mailbox()->mutable_spec());
+  return impl_->Call(std::move(request), deadline).status();
+}
+
+absl::StatusOr<Receiver> Process::OpenMailbox(absl::string_view name, absl::Time deadline) {
+  if (absl::Status status = ParseQualifiedName("mailbox", name).status(); !status.ok()) {
+    return status;
+  }
+  absl::StatusOr<internal::ProcessImpl::OpenedMailbox> opened =
+      impl_->OpenMailbox(std::string(name), deadline);
+  if (!opened.ok()) return opened.status();
+  return Receiver(std::make_unique<internal::ReceiverImpl>(
+      impl_.get(), impl_, "mailbox " + opened->name, opened->destination_id,
+      std::move(opened->queue), std::move(opened->memory), /*is_inbox=*/false));
+}
+
+absl::Status Process::DestroyMailbox(absl::string_view name, absl::Time deadline) {
+  if (absl::Status status = ParseQualifiedName("mailbox", name).status(); !status.ok()) {
+    return status;
+  }
+  control::Request request;
+  request.set_destroy_mailbox(std::string(name));
+  return impl_->Call(std::move(request), deadline).status();
+}
+
+}  // namespace mailrail

@@ -1,0 +1,107 @@
+#ifndef MAILRAIL_CORE_PROCESS_PROCESS_IMPL_H_
+#define MAILRAIL_CORE_PROCESS_PROCESS_IMPL_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "core/mailbox/outgoing_lane.h"
+#include "core/mailbox/receive_queue.h"
+#include "core/process/agent_connection.h"
+#include "mailrail/process.h"
+
+namespace mailrail::internal {
+
+class Watcher;
+
+// What a receiver maps of its own inbox or mailbox.
+struct ReceiverMemory {
+  Mapping control;       // ControlPage, read-only
+  Mapping bell;          // BellWords, read-write
+  Mapping gate;          // GateWord, read-write
+  Mapping carrier_gate;  // a mailbox of another node: rung when `wanted` changes
+};
+
+// Behind Process: the connection to the agent, and the lanes that it granted. Thread-safe.
+class ProcessImpl : public AgentConnection::NoticeHandler,
+                    public std::enable_shared_from_this<ProcessImpl> {
+ public:
+  static absl::StatusOr<std::shared_ptr<ProcessImpl>> Attach(const AttachOptions& options);
+  ~ProcessImpl() override;
+
+  const ProcessId& id() const { return id_; }
+  uint32_t number() const { return number_; }
+  Receiver& inbox() { return *inbox_; }
+  AgentConnection& connection() { return connection_; }
+
+  // kFailedPrecondition in the child of a fork.
+  absl::Status CheckUsable() const;
+
+  // Asks the agent; errors as Process.
+  absl::StatusOr<AgentReply> Call(control::Request request, absl::Time deadline);
+
+  absl::StatusOr<std::shared_ptr<OutgoingLane>> ConnectProcess(const std::string& name,
+                                                               absl::Time deadline);
+  absl::StatusOr<std::shared_ptr<OutgoingLane>> ConnectMailbox(const std::string& name,
+                                                               absl::Time deadline);
+
+  struct OpenedMailbox {
+    uint64_t destination_id = 0;
+    std::string name;
+    std::shared_ptr<ReceiveQueue> queue;
+    ReceiverMemory memory;
+  };
+  absl::StatusOr<OpenedMailbox> OpenMailbox(const std::string& name, absl::Time deadline);
+  void CloseReceiver(uint64_t destination_id);
+
+  // Whether this process is linked with `peer` now.
+  bool LinkedWith(const ProcessId& peer);
+
+  // The thread that serves Receiver::Descriptor, started on first use.
+  Watcher* watcher();
+
+  void OnNotice(const control::Notice& notice, std::vector<Fd> fds) override;
+
+ private:
+  struct Link {
+    ProcessId peer;
+    std::shared_ptr<OutgoingLane> lane;
+    absl::Status status;  // of mapping it
+  };
+
+  explicit ProcessImpl(Fd socket);
+  absl::Status Introduce(absl::Time deadline);
+  void OnLinkJoined(const control::LinkGrant& grant, std::vector<Fd> fds, uint32_t version)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void OnLaneJoined(const control::Notice& notice, std::vector<Fd> fds)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::shared_ptr<ReceiveQueue> QueueOf(uint64_t destination_id)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const uint32_t fork_generation_;
+  AgentConnection connection_;
+  ProcessId id_;
+  uint32_t number_ = 0;
+  uint64_t inbox_id_ = 0;
+  std::unique_ptr<Receiver> inbox_;
+
+  absl::Mutex mutex_;
+  absl::flat_hash_map<uint64_t, std::shared_ptr<ReceiveQueue>> queues_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<uint64_t, Link> links_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<ProcessId, uint64_t> link_of_ ABSL_GUARDED_BY(mutex_);
+  // Lanes to mailboxes, by lane id and by the name that was asked for.
+  absl::flat_hash_map<uint64_t, std::shared_ptr<OutgoingLane>> lanes_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<std::string, uint64_t> lane_of_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<Watcher> watcher_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace mailrail::internal
+
+#endif  // MAILRAIL_CORE_PROCESS_PROCESS_IMPL_H_

@@ -1,0 +1,86 @@
+#ifndef MAILRAIL_CORE_PROCESS_RECEIVER_IMPL_H_
+#define MAILRAIL_CORE_PROCESS_RECEIVER_IMPL_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "core/process/process_impl.h"
+#include "core/shm/bell.h"
+#include "mailrail/receiver.h"
+
+namespace mailrail::internal {
+
+// Behind Receiver. Thread-compatible, but for what says that it is the watcher's.
+class ReceiverImpl {
+ public:
+  // `process` outlives this; `keep_alive` keeps it so (null for the inbox, which it owns itself).
+  ReceiverImpl(ProcessImpl* process, std::shared_ptr<ProcessImpl> keep_alive, std::string name,
+               uint64_t destination_id, std::shared_ptr<ReceiveQueue> queue, ReceiverMemory memory,
+               bool is_inbox);
+  ~ReceiverImpl();
+
+  absl::StatusOr<Message> Receive(const ProcessId* only_from, absl::Time deadline);
+  absl::StatusOr<int> Descriptor();
+  void set_wait_mode(WaitMode mode) { wait_mode_ = mode; }
+  ProcessImpl* process() const { return process_; }
+
+  // For waiting on several at once. Whether a receive may find something (or an end) now.
+  bool Ready();
+  // Announces a park; look at Ready() again before sleeping on the word.
+  FutexWord Park();
+  void Unpark();
+
+  // The watcher's: if this receiver may have something, makes the descriptor readable, and returns
+  // true; else parks, and returns false and the word to sleep on. Thread-safe.
+  bool SignalOrPark(FutexWord* word);
+
+ private:
+  using Taken = ReceiveQueue::Taken;
+
+  const ControlPage& control() const {
+    return *reinterpret_cast<const ControlPage*>(memory_.control.data());
+  }
+  // One try; kDeadlineExceeded when there is nothing.
+  absl::StatusOr<Message> Try(const ProcessId* only_from, absl::Time deadline);
+  // Why a receive that found nothing cannot go on waiting; OK if it can.
+  absl::Status EndStatus(const ProcessId* only_from);
+  absl::StatusOr<Message> Wait(const ProcessId* only_from, absl::Time deadline);
+  // For a mailbox of another node: says that a message is wanted, or not any more.
+  void SetWanted(uint32_t count);
+  absl::StatusOr<Message> Nothing() const;
+
+  ProcessImpl* const process_;
+  const std::shared_ptr<ProcessImpl> keep_alive_;
+  const std::string name_;
+  const uint64_t destination_id_;
+  const std::shared_ptr<ReceiveQueue> queue_;
+  const ReceiverMemory memory_;
+  const bool is_inbox_;
+  Parker parker_;
+  WaitMode wait_mode_ = WaitMode::kAdaptive;
+  uint32_t wanted_ = 0;
+
+  // Only once Descriptor() was called: the watcher looks too, so looks are taken in turn.
+  bool watched_ = false;
+  Fd event_;
+  bool signaled_ = false;  // guarded by watch_mutex_
+  absl::Mutex watch_mutex_;
+};
+
+// Makes Receivers, and reaches into them.
+class ReceiverAccess {
+ public:
+  static std::unique_ptr<Receiver> Make(std::unique_ptr<ReceiverImpl> impl) {
+    return std::unique_ptr<Receiver>(new Receiver(std::move(impl)));
+  }
+  static ReceiverImpl* Impl(Receiver* receiver) { return receiver->impl_.get(); }
+};
+
+}  // namespace mailrail::internal
+
+#endif  // MAILRAIL_CORE_PROCESS_RECEIVER_IMPL_H_

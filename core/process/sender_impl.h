@@ -1,0 +1,37 @@
+#ifndef MAILRAIL_CORE_PROCESS_SENDER_IMPL_H_
+#define MAILRAIL_CORE_PROCESS_SENDER_IMPL_H_
+
+#include <memory>
+
+#include "absl/types/optional.h"
+#include "core/mailbox/outgoing_lane.h"
+#include "core/process/process_impl.h"
+
+namespace mailrail::internal {
+
+// Behind Sender: a handle on a lane that other handles of the process may share.
+class SenderImpl {
+ public:
+  SenderImpl(std::shared_ptr<ProcessImpl> owner, std::shared_ptr<OutgoingLane> its_lane)
+      : process(std::move(owner)), lane(std::move(its_lane)) {}
+  const std::shared_ptr<ProcessImpl> process;
+  const std::shared_ptr<OutgoingLane> lane;
+};
+
+// Behind ClaimedMessage: room in shared memory, or, for what stands in the lane itself, a buffer.
+struct ClaimState {
+  ~ClaimState() {
+    if (room.has_value()) lane->Free(*room);
+  }
+  char* data() const { return room.has_value() ? room->data : buffer.get(); }
+
+  std::shared_ptr<OutgoingLane> lane;
+  int priority = 0;
+  size_t size = 0;
+  absl::optional<SlabRoom> room;
+  std::unique_ptr<char[]> buffer;
+};
+
+}  // namespace mailrail::internal
+
+#endif  // MAILRAIL_CORE_PROCESS_SENDER_IMPL_H_

@@ -1,0 +1,44 @@
+#include "mailrail/wait.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "core/process/receiver_impl.h"
+#include "core/shm/futex.h"
+
+namespace mailrail {
+
+absl::StatusOr<size_t> WaitAny(absl::Span<Receiver* const> receivers, absl::Time deadline) {
+  if (receivers.empty() || receivers.size() >= kMaxFutexWords) {
+    return absl::InvalidArgumentError(absl::StrCat("cannot wait for ", receivers.size(),
+                                                   " receivers, only for 1 to ",
+                                                   kMaxFutexWords - 1));
+  }
+  std::vector<internal::ReceiverImpl*> impls;
+  for (Receiver* receiver : receivers) impls.push_back(internal::ReceiverAccess::Impl(receiver));
+  if (absl::Status status = impls[0]->process()->CheckUsable(); !status.ok()) return status;
+  const auto ready = [&]() -> size_t {
+    return static_cast<size_t>(
+        std::find_if(impls.begin(), impls.end(), [](auto* impl) { return impl->Ready(); }) -
+        impls.begin());
+  };
+  while (true) {
+    size_t index = ready();
+    if (index < impls.size()) return index;
+    const absl::Duration left = deadline - absl::Now();
+    if (left <= absl::ZeroDuration()) return absl::DeadlineExceededError("no receiver is ready");
+    std::vector<FutexWord> words;
+    for (internal::ReceiverImpl* impl : impls) words.push_back(impl->Park());
+    index = ready();
+    if (index == impls.size()) {
+      FutexWaitAny(words, std::min(left, kLookAgain));
+      index = ready();
+    }
+    for (internal::ReceiverImpl* impl : impls) impl->Unpark();
+    if (index < impls.size()) return index;
+    impls[0]->process()->connection().ReadNotices();
+  }
+}
+
+}  // namespace mailrail

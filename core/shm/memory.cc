@@ -1,0 +1,90 @@
+#include "core/shm/memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+
+namespace mailrail {
+namespace {
+
+constexpr size_t kPage = 4096;
+
+size_t RoundUpToPages(size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
+
+// Kernels before 6.3 do not know MFD_NOEXEC_SEAL and say EINVAL.
+int NewMemfd(const std::string& name) {
+  const int fd = memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+  if (fd >= 0 || errno != EINVAL) return fd;
+  return memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING);
+}
+
+}  // namespace
+
+absl::StatusOr<Fd> CreateMemory(const std::string& name, size_t bytes) {
+  Fd fd(NewMemfd(name));
+  if (!fd.valid()) return absl::ErrnoToStatus(errno, "memfd_create");
+  if (ftruncate(fd.get(), static_cast<off_t>(RoundUpToPages(bytes))) != 0 ||
+      fchmod(fd.get(), 0400) != 0 ||
+      fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("memory ", name));
+  }
+  return fd;
+}
+
+absl::StatusOr<Fd> OpenReadOnly(const Fd& memory) {
+  Fd fd(open(absl::StrCat("/proc/self/fd/", memory.get()).c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return absl::ErrnoToStatus(errno, "reopening memory for reading");
+  return fd;
+}
+
+absl::Status SealAgainstWriting(const Fd& memory) {
+  if (fcntl(memory.get(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE) != 0) {
+    return absl::ErrnoToStatus(errno, "sealing memory");
+  }
+  return absl::OkStatus();
+}
+
+Mapping::Mapping(Mapping&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+Mapping& Mapping::operator=(Mapping&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+Mapping::~Mapping() {
+  if (data_ != nullptr) munmap(data_, size_);
+}
+
+absl::StatusOr<Mapping> Mapping::Map(const Fd& memory, size_t bytes, Access access) {
+  struct stat status;
+  if (fstat(memory.get(), &status) != 0) return absl::ErrnoToStatus(errno, "fstat");
+  const int seals = fcntl(memory.get(), F_GET_SEALS);
+  const size_t size = RoundUpToPages(bytes);
+  if (status.st_size < 0 || static_cast<size_t>(status.st_size) < size || seals < 0 ||
+      (seals & F_SEAL_SHRINK) == 0) {
+    return absl::DataLossError("memory is too small, or not sealed against shrinking");
+  }
+  const int protection = access == Access::kReadOnly ? PROT_READ : PROT_READ | PROT_WRITE;
+  void* data = mmap(nullptr, size, protection, MAP_SHARED | MAP_NORESERVE, memory.get(), 0);
+  if (data == MAP_FAILED) return absl::ErrnoToStatus(errno, "mmap");
+  madvise(data, size, MADV_DONTFORK);
+  madvise(data, size, MADV_DONTDUMP);
+  Mapping mapping;
+  mapping.data_ = static_cast<char*>(data);
+  mapping.size_ = size;
+  return mapping;
+}
+
+}  // namespace mailrail

@@ -1,0 +1,54 @@
+#ifndef MAILRAIL_CORE_SHM_MEMORY_H_
+#define MAILRAIL_CORE_SHM_MEMORY_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "core/base/fd.h"
+
+namespace mailrail {
+
+// Shared memory is sealed memfd: no name in any file system, so nothing can be left behind, and a
+// size that nobody can change, so that no access is ever out of the file.
+
+// Creates zeroed, sparse memory of `bytes` (rounded up to pages), sealed against shrinking and
+// growing, mode 0400. `name` shows in /proc/PID/maps. kResourceExhausted when the limit of
+// descriptors is reached.
+absl::StatusOr<Fd> CreateMemory(const std::string& name, size_t bytes);
+
+// A descriptor of the same memory that can only be mapped for reading. Other users cannot reopen
+// it for writing, because of the mode.
+absl::StatusOr<Fd> OpenReadOnly(const Fd& memory);
+
+// Refuses every further writable mapping, the owner's later ones too; existing ones stay.
+absl::Status SealAgainstWriting(const Fd& memory);
+
+enum class Access { kReadOnly, kReadWrite };
+
+// A mapping of such memory, not inherited by fork and not in core dumps. Move-only.
+class Mapping {
+ public:
+  Mapping() = default;
+  Mapping(Mapping&& other) noexcept;
+  Mapping& operator=(Mapping&& other) noexcept;
+  ~Mapping();
+
+  // Maps at least `bytes` of `memory`. kDataLoss when the memory is smaller or not sealed against
+  // shrinking, so that using it could end in SIGBUS.
+  static absl::StatusOr<Mapping> Map(const Fd& memory, size_t bytes, Access access);
+
+  bool valid() const { return data_ != nullptr; }
+  char* data() const { return data_; }
+  size_t size() const { return size_; }
+
+ private:
+  char* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+}  // namespace mailrail
+
+#endif  // MAILRAIL_CORE_SHM_MEMORY_H_

@@ -1,0 +1,162 @@
+#ifndef MAILRAIL_NODE_CARRIER_CARRIER_H_
+#define MAILRAIL_NODE_CARRIER_CARRIER_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "core/mailbox/outgoing_lane.h"
+#include "core/mailbox/receive_queue.h"
+#include "core/shm/bell.h"
+#include "core/shm/memory.h"
+#include "node/peer/session.h"
+#include "proto/peer.pb.h"
+
+namespace mailrail {
+
+// A lane of this node to a destination on another: the carrier is its one receiver.
+struct OutboundLane {
+  uint64_t id = 0;  // unique on this node
+  std::string peer_node;
+  proto::LaneOpen open;  // said on every new session; open.lane() == id
+  std::shared_ptr<LinkMemory> memory;  // own: the agent's; peer: the sender's
+  bool recover = false;  // an agent before this one carried it
+};
+
+// A lane of another node to a destination on this one: the carrier is its one sender here.
+struct InboundLane {
+  std::string peer_node;
+  uint64_t id = 0;  // the origin's
+  std::shared_ptr<OutgoingLane> lane;  // recovered already, if there is something to recover
+  proto::LaneState state;  // what the origin is told besides what was accepted (process, spec)
+};
+
+// A receiver on another node of a mailbox of this one.
+struct RemoteReceiver {
+  uint64_t key = 0;  // the receiver's node's
+  std::string peer_node;
+  std::shared_ptr<MailboxQueue> queue;  // of the number that the agent gave this receiver
+  // The mailbox's, mapped by the agent.
+  Mapping control;  // ControlPage
+  Mapping bell;     // BellWords, read-write
+  Mapping gate;     // GateWord, read-write
+};
+
+// A receiver on this node of a mailbox of another: what is delivered to it goes through a private
+// mailbox that the carrier alone sends to.
+struct ReceiverProxy {
+  uint64_t key = 0;  // unique on this node
+  std::string peer_node;  // the mailbox's home
+  std::shared_ptr<OutgoingLane> lane;  // a cell lane
+  Mapping bell;  // BellWords of the private mailbox: `wanted`
+};
+
+// What the carrier tells the agent. Called from the carrier's thread or the transport's; must only
+// queue and return.
+class CarrierEvents {
+ public:
+  virtual ~CarrierEvents() = default;
+
+  // Both sessions that we dialed are open, or no longer.
+  virtual void OnPeerUp(const std::string& node, uint64_t incarnation,
+                        const std::string& address) = 0;
+  virtual void OnPeerDown(const std::string& node) = 0;
+  virtual void OnPeerProblem(const std::string& node, absl::Status why) = 0;
+
+  // The peer's answer about one of our lanes: OK once it is open; an error closes it for good (the
+  // carrier carries it no more; its messages are where they are).
+  virtual void OnLaneState(uint64_t lane, absl::Status status, const proto::LaneState& state) = 0;
+  // One of our lanes was finished (Finish): everything is acknowledged, and the peer was told.
+  virtual void OnLaneFinished(uint64_t lane) = 0;
+  // The memory of one of our lanes is not well-formed; it is carried no more.
+  virtual void OnLaneCorrupt(uint64_t lane) = 0;
+
+  // A peer opens a lane to this node, which is not known yet: answer with AddInbound or Refuse.
+  virtual void OnLaneOpen(const std::string& node, uint64_t incarnation,
+                          const proto::LaneOpen& open) = 0;
+  // The origin will send no more on this lane; it was removed from the carrier.
+  virtual void OnLaneEnd(const std::string& node, uint64_t lane) = 0;
+  // The destination of a lane of a peer was found closed (the process died, the mailbox was
+  // destroyed); the peer was told, and the lane was removed from the carrier.
+  virtual void OnInboundClosed(const std::string& node, uint64_t lane, absl::Status why) = 0;
+
+  virtual void OnRequest(const std::string& node, uint64_t incarnation,
+                         const proto::Request& request) = 0;
+  virtual void OnReply(const std::string& node, const proto::Reply& reply) = 0;
+  // The session on which requests were sent is gone: what is unanswered will not be.
+  virtual void OnRequestsLost(const std::string& node) = 0;
+
+  // A remote receiver is gone, or (mailbox_destroyed) the mailbox that a proxy stands for.
+  virtual void OnReceiverGone(const std::string& node, uint64_t key, bool mailbox_destroyed) = 0;
+
+  // Lanes of a mailbox have joined that were not handed to this remote receiver's queue yet.
+  virtual void OnReceiverBehind(const std::string& node, uint64_t key) = 0;
+};
+
+// Moves messages between this host's shared memory and the peers' sessions, in a thread of its own
+// that sleeps while there is nothing to move. What to move is decided by the agent: it adds and
+// removes lanes and receivers by calls that are queued and carried out in order.
+//
+// From a lane to the wire: records are read and framed, up to the destination's window of bytes
+// per class; their room goes back to the sender when the peer has acknowledged them, that is, when
+// they stand in a lane of shared memory over there. After a reconnect the peer says what it has
+// accepted, and the rest is sent again; so nothing is lost or doubled, whichever of the agents or
+// the network failed.
+//
+// Thread-safe.
+class Carrier : public SessionHandler {
+ public:
+  struct Options {
+    std::string node;
+    // The bell of all outbound lanes: BellWords (read-write) and GateWord.
+    Mapping bell;
+    Mapping gate;
+    // How many bytes one lane may have on its way unacknowledged.
+    uint64_t bulk_window_bytes = uint64_t{1} << 20;
+    uint64_t urgent_window_bytes = uint64_t{256} << 10;
+    std::function<void(absl::string_view)> log;
+  };
+
+  // `events` outlives the carrier.
+  static std::unique_ptr<Carrier> Start(Options options, CarrierEvents* events);
+  ~Carrier() override = default;
+
+  // Ends the thread. No call of the events comes after this. The transport must be shut down first.
+  virtual void Stop() = 0;
+
+  virtual void AddOutbound(OutboundLane lane) = 0;
+  // The sender is gone: carries the rest, then tells the peer and OnLaneFinished.
+  virtual void FinishOutbound(uint64_t lane) = 0;
+  virtual void RemoveOutbound(uint64_t lane) = 0;
+
+  virtual void AddInbound(InboundLane lane) = 0;
+  virtual void RefuseLane(const std::string& node, uint64_t lane, absl::Status why) = 0;
+  virtual void RemoveInbound(const std::string& node, uint64_t lane) = 0;
+
+  virtual void AddReceiver(RemoteReceiver receiver) = 0;
+  // What it holds leased goes back to the mailbox. `tell`: the mailbox is destroyed, say so.
+  virtual void RemoveReceiver(const std::string& node, uint64_t key, bool tell) = 0;
+
+  virtual void AddProxy(ReceiverProxy proxy) = 0;
+  // The receiver is gone: what it had not taken is reported as not taken, and the home is told.
+  virtual void RemoveProxy(uint64_t key) = 0;
+
+  // Everything about this peer: its lanes, receivers and proxies, because it started anew.
+  virtual void ForgetPeer(const std::string& node) = 0;
+
+  // Sends a Request or Reply on the urgent session that we dialed (Request), or that the peer
+  // dialed (Reply). False when there is none.
+  virtual bool Send(const std::string& node, proto::Frame frame) = 0;
+
+  // Messages and bytes moved, for display.
+  struct Counters {
+    uint64_t sent = 0, received = 0, resent = 0;
+  };
+  virtual Counters counters() const = 0;
+};
+
+}  // namespace mailrail
+
+#endif  // MAILRAIL_NODE_CARRIER_CARRIER_H_

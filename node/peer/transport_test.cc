@@ -1,0 +1,326 @@
+#include "node/peer/transport.h"
+
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "node/peer/recording_handler.h"
+
+namespace mailrail {
+namespace {
+
+using ::testing::ElementsAre;
+
+PeerTransportOptions OptionsOf(const std::string& node) {
+  PeerTransportOptions options;
+  options.cluster_id = "test";
+  options.node = node;
+  options.node_incarnation = 1;
+  options.listen_address = "127.0.0.1:0";
+  options.dial_back = false;
+  return options;
+}
+
+std::string AddressOf(const PeerTransport& transport) {
+  return absl::StrCat("127.0.0.1:", transport.port());
+}
+
+proto::Frame NumberedFrame(uint64_t number, size_t body_bytes = 0) {
+  proto::Frame frame;
+  frame.mutable_data()->set_first_sequence(number);
+  frame.mutable_data()->set_records(std::string(body_bytes, static_cast<char>('a' + number % 26)));
+  return frame;
+}
+
+// A node: its handler and its transport.
+struct Node {
+  explicit Node(PeerTransportOptions options) {
+    auto started = PeerTransport::Start(std::move(options), &handler);
+    EXPECT_TRUE(started.ok()) << started.status();
+    transport = *std::move(started);
+  }
+
+  RecordingHandler handler;
+  std::unique_ptr<PeerTransport> transport;
+};
+
+// Two nodes, of which alpha dials beta.
+class TwoNodes : public ::testing::Test {
+ protected:
+  TwoNodes() : beta(OptionsOf("beta")), alpha(DialingBeta()) {}
+
+  PeerTransportOptions DialingBeta() {
+    PeerTransportOptions options = OptionsOf("alpha");
+    options.peers["beta"] = AddressOf(*beta.transport);
+    return options;
+  }
+
+  Node beta;
+  Node alpha;
+};
+
+TEST_F(TwoNodes, OpenSessionsOfBothClassesBothWays) {
+  ASSERT_TRUE(beta.transport->AddPeer("alpha", AddressOf(*alpha.transport)).ok());
+  for (const auto session_class : {proto::BULK, proto::URGENT}) {
+    for (const bool dialed : {true, false}) {
+      const auto session = alpha.handler.AwaitOpen("beta", session_class, dialed);
+      EXPECT_EQ(session->peer_node(), "beta");
+      EXPECT_EQ(session->peer_incarnation(), 1u);
+      beta.handler.AwaitOpen("alpha", session_class, dialed);
+    }
+  }
+  const std::vector<PeerStatus> peers = alpha.transport->Peers();
+  ASSERT_EQ(peers.size(), 1u);
+  EXPECT_EQ(peers[0].node, "beta");
+  EXPECT_EQ(peers[0].address, AddressOf(*beta.transport));
+  EXPECT_TRUE(peers[0].connected);
+  EXPECT_EQ(peers[0].open_sessions, 4);
+  EXPECT_EQ(peers[0].incarnation, 1u);
+  EXPECT_TRUE(peers[0].last_error.ok());
+}
+
+TEST_F(TwoNodes, CarryFramesInOrderBothWays) {
+  const auto out = alpha.handler.AwaitOpen("beta", proto::BULK, true);
+  const auto in = beta.handler.AwaitOpen("alpha", proto::BULK, false);
+  constexpr uint64_t kFrames = 1000;
+  for (uint64_t i = 0; i < kFrames; ++i) {
+    out->Write(NumberedFrame(i, i));
+    in->Write(NumberedFrame(i, kFrames - i));
+  }
+  const auto at_beta = beta.handler.AwaitFrames(*in, kFrames);
+  const auto at_alpha = alpha.handler.AwaitFrames(*out, kFrames);
+  for (uint64_t i = 0; i < kFrames; ++i) {
+    ASSERT_EQ(at_beta[i].data().first_sequence(), i);
+    ASSERT_EQ(at_beta[i].data().records(), NumberedFrame(i, i).data().records());
+    ASSERT_EQ(at_alpha[i].data().first_sequence(), i);
+    ASSERT_EQ(at_alpha[i].data().records().size(), kFrames - i);
+  }
+}
+
+TEST_F(TwoNodes, CarryAFrameOf128MiB) {
+  const auto out = alpha.handler.AwaitOpen("beta", proto::BULK, true);
+  const auto in = beta.handler.AwaitOpen("alpha", proto::BULK, false);
+  constexpr size_t kBody = size_t{128} << 20;
+  out->Write(NumberedFrame(0, 10));
+  out->Write(NumberedFrame(1, kBody));
+  out->Write(NumberedFrame(2, 10));
+  const auto frames = beta.handler.AwaitFrames(*in, 3);
+  EXPECT_EQ(frames[1].data().records().size(), kBody);
+  EXPECT_EQ(frames[1].data().records(), std::string(kBody, 'b'));
+  EXPECT_EQ(frames[2].data().first_sequence(), 2u);
+}
+
+TEST_F(TwoNodes, CarryManySmallFramesInFewerBatches) {
+  const auto out = alpha.handler.AwaitOpen("beta", proto::BULK, true);
+  const auto in = beta.handler.AwaitOpen("alpha", proto::BULK, false);
+  constexpr uint64_t kFrames = 100'000;
+  for (uint64_t i = 0; i < kFrames; ++i) out->Write(NumberedFrame(i, 64));
+  const auto frames = beta.handler.AwaitFrames(*in, kFrames);
+  ASSERT_EQ(frames.size(), kFrames);
+  for (uint64_t i = 0; i < kFrames; ++i) ASSERT_EQ(frames[i].data().first_sequence(), i);
+  EXPECT_LT(beta.handler.Batches(*in), static_cast<int>(kFrames) / 2);
+}
+
+TEST_F(TwoNodes, ASlowReaderHoldsUpItsOwnSessionOnly) {
+  absl::Notification release;
+  const auto bulk_in = beta.handler.AwaitOpen("alpha", proto::BULK, false);
+  const auto urgent_in = beta.handler.AwaitOpen("alpha", proto::URGENT, false);
+  beta.handler.during_batch = [&](Session& session) {
+    if (session.session_class() == proto::BULK) release.WaitForNotification();
+  };
+  const auto bulk = alpha.handler.AwaitOpen("beta", proto::BULK, true);
+  const auto urgent = alpha.handler.AwaitOpen("beta", proto::URGENT, true);
+  constexpr uint64_t kBulkFrames = 1000;
+  for (uint64_t i = 0; i < kBulkFrames; ++i) bulk->Write(NumberedFrame(i, 64 << 10));
+  for (uint64_t i = 0; i < 100; ++i) {
+    urgent->Write(NumberedFrame(i, 100));
+    beta.handler.AwaitFrames(*urgent_in, i + 1);
+  }
+  EXPECT_GT(bulk->queued_bytes(), kLowMarkBytes);
+  EXPECT_EQ(beta.handler.Batches(*bulk_in), 0);
+  release.Notify();
+  alpha.handler.AwaitWritable(*bulk);
+  beta.handler.AwaitFrames(*bulk_in, kBulkFrames);
+}
+
+TEST_F(TwoNodes, ShutdownSendsWhatIsQueued) {
+  const auto out = alpha.handler.AwaitOpen("beta", proto::BULK, true);
+  const auto in = beta.handler.AwaitOpen("alpha", proto::BULK, false);
+  constexpr uint64_t kFrames = 500;
+  for (uint64_t i = 0; i < kFrames; ++i) out->Write(NumberedFrame(i, 64 << 10));
+  alpha.transport->Shutdown(absl::InfiniteFuture());
+  EXPECT_TRUE(absl::IsUnavailable(alpha.handler.AwaitClose(*out)));
+  EXPECT_TRUE(absl::IsUnavailable(beta.handler.AwaitClose(*in)));
+  EXPECT_EQ(beta.handler.AwaitFrames(*in, kFrames).size(), kFrames);
+}
+
+TEST_F(TwoNodes, ShutdownOfTheDialedNodeSendsWhatIsQueued) {
+  const auto out = alpha.handler.AwaitOpen("beta", proto::BULK, true);
+  const auto in = beta.handler.AwaitOpen("alpha", proto::BULK, false);
+  constexpr uint64_t kFrames = 500;
+  for (uint64_t i = 0; i < kFrames; ++i) in->Write(NumberedFrame(i, 64 << 10));
+  beta.transport->Shutdown(absl::InfiniteFuture());
+  EXPECT_EQ(alpha.handler.AwaitClose(*out).message(), "node beta is shutting down");
+  EXPECT_EQ(alpha.handler.AwaitFrames(*out, kFrames).size(), kFrames);
+}
+
+TEST_F(TwoNodes, ShutdownEndsThoughThePeerDoesNotRead) {
+  absl::Notification release;
+  beta.handler.AwaitOpen("alpha", proto::BULK, false);
+  beta.handler.during_batch = [&](Session&) { release.WaitForNotification(); };
+  const auto out = alpha.handler.AwaitOpen("beta", proto::BULK, true);
+  for (uint64_t i = 0; i < 1000; ++i) out->Write(NumberedFrame(i, 64 << 10));
+  alpha.transport->Shutdown(absl::InfinitePast());
+  EXPECT_FALSE(alpha.handler.AwaitClose(*out).ok());
+  release.Notify();
+}
+
+TEST_F(TwoNodes, ASessionMayBeUsedAfterTheTransportIsGone) {
+  const auto out = alpha.handler.AwaitOpen("beta", proto::BULK, true);
+  const auto in = beta.handler.AwaitOpen("alpha", proto::BULK, false);
+  alpha.transport.reset();
+  beta.transport.reset();
+  for (const auto& session : {in, out}) {
+    session->Write(NumberedFrame(1));
+    EXPECT_EQ(session->queued_bytes(), 0u);
+    session->Close(absl::OkStatus());
+  }
+}
+
+TEST_F(TwoNodes, AClosedSessionIsDialedAgain) {
+  const auto first = alpha.handler.AwaitOpen("beta", proto::URGENT, true);
+  const auto first_in = beta.handler.AwaitOpen("alpha", proto::URGENT, false);
+  first->Close(absl::DataLossError("what the peer sent makes no sense"));
+  EXPECT_TRUE(absl::IsDataLoss(alpha.handler.AwaitClose(*first)));
+  EXPECT_TRUE(absl::IsUnavailable(beta.handler.AwaitClose(*first_in)));
+  const auto second = alpha.handler.AwaitOpen("beta", proto::URGENT, true);
+  EXPECT_NE(first, second);
+}
+
+TEST_F(TwoNodes, ASessionClosedByTheDialedNodeIsDialedAgain) {
+  const auto first = alpha.handler.AwaitOpen("beta", proto::URGENT, true);
+  const auto first_in = beta.handler.AwaitOpen("alpha", proto::URGENT, false);
+  first_in->Close(absl::DataLossError("what the peer sent makes no sense"));
+  EXPECT_TRUE(absl::IsDataLoss(beta.handler.AwaitClose(*first_in)));
+  EXPECT_TRUE(absl::IsUnavailable(alpha.handler.AwaitClose(*first)));
+  EXPECT_NE(alpha.handler.AwaitOpen("beta", proto::URGENT, true), first);
+}
+
+TEST_F(TwoNodes, APeerThatStartsAnewIsDialedAgain) {
+  PeerTransportOptions options = OptionsOf("beta");
+  options.listen_address = AddressOf(*beta.transport);
+  options.node_incarnation = 2;
+  const auto bulk = alpha.handler.AwaitOpen("beta", proto::BULK, true);
+  const auto urgent = alpha.handler.AwaitOpen("beta", proto::URGENT, true);
+  beta.transport.reset();
+  EXPECT_FALSE(alpha.handler.AwaitClose(*bulk).ok());
+  EXPECT_FALSE(alpha.handler.AwaitClose(*urgent).ok());
+  Node anew(options);
+  EXPECT_EQ(alpha.handler.AwaitOpen("beta", proto::BULK, true)->peer_incarnation(), 2u);
+  EXPECT_EQ(alpha.handler.AwaitOpen("beta", proto::URGENT, true)->peer_incarnation(), 2u);
+  EXPECT_TRUE(alpha.transport->Peers()[0].connected);
+  EXPECT_EQ(alpha.transport->Peers()[0].incarnation, 2u);
+}
+
+TEST(PeerTransport, ReportsAPeerThatCannotBeReachedOnce) {
+  PeerTransportOptions options = OptionsOf("alpha");
+  {
+    Node gone(OptionsOf("beta"));
+    options.peers["beta"] = AddressOf(*gone.transport);
+  }
+  absl::Mutex mu;
+  std::vector<std::string> log;
+  options.log = [&](absl::string_view line) {
+    absl::MutexLock lock(&mu);
+    log.emplace_back(line);
+  };
+  options.backoff_min = absl::Milliseconds(1);
+  options.backoff_max = absl::Milliseconds(10);
+  const std::string address = options.peers["beta"];
+  Node alpha(options);
+  EXPECT_FALSE(alpha.handler.AwaitProblem("beta", absl::StatusCode::kUnavailable).ok());
+  EXPECT_TRUE(absl::IsUnavailable(alpha.transport->Peers()[0].last_error));
+  // Many dials later it is still the one problem, and it ends.
+  PeerTransportOptions revived = OptionsOf("beta");
+  revived.listen_address = address;
+  Node beta(revived);
+  alpha.handler.AwaitOpen("beta", proto::BULK, true);
+  alpha.handler.AwaitOpen("beta", proto::URGENT, true);
+  EXPECT_TRUE(alpha.transport->Peers()[0].last_error.ok());
+  EXPECT_EQ(alpha.handler.problems().size(), 1u);
+  absl::MutexLock lock(&mu);
+  EXPECT_EQ(log.size(), 3u) << ::testing::PrintToString(log);
+}
+
+TEST(PeerTransport, DialsBackAPeerThatItDoesNotKnow) {
+  Node beta([] {
+    PeerTransportOptions options = OptionsOf("beta");
+    options.dial_back = true;
+    return options;
+  }());
+  PeerTransportOptions options = OptionsOf("alpha");
+  options.advertised_address = "127.0.0.1:0";
+  options.peers["beta"] = AddressOf(*beta.transport);
+  Node alpha(options);
+  const auto back = beta.handler.AwaitOpen("alpha", proto::BULK, true);
+  EXPECT_EQ(back->peer_node(), "alpha");
+  EXPECT_EQ(beta.transport->Peers()[0].address, AddressOf(*alpha.transport));
+  beta.handler.AwaitOpen("alpha", proto::URGENT, true);
+  // When it has gone it is forgotten.
+  alpha.transport.reset();
+  while (!beta.transport->Peers().empty()) std::this_thread::yield();
+}
+
+TEST(PeerTransport, DialsAPeerAtItsNewAddress) {
+  PeerTransportOptions options = OptionsOf("alpha");
+  options.backoff_min = options.backoff_max = absl::Hours(1);
+  options.peers["beta"] = "127.0.0.1:1";
+  Node alpha(options);
+  EXPECT_FALSE(alpha.handler.AwaitProblem("beta", absl::StatusCode::kUnavailable).ok());
+  Node beta(OptionsOf("beta"));
+  ASSERT_TRUE(alpha.transport->AddPeer("beta", AddressOf(*beta.transport)).ok());
+  alpha.handler.AwaitOpen("beta", proto::BULK, true);
+}
+
+TEST(PeerTransport, MayOnlyDial) {
+  Node beta(OptionsOf("beta"));
+  PeerTransportOptions options = OptionsOf("alpha");
+  options.listen_address = "";
+  options.peers["alpha"] = "127.0.0.1:1";
+  options.peers["beta"] = AddressOf(*beta.transport);
+  Node alpha(options);
+  EXPECT_EQ(alpha.transport->port(), 0);
+  alpha.handler.AwaitOpen("beta", proto::BULK, true)->Write(NumberedFrame(1));
+  beta.handler.AwaitFrames(*beta.handler.AwaitOpen("alpha", proto::BULK, false), 1);
+  EXPECT_EQ(alpha.transport->Peers().size(), 1u);
+}
+
+TEST(PeerTransport, RefusesBadOptions) {
+  RecordingHandler handler;
+  PeerTransportOptions options = OptionsOf("no such name");
+  EXPECT_TRUE(absl::IsInvalidArgument(PeerTransport::Start(options, &handler).status()));
+  options = OptionsOf("alpha");
+  options.cluster_id = "";
+  EXPECT_TRUE(absl::IsInvalidArgument(PeerTransport::Start(options, &handler).status()));
+  options = OptionsOf("alpha");
+  options.peers["beta"] = "";
+  EXPECT_TRUE(absl::IsInvalidArgument(PeerTransport::Start(options, &handler).status()));
+}
+
+TEST(PeerTransport, RefusesAPortThatIsTaken) {
+  Node beta(OptionsOf("beta"));
+  RecordingHandler handler;
+  PeerTransportOptions options = OptionsOf("alpha");
+  options.listen_address = AddressOf(*beta.transport);
+  EXPECT_TRUE(absl::IsUnavailable(PeerTransport::Start(options, &handler).status()));
+}
+
+}  // namespace
+}  // namespace mailrail

@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Builds everything, runs the tests, and counts test cases (not test binaries).
+#
+#   tests/run.sh [--sanitizers] [PATTERN...]
+#
+#   PATTERN       Bazel target patterns; without one, //...
+#   --sanitizers  then runs the patterns (without one, //core/...) with AddressSanitizer and
+#                 UndefinedBehaviorSanitizer, and again with ThreadSanitizer
+#
+# The last line is "N passed, N failed". Exits with 1 if anything failed.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+usage() { sed -n '2,/^set /s/^# \{0,1\}//p' tests/run.sh; }
+
+sanitizers=false
+patterns=()
+for argument in "$@"; do
+  case $argument in
+    --sanitizers) sanitizers=true ;;
+    -h | --help)
+      usage
+      exit 0
+      ;;
+    --*)
+      echo "run.sh: no option $argument; see --help" >&2
+      exit 2
+      ;;
+    *) patterns+=("$argument") ;;
+  esac
+done
+
+deploy/install_deps.sh
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+passed=0
+failed=0
+
+# run_tests LABEL FLAG... -- PATTERN...: builds and tests, and adds to the counts.
+run_tests() {
+  local label=$1 flags=() status=0 report
+  shift
+  while [[ $1 != -- ]]; do
+    flags+=("$1")
+    shift
+  done
+  [[ -t 1 ]] || flags+=(--show_progress_rate_limit=60)
+  flags+=(--keep_going)
+
+  echo "== $label: ${*:2}"
+  # First all of the build, so that no test competes with a compiler.
+  bazel build "${flags[@]}" "$@" || status=$?
+  local events=$scratch/$label.json
+  flags+=(--nocache_test_results --build_event_json_file="$events")
+  bazel test "${flags[@]}" "$@" || status=$?
+  # 3 says that tests failed, 4 that there are none; anything else is a failure of its own.
+  [[ $status =~ ^[034]$ ]] && status=0
+  report=$(python3 tests/support/count_cases.py --label "$label" --status "$status" "$events")
+  echo "$report"
+  [[ $report =~ passed\ ([0-9]+),\ failed\ ([0-9]+),\ skipped\ [0-9]+$ ]]
+  passed=$((passed + BASH_REMATCH[1]))
+  failed=$((failed + BASH_REMATCH[2]))
+}
+
+if ((${#patterns[@]} > 0)); then
+  run_tests default -- "${patterns[@]}"
+else
+  run_tests default -- //...
+fi
+if $sanitizers; then
+  ((${#patterns[@]} > 0)) || patterns=(//core/...)
+  run_tests asan --config=asan --build_tests_only -- "${patterns[@]}"
+  tsan=(--config=tsan --build_tests_only)
+  # ThreadSanitizer's fixed memory map does not stand more random bits than this.
+  if (($(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 28) > 28)); then
+    tsan+=("--run_under=setarch -R")
+  fi
+  run_tests tsan "${tsan[@]}" -- "${patterns[@]}"
+fi
+
+echo "$passed passed, $failed failed"
+((failed == 0))
