@@ -76,7 +76,8 @@ absl::StatusOr<Fd> SeqpacketListen(const std::string& path, unsigned mode) {
   if (bind(fd->get(), reinterpret_cast<sockaddr*>(&*address), sizeof(*address)) != 0) {
     return absl::ErrnoToStatus(errno, absl::StrCat("cannot listen at ", path));
   }
-  if (chmod(path.c_str(), mode) != 0 || listen(fd->get(), 1024) != 0) {
+  if (chmod(path.c_str(), mode) != 0 || listen(fd->get(), 1024) != 0 ||
+      fcntl(fd->get(), F_SETFL, O_NONBLOCK) != 0) {
     return absl::ErrnoToStatus(errno, absl::StrCat("cannot listen at ", path));
   }
   return fd;

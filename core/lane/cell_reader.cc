@@ -54,6 +54,7 @@ Look CellReader::Peek(int priority, CellHead* head) {
         order(priority)[queue.next & (entries - 1)].load(std::memory_order_acquire));
     if (entry.position < queue.next) return Look::kEmpty;
     if (entry.position > queue.next) {
+      if (((entry.position ^ queue.next) & (entries - 1)) != 0) return Look::kCorrupt;
       // Overtaken by a round: what was overwritten had been claimed, the rest is still there.
       queue.next = std::max(queue.next + 1, entry.position - entries + 1);
       continue;
@@ -190,20 +191,19 @@ CellReader::Counts CellReader::Count() const {
   Counts counts;
   for (int priority = 0; priority < kPriorityCount; ++priority) {
     if ((rings_in_use() >> priority & 1) == 0) continue;
-    for (uint32_t i = 0; i < geometry_.order_entries(); ++i) {
-      const OrderEntry entry = OrderEntry::Unpack(order(priority)[i].load());
-      if (entry.position == 0 || entry.slot >= geometry_.slots) continue;
-      const CellState state = CellState::Unpack(states(priority)[entry.slot].load());
-      if (!state.ClaimedSince(entry.position)) {
-        ++counts.waiting;
-      } else if (state.sequence == static_cast<uint32_t>(entry.position)) {
-        counts.waiting += state.phase == Phase::kReturned;
-        counts.leased += state.phase == Phase::kLeased;
-      }
-    }
     uint64_t last = 0;
     for (uint32_t i = 0; i < geometry_.order_entries(); ++i) {
-      last = std::max(last, OrderEntry::Unpack(order(priority)[i].load()).position);
+      const OrderEntry entry = OrderEntry::Unpack(order(priority)[i].load());
+      last = std::max(last, entry.position);
+      if (entry.position == 0 || entry.slot >= geometry_.slots) continue;
+      const CellState state = CellState::Unpack(states(priority)[entry.slot].load());
+      counts.waiting += !state.ClaimedSince(entry.position);
+    }
+    // What was claimed may have outlived its entry.
+    for (uint32_t slot = 0; slot < geometry_.slots; ++slot) {
+      const CellState state = CellState::Unpack(states(priority)[slot].load());
+      counts.waiting += state.phase == Phase::kReturned;
+      counts.leased += state.phase == Phase::kLeased;
     }
     counts.sent += last;
   }
@@ -213,9 +213,10 @@ CellReader::Counts CellReader::Count() const {
 void CellReader::RingSender() {
   const uint64_t parks = header_->room_parks.load();
   if (state_header_->last_room_rung.load(std::memory_order_relaxed) == parks) return;
-  state_header_->last_room_rung.store(parks, std::memory_order_relaxed);
   state_header_->room_gate.fetch_add(1);
   FutexWakeAll(&state_header_->room_gate);
+  // Last: a receiver that dies or is stopped before leaves the ringing to the others.
+  state_header_->last_room_rung.store(parks, std::memory_order_relaxed);
 }
 
 }  // namespace mailrail

@@ -101,6 +101,11 @@ void CellWriter::Publish(int priority, uint32_t slot) {
     in_use_ |= bit;
     header_->rings_in_use.fetch_or(bit);
   }
+  if (position - queue.uses[slot].position > uint64_t{1} << 30) {
+    // Unused for so long that its state, which has half the number, would soon look like that of a
+    // later message. Nobody else writes the state of a free slot.
+    states(priority)[slot].store(CellState{static_cast<uint32_t>(position - 1)}.Pack());
+  }
   queue.uses[slot].position = position;
   // Release, partner of the receivers' acquire in Peek: who sees the position sees the message.
   slots(priority)[slot].sequence.store(position, std::memory_order_release);
@@ -176,11 +181,15 @@ absl::optional<CellState> CellWriter::StateOf(int priority, uint64_t position) c
   if (position == 0 || position > queue.sequence) return absl::nullopt;
   const OrderEntry entry = OrderEntry::Unpack(
       order(priority)[position & (geometry_.order_entries() - 1)].load(std::memory_order_relaxed));
-  if (entry.position != position || entry.slot >= geometry_.slots ||
-      queue.uses[entry.slot].position != position) {
-    return absl::nullopt;
+  uint32_t slot = entry.slot;
+  if (entry.position != position) {
+    // A message that is held for long outlives its entry.
+    const auto use = std::find_if(queue.uses.begin(), queue.uses.end(),
+                                  [&](const Use& each) { return each.position == position; });
+    slot = static_cast<uint32_t>(use - queue.uses.begin());
   }
-  return CellState::Unpack(states(priority)[entry.slot].load(std::memory_order_acquire));
+  if (slot >= queue.uses.size() || queue.uses[slot].position != position) return absl::nullopt;
+  return CellState::Unpack(states(priority)[slot].load(std::memory_order_acquire));
 }
 
 FutexWord CellWriter::ParkForRoom() {
@@ -200,44 +209,47 @@ bool CellWriter::Drained() {
 
 absl::Status CellWriter::RecoverQueue(int priority) {
   Queue& queue = queues_[priority];
-  queue.uses.assign(geometry_.slots, Use());
-  std::vector<OrderEntry> entries;
+  // The last message that each slot stood for, as far as the order goes back.
+  std::vector<uint64_t> last(geometry_.slots, 0);
   for (uint32_t i = 0; i < geometry_.order_entries(); ++i) {
     const OrderEntry entry =
         OrderEntry::Unpack(order(priority)[i].load(std::memory_order_relaxed));
     if (entry.position == 0) continue;
     if (entry.slot >= geometry_.slots) return absl::DataLossError("order entry out of range");
-    entries.push_back(entry);
+    last[entry.slot] = std::max(last[entry.slot], entry.position);
     queue.sequence = std::max(queue.sequence, entry.position);
   }
-  std::sort(entries.begin(), entries.end(),
-            [](const OrderEntry& a, const OrderEntry& b) { return a.position < b.position; });
-  // Of several entries for one slot the last one counts.
-  std::vector<uint64_t> last(geometry_.slots, 0);
-  for (const OrderEntry& entry : entries) last[entry.slot] = entry.position;
-  for (const OrderEntry& entry : entries) {
-    if (last[entry.slot] != entry.position) continue;
-    Use& use = queue.uses[entry.slot];
-    use.position = entry.position;
-    const Slot& slot = slots(priority)[entry.slot];
-    if (Done(priority, entry.slot)) {
-      queue.free.push_back(entry.slot);
+  queue.uses.assign(geometry_.slots, Use());
+  queue.fresh = geometry_.slots;
+  for (uint32_t i = 0; i < geometry_.slots; ++i) {
+    const Slot& slot = slots(priority)[i];
+    Use& use = queue.uses[i];
+    use.position = last[i];
+    if (last[i] == 0) {
+      // Held for so long that its entry is overwritten; or free, and then its own position is not
+      // to be trusted: its sender may have died before it published it.
+      const CellState state =
+          CellState::Unpack(states(priority)[i].load(std::memory_order_acquire));
+      use.position = state.phase != Phase::kDone
+                         ? slot.sequence.load(std::memory_order_relaxed)
+                         : queue.sequence -
+                               (static_cast<uint32_t>(queue.sequence) - state.sequence);
+    }
+    if (Done(priority, i)) {
+      queue.free.push_back(i);
       continue;
     }
-    if ((slot.flags & Slot::kInSlab) != 0) {
-      use.slab_at = slot.slab_at;
-      use.slab_bytes = std::max<uint64_t>(slot.length, 1);
-      if (!slab_.Reserve(use.slab_at, use.slab_bytes)) {
-        return absl::DataLossError(absl::StrCat("slot ", entry.slot, " overlaps another"));
-      }
+    queue.outstanding.push_back(i);
+    if ((slot.flags & Slot::kInSlab) == 0) continue;
+    use.slab_at = slot.slab_at;
+    use.slab_bytes = std::max<uint64_t>(slot.length, 1);
+    if (!slab_.Reserve(use.slab_at, use.slab_bytes)) {
+      return absl::DataLossError(absl::StrCat("slot ", i, " overlaps another"));
     }
-    queue.outstanding.push_back(entry.slot);
   }
-  // Slots that no entry names are free; they may have been used before.
-  for (uint32_t slot = 0; slot < geometry_.slots; ++slot) {
-    if (last[slot] == 0) queue.free.push_back(slot);
-  }
-  queue.fresh = geometry_.slots;
+  std::sort(queue.outstanding.begin(), queue.outstanding.end(), [&](uint32_t a, uint32_t b) {
+    return queue.uses[a].position < queue.uses[b].position;
+  });
   return absl::OkStatus();
 }
 

@@ -1,4 +1,4 @@
-// Child processes of tests that die at any instruction.
+// Child processes of tests that die at any instruction, and what they leave.
 #ifndef MAILRAIL_CORE_LANE_CHILD_PROCESS_H_
 #define MAILRAIL_CORE_LANE_CHILD_PROCESS_H_
 
@@ -10,11 +10,19 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
 #include <functional>
 
 #include "core/lane/lane_testing.h"
 
 namespace mailrail {
+
+// How many children the tests that kill them start; starting one is slow under AddressSanitizer.
+#ifdef __SANITIZE_ADDRESS__
+inline constexpr uint64_t kKills = 60;
+#else
+inline constexpr uint64_t kKills = 400;
+#endif
 
 // A forked process that runs a function and exits with 0. It inherits descriptors, but none of the
 // lanes' mappings. It dies with the test. Move-only.
@@ -90,6 +98,56 @@ inline Steps StepThrough(const std::function<void()>& body, const std::function<
     if (ptrace(PTRACE_SINGLESTEP, pid, nullptr, nullptr) != 0) return Steps::kFailed;
   }
 }
+
+// Copies of shared memory as it was at one moment, to go on with in place of the dead.
+class Snapshot {
+ public:
+  // The bytes of `memory` that count, by offset and size; the others stay zero. Returns the number
+  // of the copy.
+  size_t Add(const char* memory, size_t bytes,
+             const std::vector<std::pair<size_t, size_t>>& ranges) {
+    auto area = std::make_unique<Area>(memory, bytes);
+    for (const auto& [offset, size] : ranges) {
+      area->ranges.emplace_back(offset, std::string(size, '\0'));
+    }
+    areas_.push_back(std::move(area));
+    return areas_.size() - 1;
+  }
+
+  // Whether the memory has changed since the last call, or from zeros.
+  bool Changed() {
+    bool changed = false;
+    for (const auto& area : areas_) {
+      for (auto& [offset, last] : area->ranges) {
+        if (std::memcmp(area->memory + offset, last.data(), last.size()) == 0) continue;
+        std::memcpy(last.data(), area->memory + offset, last.size());
+        changed = true;
+      }
+    }
+    return changed;
+  }
+
+  // Makes the copies what the memory was at the last call of Changed.
+  void Restore() {
+    for (const auto& area : areas_) {
+      for (const auto& [offset, last] : area->ranges) {
+        std::memcpy(area->copy.data() + offset, last.data(), last.size());
+      }
+    }
+  }
+
+  char* copy(size_t number) const { return areas_[number]->copy.data(); }
+
+ private:
+  struct Area {
+    Area(const char* from, size_t bytes) : memory(from), copy(bytes) {}
+    const char* const memory;
+    GuardedMemory copy;
+    std::vector<std::pair<size_t, std::string>> ranges;
+  };
+
+  std::vector<std::unique_ptr<Area>> areas_;
+};
 
 }  // namespace mailrail
 

@@ -14,7 +14,6 @@ namespace mailrail {
 namespace {
 
 constexpr int kPriorities[] = {5, 30};
-constexpr uint64_t kKills = 400;
 
 // What the processes say of themselves, by priority.
 struct Progress {

@@ -150,7 +150,7 @@ TEST(RingLaneTest, LargePayloadsArriveFromTheSlab) {
     const absl::optional<SlabRoom> room = writer.Allocate(size, false);
     ASSERT_TRUE(room.has_value()) << size;
     ASSERT_GE(room->bytes, size);
-    std::memcpy(room->data, payload.data(), size);
+    payload.copy(room->data, size);
     ASSERT_TRUE(writer.AppendSlab(kPriority, *room, static_cast<uint32_t>(size), size % 2 == 1, 5));
     Record record;
     ASSERT_EQ(reader.Peek(kPriority, &record), Look::kReady);

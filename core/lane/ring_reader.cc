@@ -99,13 +99,13 @@ void RingReader::Consume(int priority, const Record& record) {
   Ring& ring = rings_[priority];
   ring.consumed = {record.end_line, static_cast<uint32_t>(record.sequence)};
   ring.consumed_sequence = record.sequence;
-  if (ring.consumed.line - ring.told >= geometry_.ring_lines() / 4 ||
-      peer_header_->room_parks.load(std::memory_order_relaxed) !=
-          last_room_rung_.load(std::memory_order_relaxed)) {
+  untold_ |= 1u << priority;
+  if (peer_header_->room_parks.load(std::memory_order_relaxed) !=
+      last_room_rung_.load(std::memory_order_relaxed)) {
+    Flush();  // of all rings: it may wait for room in another
+  } else if (ring.consumed.line - ring.told >= geometry_.ring_lines() / 4) {
     Tell(priority);
     RingSender();
-  } else {
-    untold_ |= 1u << priority;
   }
 }
 

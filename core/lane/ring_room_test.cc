@@ -190,6 +190,21 @@ TEST(RingRoomTest, ASenderThatSleepsIsToldOfEveryRoomAtOnce) {
   }
 }
 
+TEST(RingRoomTest, ASenderThatSleepsIsToldOfRoomInEveryRing) {
+  const Link link(kSmallRing);
+  RingWriter writer = link.NewWriter();
+  RingReader reader = link.NewReader();
+  while (writer.Append(3, {{}, "x"}, 0)) {
+  }
+  ASSERT_TRUE(writer.Append(kPriority, {{}, "y"}, 0));
+  ASSERT_TRUE(Receive(&reader, 3).has_value());
+  const FutexWord word = writer.ParkForRoom();
+  ASSERT_FALSE(writer.Append(3, {{}, "x"}, 0));
+  ASSERT_TRUE(Receive(&reader, kPriority).has_value());
+  EXPECT_NE(word.word->load(), word.expected);
+  EXPECT_TRUE(writer.Append(3, {{}, "x"}, 0));
+}
+
 TEST(RingRoomTest, ASenderThatSleepsIsToldOfSlabRoomAtOnce) {
   const Link link(kSmallRing);
   RingWriter writer = link.NewWriter();

@@ -2,7 +2,6 @@
 #ifndef MAILRAIL_CORE_LANE_RING_TESTING_H_
 #define MAILRAIL_CORE_LANE_RING_TESTING_H_
 
-#include <cstring>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -43,8 +42,8 @@ inline bool Send(RingWriter* writer, int priority, const Payload& payload, uint6
   const absl::optional<SlabRoom> room =
       writer->Allocate(payload.size(), priority >= kUrgentPriority);
   if (!room.has_value()) return false;
-  std::memcpy(room->data, payload.prefix.data(), payload.prefix.size());
-  std::memcpy(room->data + payload.prefix.size(), payload.body.data(), payload.body.size());
+  payload.prefix.copy(room->data, payload.prefix.size());
+  payload.body.copy(room->data + payload.prefix.size(), payload.body.size());
   if (writer->AppendSlab(priority, *room, static_cast<uint32_t>(payload.size()),
                          !payload.prefix.empty(), stamp)) {
     return true;

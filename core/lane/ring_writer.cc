@@ -174,12 +174,12 @@ bool RingWriter::Drained() {
 absl::Status RingWriter::RecoverRing(int priority) {
   Ring& ring = rings_[priority];
   const uint32_t total = geometry_.ring_lines();
-  const RingMark tail =
-      RingMark::Unpack(header_->tail[priority].load(std::memory_order_relaxed));
+  const uint64_t word = header_->tail[priority].load(std::memory_order_relaxed);
+  const RingMark tail = RingMark::Unpack(word);
   const auto* consumed = reinterpret_cast<const ConsumedMark*>(peer_ + 4096) + priority;
   const uint32_t seen = RingMark::Unpack(consumed->mark.load(std::memory_order_acquire)).line;
   uint32_t line = tail.line;
-  uint32_t expected = tail.sequence == 0 ? 1 : tail.sequence;
+  uint32_t expected = word == 0 ? 1 : tail.sequence;  // a first record begins at line 0
   ring.sequence = expected - 1;
   for (uint32_t walked = 0; walked <= total; ++walked) {
     const uint64_t head = At(priority, line)->head.load(std::memory_order_relaxed);
@@ -207,21 +207,28 @@ absl::Status RingWriter::Recover() {
     if ((in_use_ >> priority & 1) == 0) continue;
     if (absl::Status status = RecoverRing(priority); !status.ok()) return status;
   }
-  const auto* entries = reinterpret_cast<const CellEntry*>(own_ + geometry_.cell_offset());
+  return RecoverCells();
+}
+
+absl::Status RingWriter::RecoverCells() {
+  auto* entries = reinterpret_cast<CellEntry*>(own_ + geometry_.cell_offset());
   const auto* done = reinterpret_cast<const std::atomic<uint64_t>*>(peer_ + geometry_.done_offset());
   free_cells_.clear();
   for (uint32_t cell = geometry_.cells; cell-- > 0;) {
-    const CellEntry entry = entries[cell];
-    const int priority = static_cast<int>(entry.tag >> 32) - 1;
-    // In use: its message was published, and the receiver has not let it go.
+    CellEntry& entry = entries[cell];
+    const uint64_t tag = entry.tag.load(std::memory_order_relaxed);
+    const uint64_t priority = (tag >> 32) - 1;
+    // A writer that died before it published leaves the tag of the next message, which would come
+    // true when that message is sent another way.
     const bool published =
-        priority >= 0 && priority < kPriorityCount &&
-        static_cast<int32_t>(static_cast<uint32_t>(rings_[priority].sequence) -
-                             static_cast<uint32_t>(entry.tag)) >= 0;
-    if (!published || done[cell].load(std::memory_order_acquire) == entry.tag) {
+        priority < kPriorityCount &&
+        tag != CellTag(static_cast<int>(priority), rings_[priority].sequence + 1);
+    if (!published) entry.tag.store(0, std::memory_order_relaxed);
+    // In use: its message was published, and the receiver has not let it go.
+    if (!published || done[cell].load(std::memory_order_acquire) == tag) {
       free_cells_.push_back(cell);
     } else if (slab_.Reserve(entry.offset, entry.bytes)) {
-      uses_[cell] = {entry.tag, entry.offset, entry.bytes};
+      uses_[cell] = {tag, entry.offset, entry.bytes};
       published_cells_.push_back(cell);
     } else {
       return absl::DataLossError(absl::StrCat("cell ", cell, " overlaps another"));

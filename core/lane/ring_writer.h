@@ -82,6 +82,7 @@ class RingWriter {
   // Takes back the room of cells that the receiver has let go of.
   void ReclaimCells();
   absl::Status RecoverRing(int priority);
+  absl::Status RecoverCells();
 
   const RingGeometry geometry_;
   char* const own_;

@@ -79,7 +79,7 @@ absl::Status OutgoingLane::Published(int priority) {
   return ClosedStatus(name_, closed);
 }
 
-FutexWord OutgoingLane::ParkForRoom() {
+FutexWord OutgoingLane::ParkLocked() {
   return ring_ ? ring_->ParkForRoom() : cells_->ParkForRoom();
 }
 
@@ -97,7 +97,7 @@ absl::Status OutgoingLane::UntilRoom(absl::Time deadline, const Attempt& attempt
       if (deadline == absl::InfinitePast()) {
         return absl::DeadlineExceededError(absl::StrCat(name_, " has no room now"));
       }
-      word = ParkForRoom();
+      word = ParkLocked();
       if (attempt() == Try::kDone) return absl::OkStatus();
     }
     // Without the lock: another thread's urgent message may have room where this one has none.
@@ -181,6 +181,11 @@ absl::Status OutgoingLane::Commit(int priority, const SlabRoom& room, size_t siz
 void OutgoingLane::Free(const SlabRoom& room) {
   absl::MutexLock lock(&mutex_);
   ring_ ? ring_->Free(room) : cells_->Free(room);
+}
+
+FutexWord OutgoingLane::ParkForRoom() {
+  absl::MutexLock lock(&mutex_);
+  return ParkLocked();
 }
 
 uint64_t OutgoingLane::sequence(int priority) {

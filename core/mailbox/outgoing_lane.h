@@ -75,6 +75,10 @@ class OutgoingLane {
     return mailrail::CheckMessage(options_, size, priority);
   }
 
+  // For a sender that must not wait in Send (deadline: InfinitePast). Announces that it will sleep
+  // for room: try again after this, and sleep on the word returned only if there was none.
+  FutexWord ParkForRoom();
+
   // The number of the last message sent at this priority.
   uint64_t sequence(int priority);
   // Whether all that was sent was received and let go of.
@@ -102,7 +106,7 @@ class OutgoingLane {
   // Repeats `attempt` (which returns whether it got its room) until then or until the deadline.
   template <typename Attempt>
   absl::Status UntilRoom(absl::Time deadline, const Attempt& attempt);
-  FutexWord ParkForRoom() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  FutexWord ParkLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   size_t inline_limit() const { return ring_ ? kMaxInlineRecord : Slot::kInlineBytes; }
 
   const std::string name_;

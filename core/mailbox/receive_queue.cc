@@ -27,11 +27,10 @@ IncomingRing::IncomingRing(uint64_t id, const ProcessId& sender, bool same_user,
       reader_(link_->geometry, link_->own.data(), link_->peer.data()) {}
 
 IncomingCells::IncomingCells(uint64_t id, const ProcessId& sender, bool same_user,
-                             const CellGeometry& geometry, Mapping data, Mapping state)
+                             std::shared_ptr<const CellMemory> memory)
     : IncomingLane(id, sender, same_user),
-      data_(std::move(data)),
-      state_(std::move(state)),
-      reader_(geometry, data_.data(), state_.data()) {}
+      memory_(std::move(memory)),
+      reader_(memory_->geometry, memory_->data.data(), memory_->state.data()) {}
 
 void ReceiveQueue::Join(std::shared_ptr<IncomingLane> lane, uint32_t version) {
   absl::MutexLock lock(&mutex_);

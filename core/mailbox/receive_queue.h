@@ -48,18 +48,24 @@ class IncomingRing : public IncomingLane {
   RingReader reader_;
 };
 
+// Both memories of a cell lane, as a receiver maps them. The receivers of one process share it.
+struct CellMemory {
+  CellGeometry geometry;
+  Mapping data;   // read-only
+  Mapping state;  // read-write
+};
+
 class IncomingCells : public IncomingLane {
  public:
-  IncomingCells(uint64_t id, const ProcessId& sender, bool same_user, const CellGeometry& geometry,
-                Mapping data, Mapping state);
+  IncomingCells(uint64_t id, const ProcessId& sender, bool same_user,
+                std::shared_ptr<const CellMemory> memory);
   void Release(int priority, uint32_t cell, uint64_t sequence) override {
     reader_.Done(priority, cell, sequence);
   }
   CellReader& reader() { return reader_; }
 
  private:
-  const Mapping data_;
-  const Mapping state_;
+  const std::shared_ptr<const CellMemory> memory_;
   CellReader reader_;
 };
 

@@ -54,7 +54,8 @@ void AgentConnection::Handle(const std::string& bytes, std::vector<Fd> fds) {
     pending_.erase(it);
     return;
   }
-  ++notices_read_;
+  notices_read_ = message.notice().number();
+  ++notices_unacknowledged_;
   if (message.notice().agent_restarted()) {
     for (const auto& [id, pending] : pending_) {
       // A failure shows as a lost connection when it is read next.
@@ -72,18 +73,18 @@ void AgentConnection::ReadOne(absl::Time deadline) {
   mutex_.Lock();
   if (packet.ok()) {
     Handle(packet->bytes, std::move(packet->fds));
-    if (notices_read_ - notices_acknowledged_ >= kAcknowledgeEvery) AcknowledgeNotices();
+    if (notices_unacknowledged_ >= kAcknowledgeEvery) AcknowledgeNotices();
   } else if (absl::IsUnavailable(packet.status())) {
     lost_ = true;
   }
 }
 
 void AgentConnection::AcknowledgeNotices() {
-  if (notices_read_ == notices_acknowledged_ || lost_) return;
+  if (notices_unacknowledged_ == 0 || lost_) return;
   control::Request request;
   request.set_notices_seen(notices_read_);
   if (SendPacket(socket_.get(), request.SerializeAsString()).ok()) {
-    notices_acknowledged_ = notices_read_;
+    notices_unacknowledged_ = 0;
   }
 }
 

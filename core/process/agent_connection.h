@@ -85,8 +85,8 @@ class AgentConnection {
   bool reading_ ABSL_GUARDED_BY(mutex_) = false;  // some thread reads
   bool lost_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t last_id_ ABSL_GUARDED_BY(mutex_) = 0;
-  uint64_t notices_read_ ABSL_GUARDED_BY(mutex_) = 0;
-  uint64_t notices_acknowledged_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t notices_read_ ABSL_GUARDED_BY(mutex_) = 0;  // the number of the last one
+  uint64_t notices_unacknowledged_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<uint64_t, Pending*> pending_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -109,8 +109,8 @@ absl::StatusOr<std::shared_ptr<OutgoingLane>> MapLane(const control::LaneGrant& 
                                         *std::move(state), number, *std::move(destination));
 }
 
-absl::StatusOr<std::shared_ptr<IncomingLane>> MapIncoming(const control::LaneJoined& joined,
-                                                          absl::Span<const Fd> fds) {
+absl::StatusOr<std::shared_ptr<const CellMemory>> MapIncoming(const control::LaneJoined& joined,
+                                                              absl::Span<const Fd> fds) {
   absl::StatusOr<CellGeometry> geometry = FromProto(joined.geometry());
   if (!geometry.ok()) return geometry.status();
   if (fds.size() != 2) return Misfit();
@@ -119,9 +119,8 @@ absl::StatusOr<std::shared_ptr<IncomingLane>> MapIncoming(const control::LaneJoi
   absl::StatusOr<Mapping> state =
       Mapping::Map(fds[1], geometry->state_bytes(), Access::kReadWrite);
   if (!state.ok()) return state.status();
-  return std::make_shared<IncomingCells>(joined.lane_id(), FromProto(joined.sender()),
-                                         joined.same_user(), *geometry, *std::move(data),
-                                         *std::move(state));
+  return std::make_shared<const CellMemory>(
+      CellMemory{*geometry, *std::move(data), *std::move(state)});
 }
 
 }  // namespace mailrail::internal

@@ -39,8 +39,8 @@ absl::StatusOr<std::shared_ptr<OutgoingLane>> MapLane(const control::LaneGrant& 
                                                       uint32_t number, absl::Span<const Fd> fds);
 
 // Maps the receiving end of a mailbox lane.
-absl::StatusOr<std::shared_ptr<IncomingLane>> MapIncoming(const control::LaneJoined& joined,
-                                                          absl::Span<const Fd> fds);
+absl::StatusOr<std::shared_ptr<const CellMemory>> MapIncoming(const control::LaneJoined& joined,
+                                                              absl::Span<const Fd> fds);
 
 }  // namespace mailrail::internal
 

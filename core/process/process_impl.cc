@@ -26,24 +26,24 @@ uint32_t ForkGeneration() {
   return fork_generation.load(std::memory_order_relaxed);
 }
 
-absl::StatusOr<ReceiverMemory> MapReceiver(absl::Span<const Fd> fds) {
+absl::StatusOr<std::shared_ptr<const ReceiverMemory>> MapReceiver(absl::Span<const Fd> fds) {
   if (fds.size() != 3 && fds.size() != 4) {
     return absl::DataLossError("the agent granted an incomplete mailbox");
   }
-  ReceiverMemory memory;
+  const auto memory = std::make_shared<ReceiverMemory>();
   absl::StatusOr<Mapping> control = Mapping::Map(fds[0], sizeof(ControlPage), Access::kReadOnly);
   if (!control.ok()) return control.status();
   absl::StatusOr<Mapping> bell = Mapping::Map(fds[1], sizeof(BellWords), Access::kReadWrite);
   if (!bell.ok()) return bell.status();
   absl::StatusOr<Mapping> gate = Mapping::Map(fds[2], sizeof(GateWord), Access::kReadWrite);
   if (!gate.ok()) return gate.status();
-  memory.control = *std::move(control);
-  memory.bell = *std::move(bell);
-  memory.gate = *std::move(gate);
+  memory->control = *std::move(control);
+  memory->bell = *std::move(bell);
+  memory->gate = *std::move(gate);
   if (fds.size() == 4) {
     absl::StatusOr<Mapping> carrier = Mapping::Map(fds[3], sizeof(GateWord), Access::kReadWrite);
     if (!carrier.ok()) return carrier.status();
-    memory.carrier_gate = *std::move(carrier);
+    memory->carrier_gate = *std::move(carrier);
   }
   return memory;
 }
@@ -72,7 +72,7 @@ absl::Status ProcessImpl::Introduce(absl::Time deadline) {
   absl::StatusOr<AgentReply> reply = connection_.Call(std::move(request), deadline);
   if (!reply.ok()) return reply.status();
   const control::Attached& attached = reply->response.attached();
-  absl::StatusOr<ReceiverMemory> memory = MapReceiver(reply->fds);
+  absl::StatusOr<std::shared_ptr<const ReceiverMemory>> memory = MapReceiver(reply->fds);
   if (!memory.ok()) return memory.status();
   id_ = FromProto(attached.process());
   number_ = attached.number();
@@ -82,7 +82,7 @@ absl::Status ProcessImpl::Introduce(absl::Time deadline) {
       this, nullptr, absl::StrCat("inbox of ", id_.ToString()), inbox_id_, queue,
       *std::move(memory), /*is_inbox=*/true));
   absl::MutexLock lock(&mutex_);
-  queues_[inbox_id_] = queue;
+  inbox_queue_ = queue;
   return absl::OkStatus();
 }
 
@@ -166,25 +166,39 @@ absl::StatusOr<ProcessImpl::OpenedMailbox> ProcessImpl::OpenMailbox(const std::s
   request.set_open_mailbox(name);
   absl::StatusOr<AgentReply> reply = Call(std::move(request), deadline);
   if (!reply.ok()) return reply.status();
-  absl::StatusOr<ReceiverMemory> memory = MapReceiver(reply->fds);
+  absl::StatusOr<std::shared_ptr<const ReceiverMemory>> memory = MapReceiver(reply->fds);
   if (!memory.ok()) return memory.status();
   const control::Opened& opened = reply->response.opened();
   OpenedMailbox result;
   result.destination_id = opened.destination_id();
   result.name = opened.mailbox();
-  result.memory = *std::move(memory);
+  result.queue = std::make_shared<MailboxQueue>(number_);
   absl::MutexLock lock(&mutex_);
-  result.queue = QueueOf(opened.destination_id());
-  if (opened.members_version() == 0 || result.queue->version() == 0) {
-    result.queue->Reach(opened.members_version());
+  Membership& membership = memberships_[opened.destination_id()];
+  if (!membership.versioned) {
+    membership.versioned = true;
+    membership.version = opened.members_version();
   }
+  if (membership.memory == nullptr) membership.memory = *std::move(memory);
+  result.memory = membership.memory;
+  for (const auto& [id, lane] : membership.lanes) {
+    result.queue->Join(
+        std::make_shared<IncomingCells>(id, lane.sender, lane.same_user, lane.memory),
+        membership.version);
+  }
+  result.queue->Reach(membership.version);
+  membership.queues.push_back(result.queue);
   return result;
 }
 
-void ProcessImpl::CloseReceiver(uint64_t destination_id) {
+void ProcessImpl::CloseReceiver(uint64_t destination_id, const ReceiveQueue* queue) {
   {
     absl::MutexLock lock(&mutex_);
-    queues_.erase(destination_id);
+    const auto it = memberships_.find(destination_id);
+    if (it == memberships_.end()) return;
+    std::erase_if(it->second.queues, [queue](const auto& other) { return other.get() == queue; });
+    if (!it->second.queues.empty()) return;
+    memberships_.erase(it);
   }
   if (!CheckUsable().ok() || !connection_.connected()) return;
   control::Request request;
@@ -204,13 +218,6 @@ Watcher* ProcessImpl::watcher() {
   return watcher_.get();
 }
 
-std::shared_ptr<ReceiveQueue> ProcessImpl::QueueOf(uint64_t destination_id) {
-  std::shared_ptr<ReceiveQueue>& queue = queues_[destination_id];
-  // The lanes of a mailbox come before the response to OpenMailbox.
-  if (queue == nullptr) queue = std::make_shared<MailboxQueue>(number_);
-  return queue;
-}
-
 void ProcessImpl::OnNotice(const control::Notice& notice, std::vector<Fd> fds) {
   absl::MutexLock lock(&mutex_);
   if (notice.has_link_joined()) {
@@ -218,43 +225,73 @@ void ProcessImpl::OnNotice(const control::Notice& notice, std::vector<Fd> fds) {
   } else if (notice.has_lane_joined()) {
     OnLaneJoined(notice, std::move(fds));
   } else if (notice.has_lane_ended()) {
-    const uint64_t id = notice.lane_ended().lane_id();
-    const auto queue = queues_.find(notice.destination_id());
-    if (queue != queues_.end()) queue->second->End(id, notice.members_version());
-    const auto link = links_.find(id);
-    if (link == links_.end()) return;
-    const auto of = link_of_.find(link->second.peer);
-    if (of != link_of_.end() && of->second == id) link_of_.erase(of);
-    links_.erase(link);
+    OnLaneEnded(notice);
   }
 }
 
 void ProcessImpl::OnLinkJoined(const control::LinkGrant& grant, std::vector<Fd> fds,
                                uint32_t version) {
-  const std::shared_ptr<ReceiveQueue> queue = queues_[inbox_id_];
+  // An agent that was started again tells everything again.
+  if (links_.contains(grant.link_id())) return inbox_queue_->Reach(version);
   Link link;
   link.peer = FromProto(grant.peer());
   absl::StatusOr<MappedLink> mapped = MapLink(grant, fds);
   if (mapped.ok()) {
     link.lane = mapped->lane;
-    queue->Join(std::make_shared<IncomingRing>(grant.link_id(), link.peer, grant.same_user(),
-                                               std::move(mapped->memory)),
-                version);
+    inbox_queue_->Join(
+        std::make_shared<IncomingRing>(grant.link_id(), link.peer, grant.same_user(),
+                                       std::move(mapped->memory)),
+        version);
   } else {
     link.status = mapped.status();
-    queue->Reach(version);
+    inbox_queue_->Reach(version);
   }
   link_of_[link.peer] = grant.link_id();
   links_[grant.link_id()] = std::move(link);
 }
 
 void ProcessImpl::OnLaneJoined(const control::Notice& notice, std::vector<Fd> fds) {
-  const std::shared_ptr<ReceiveQueue> queue = QueueOf(notice.destination_id());
-  absl::StatusOr<std::shared_ptr<IncomingLane>> lane = MapIncoming(notice.lane_joined(), fds);
-  if (lane.ok()) {
-    queue->Join(*std::move(lane), notice.members_version());
-  } else {
-    queue->Reach(notice.members_version());
+  const control::LaneJoined& joined = notice.lane_joined();
+  // The lanes of a mailbox come before the response to OpenMailbox.
+  Membership& membership = memberships_[notice.destination_id()];
+  membership.versioned = true;
+  membership.version = notice.members_version();
+  JoinedLane lane{FromProto(joined.sender()), joined.same_user(), nullptr};
+  if (!membership.lanes.contains(joined.lane_id())) {
+    absl::StatusOr<std::shared_ptr<const CellMemory>> memory = MapIncoming(joined, fds);
+    if (memory.ok()) {
+      lane.memory = *std::move(memory);
+      membership.lanes[joined.lane_id()] = lane;
+    }
+  }
+  for (const std::shared_ptr<ReceiveQueue>& queue : membership.queues) {
+    if (lane.memory != nullptr) {
+      queue->Join(std::make_shared<IncomingCells>(joined.lane_id(), lane.sender, lane.same_user,
+                                                  lane.memory),
+                  membership.version);
+    } else {
+      queue->Reach(membership.version);
+    }
+  }
+}
+
+void ProcessImpl::OnLaneEnded(const control::Notice& notice) {
+  const uint64_t id = notice.lane_ended().lane_id();
+  if (notice.destination_id() == inbox_id_) {
+    inbox_queue_->End(id, notice.members_version());
+    const auto link = links_.find(id);
+    if (link == links_.end()) return;
+    const auto of = link_of_.find(link->second.peer);
+    if (of != link_of_.end() && of->second == id) link_of_.erase(of);
+    links_.erase(link);
+    return;
+  }
+  const auto membership = memberships_.find(notice.destination_id());
+  if (membership == memberships_.end()) return;
+  membership->second.version = notice.members_version();
+  membership->second.lanes.erase(id);
+  for (const std::shared_ptr<ReceiveQueue>& queue : membership->second.queues) {
+    queue->End(id, notice.members_version());
   }
 }
 

@@ -56,10 +56,10 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
     uint64_t destination_id = 0;
     std::string name;
     std::shared_ptr<ReceiveQueue> queue;
-    ReceiverMemory memory;
+    std::shared_ptr<const ReceiverMemory> memory;
   };
   absl::StatusOr<OpenedMailbox> OpenMailbox(const std::string& name, absl::Time deadline);
-  void CloseReceiver(uint64_t destination_id);
+  void CloseReceiver(uint64_t destination_id, const ReceiveQueue* queue);
 
   // Whether this process is linked with `peer` now.
   bool LinkedWith(const ProcessId& peer);
@@ -76,14 +76,28 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
     absl::Status status;  // of mapping it
   };
 
+  struct JoinedLane {
+    ProcessId sender;
+    bool same_user = false;
+    std::shared_ptr<const CellMemory> memory;
+  };
+  // This process as a receiver of one mailbox. Each of its Receivers has a queue of its own over
+  // the same lanes.
+  struct Membership {
+    bool versioned = false;
+    uint32_t version = 0;
+    std::shared_ptr<const ReceiverMemory> memory;
+    absl::flat_hash_map<uint64_t, JoinedLane> lanes;
+    std::vector<std::shared_ptr<ReceiveQueue>> queues;
+  };
+
   explicit ProcessImpl(Fd socket);
   absl::Status Introduce(absl::Time deadline);
   void OnLinkJoined(const control::LinkGrant& grant, std::vector<Fd> fds, uint32_t version)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OnLaneJoined(const control::Notice& notice, std::vector<Fd> fds)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  std::shared_ptr<ReceiveQueue> QueueOf(uint64_t destination_id)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void OnLaneEnded(const control::Notice& notice) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const uint32_t fork_generation_;
   AgentConnection connection_;
@@ -93,7 +107,8 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
   std::unique_ptr<Receiver> inbox_;
 
   absl::Mutex mutex_;
-  absl::flat_hash_map<uint64_t, std::shared_ptr<ReceiveQueue>> queues_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<InboxQueue> inbox_queue_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<uint64_t, Membership> memberships_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<uint64_t, Link> links_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<ProcessId, uint64_t> link_of_ ABSL_GUARDED_BY(mutex_);
   // Lanes to mailboxes, by lane id and by the name that was asked for.

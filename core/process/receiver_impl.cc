@@ -29,8 +29,8 @@ constexpr absl::Duration kCatchUp = absl::Seconds(1);
 
 ReceiverImpl::ReceiverImpl(ProcessImpl* process, std::shared_ptr<ProcessImpl> keep_alive,
                            std::string name, uint64_t destination_id,
-                           std::shared_ptr<ReceiveQueue> queue, ReceiverMemory memory,
-                           bool is_inbox)
+                           std::shared_ptr<ReceiveQueue> queue,
+                           std::shared_ptr<const ReceiverMemory> memory, bool is_inbox)
     : process_(process),
       keep_alive_(std::move(keep_alive)),
       name_(std::move(name)),
@@ -38,14 +38,14 @@ ReceiverImpl::ReceiverImpl(ProcessImpl* process, std::shared_ptr<ProcessImpl> ke
       queue_(std::move(queue)),
       memory_(std::move(memory)),
       is_inbox_(is_inbox),
-      parker_(reinterpret_cast<BellWords*>(memory_.bell.data()),
-              reinterpret_cast<GateWord*>(memory_.gate.data())) {}
+      parker_(reinterpret_cast<BellWords*>(memory_->bell.data()),
+              reinterpret_cast<GateWord*>(memory_->gate.data())) {}
 
 ReceiverImpl::~ReceiverImpl() {
   if (watched_) process_->watcher()->Remove(this);
   if (is_inbox_ || !process_->CheckUsable().ok()) return;
   SetWanted(0);
-  process_->CloseReceiver(destination_id_);
+  process_->CloseReceiver(destination_id_, queue_.get());
 }
 
 absl::StatusOr<Message> ReceiverImpl::Nothing() const {
@@ -53,10 +53,10 @@ absl::StatusOr<Message> ReceiverImpl::Nothing() const {
 }
 
 void ReceiverImpl::SetWanted(uint32_t count) {
-  if (!memory_.carrier_gate.valid() || wanted_ == count) return;
+  if (!memory_->carrier_gate.valid() || wanted_ == count) return;
   wanted_ = count;
-  reinterpret_cast<BellWords*>(memory_.bell.data())->wanted.exchange(count);
-  RingGate(reinterpret_cast<GateWord*>(memory_.carrier_gate.data()));
+  reinterpret_cast<BellWords*>(memory_->bell.data())->wanted.exchange(count);
+  RingGate(reinterpret_cast<GateWord*>(memory_->carrier_gate.data()));
 }
 
 absl::Status ReceiverImpl::EndStatus(const ProcessId* only_from) {
@@ -118,7 +118,7 @@ absl::StatusOr<Message> ReceiverImpl::Receive(const ProcessId* only_from, absl::
     process_->watcher()->Wake();
   }
   if (absl::Status status = EndStatus(only_from); !status.ok()) return status;
-  const bool remote = memory_.carrier_gate.valid() && !watched_;
+  const bool remote = memory_->carrier_gate.valid() && !watched_;
   if (remote && deadline < absl::Now() + kRemoteTry) deadline = absl::Now() + kRemoteTry;
   if (deadline <= absl::Now()) return message;
   lock.reset();

@@ -20,8 +20,8 @@ class ReceiverImpl {
  public:
   // `process` outlives this; `keep_alive` keeps it so (null for the inbox, which it owns itself).
   ReceiverImpl(ProcessImpl* process, std::shared_ptr<ProcessImpl> keep_alive, std::string name,
-               uint64_t destination_id, std::shared_ptr<ReceiveQueue> queue, ReceiverMemory memory,
-               bool is_inbox);
+               uint64_t destination_id, std::shared_ptr<ReceiveQueue> queue,
+               std::shared_ptr<const ReceiverMemory> memory, bool is_inbox);
   ~ReceiverImpl();
 
   absl::StatusOr<Message> Receive(const ProcessId* only_from, absl::Time deadline);
@@ -43,7 +43,7 @@ class ReceiverImpl {
   using Taken = ReceiveQueue::Taken;
 
   const ControlPage& control() const {
-    return *reinterpret_cast<const ControlPage*>(memory_.control.data());
+    return *reinterpret_cast<const ControlPage*>(memory_->control.data());
   }
   // One try; kDeadlineExceeded when there is nothing.
   absl::StatusOr<Message> Try(const ProcessId* only_from, absl::Time deadline);
@@ -59,7 +59,7 @@ class ReceiverImpl {
   const std::string name_;
   const uint64_t destination_id_;
   const std::shared_ptr<ReceiveQueue> queue_;
-  const ReceiverMemory memory_;
+  const std::shared_ptr<const ReceiverMemory> memory_;
   const bool is_inbox_;
   Parker parker_;
   WaitMode wait_mode_ = WaitMode::kAdaptive;

@@ -22,11 +22,14 @@ absl::optional<uint64_t> SlabAllocator::Allocate(uint64_t bytes, bool urgent) {
 }
 
 bool SlabAllocator::Reserve(uint64_t offset, uint64_t bytes) {
-  const uint64_t room = RoomFor(bytes);
   auto block = free_.upper_bound(offset);
-  if (block == free_.begin()) return false;
+  if (offset % 64 != 0 || block == free_.begin()) return false;
   --block;
-  if (offset + room > block->first + block->second) return false;
+  const uint64_t end = block->first + block->second;
+  // In this order nothing overflows, whatever the numbers are.
+  if (offset > end || bytes > end - offset) return false;
+  const uint64_t room = RoomFor(bytes);
+  if (room > end - offset) return false;
   Take(block, offset, room);
   return true;
 }

@@ -67,5 +67,19 @@ TEST(SlabTest, ReserveTakesExactlyThatRoomOnce) {
   EXPECT_TRUE(slab.Reserve(0, kBytes));
 }
 
+TEST(SlabTest, ReserveRefusesWhatOverflowsOrIsNotAligned) {
+  SlabAllocator slab(kBytes);
+  const uint64_t most = ~uint64_t{0};
+  EXPECT_FALSE(slab.Reserve(0, most));
+  EXPECT_FALSE(slab.Reserve(64, most - 63));
+  EXPECT_FALSE(slab.Reserve(most, 1));
+  EXPECT_FALSE(slab.Reserve(most - 63, 64));
+  EXPECT_FALSE(slab.Reserve(uint64_t{1} << 63, uint64_t{1} << 63));
+  EXPECT_FALSE(slab.Reserve(kBytes, 1));
+  EXPECT_FALSE(slab.Reserve(1, 1));
+  EXPECT_EQ(slab.free_bytes(), kBytes);
+  EXPECT_TRUE(slab.Reserve(0, kBytes));
+}
+
 }  // namespace
 }  // namespace mailrail

@@ -23,6 +23,8 @@ struct OutboundLane {
   proto::LaneOpen open;  // said on every new session; open.lane() == id
   std::shared_ptr<LinkMemory> memory;  // own: the agent's; peer: the sender's
   bool recover = false;  // an agent before this one carried it
+  // The life of the peer that it was opened to; 0: of the first one that is met.
+  uint64_t peer_incarnation = 0;
 };
 
 // A lane of another node to a destination on this one: the carrier is its one sender here.
@@ -31,6 +33,7 @@ struct InboundLane {
   uint64_t id = 0;  // the origin's
   std::shared_ptr<OutgoingLane> lane;  // recovered already, if there is something to recover
   proto::LaneState state;  // what the origin is told besides what was accepted (process, spec)
+  uint64_t peer_incarnation = 0;  // of the origin, as OnLaneOpen said; 0: of the first one met
 };
 
 // A receiver on another node of a mailbox of this one.
@@ -42,6 +45,7 @@ struct RemoteReceiver {
   Mapping control;  // ControlPage
   Mapping bell;     // BellWords, read-write
   Mapping gate;     // GateWord, read-write
+  uint64_t peer_incarnation = 0;  // as above
 };
 
 // A receiver on this node of a mailbox of another: what is delivered to it goes through a private
@@ -51,6 +55,7 @@ struct ReceiverProxy {
   std::string peer_node;  // the mailbox's home
   std::shared_ptr<OutgoingLane> lane;  // a cell lane
   Mapping bell;  // BellWords of the private mailbox: `wanted`
+  uint64_t peer_incarnation = 0;  // as above
 };
 
 // What the carrier tells the agent. Called from the carrier's thread or the transport's; must only
@@ -105,6 +110,13 @@ class CarrierEvents {
 // accepted, and the rest is sent again; so nothing is lost or doubled, whichever of the agents or
 // the network failed.
 //
+// A peer that comes back in another incarnation has lost what it had accepted. What was opened to
+// (or by) its former life stands still, and nothing is resent to the new one, until the agent,
+// which hears of it by OnPeerUp, OnLaneOpen and OnRequest, has called ForgetPeer.
+//
+// What an agent before this one had (`recover`) is added before the transport is started: a peer
+// that speaks of what is not known here is told that it is gone.
+//
 // Thread-safe.
 class Carrier : public SessionHandler {
  public:
@@ -142,6 +154,9 @@ class Carrier : public SessionHandler {
   virtual void AddProxy(ReceiverProxy proxy) = 0;
   // The receiver is gone: what it had not taken is reported as not taken, and the home is told.
   virtual void RemoveProxy(uint64_t key) = 0;
+
+  // Lanes have joined the queue of a remote receiver: looks again.
+  virtual void Poke() = 0;
 
   // Everything about this peer: its lanes, receivers and proxies, because it started anew.
   virtual void ForgetPeer(const std::string& node) = 0;

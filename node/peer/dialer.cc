@@ -32,8 +32,8 @@ void Dialer::Dial() {
   ++dials_;
   opened_at_ = absl::InfiniteFuture();
   channel_ = MakePeerChannel(options_, address_);
-  stream_ = DialedStream::Start(channel_, node_, MakeHello(options_, session_class_), owner_,
-                                handler_);
+  stream_ =
+      DialedStream::Start(channel_, node_, MakeHello(options_, session_class_), owner_, handler_);
   const absl::Status late = absl::UnavailableError(absl::StrCat(
       "no answer from ", address_, " within ", absl::FormatDuration(options_.handshake_timeout)));
   loop_->PostAt(absl::Now() + options_.handshake_timeout,

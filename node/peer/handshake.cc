@@ -1,17 +1,21 @@
 #include "node/peer/handshake.h"
 
-#include "absl/strings/escaping.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/name.h"
 
 namespace mailrail {
 namespace {
 
-constexpr size_t kMaxQuotedBytes = 256;
+constexpr size_t kMaxQuotedBytes = 400;
 
 // What a peer said, fit for a line of a log.
 std::string Quoted(absl::string_view text) {
-  return absl::CHexEscape(text.substr(0, kMaxQuotedBytes));
+  std::string quoted(text.substr(0, kMaxQuotedBytes));
+  for (char& c : quoted) {
+    if (absl::ascii_iscntrl(static_cast<unsigned char>(c))) c = '?';
+  }
+  return quoted;
 }
 
 // What is demanded of a Hello of either side.

@@ -9,8 +9,9 @@
 #include "node/peer/options.h"
 #include "proto/peer.pb.h"
 
-// The first message of either side of a stream, and what is demanded of it. What a peer sends may
-// be anything; a message that quotes it is escaped and cut, so it can be logged.
+// The first message of either side of a stream, and what is demanded of it. A peer may send
+// anything; what a status quotes of it is cut and has its control characters replaced, so that it
+// is fit for a log.
 //
 // Every check gives OK or
 //   kInvalidArgument     the message is not well-formed

@@ -28,9 +28,9 @@ absl::Status Displaced(const StreamSession& old, const StreamSession& by) {
   if (old.peer_incarnation() == by.peer_incarnation()) {
     return absl::UnavailableError("a newer session took its place");
   }
-  return absl::UnavailableError(absl::StrCat("node ", old.peer_node(), " started anew: incarnation ",
-                                             by.peer_incarnation(), " follows ",
-                                             old.peer_incarnation()));
+  return absl::UnavailableError(absl::StrCat("node ", old.peer_node(),
+                                             " started anew: incarnation ", by.peer_incarnation(),
+                                             " follows ", old.peer_incarnation()));
 }
 
 }  // namespace

@@ -78,10 +78,11 @@ void Relay::Pump(int from, int to) {
   char buffer[16384];
   for (;;) {
     const ssize_t got = recv(from, buffer, sizeof(buffer), 0);
-    absl::MutexLock lock(&mu_);
-    const auto passing = [this]()
-                             ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return !silent_ || stopping_; };
-    mu_.Await(absl::Condition(&passing));
+    {
+      const auto passing = [this]()
+                               ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return !silent_ || stopping_; };
+      absl::MutexLock lock(&mu_, absl::Condition(&passing));
+    }
     if (got <= 0) break;
     for (ssize_t sent = 0; sent < got;) {
       const ssize_t now = send(to, buffer + sent, static_cast<size_t>(got - sent), MSG_NOSIGNAL);

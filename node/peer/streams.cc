@@ -80,8 +80,7 @@ void AcceptedStream::OnDone() {
     absl::MutexLock lock(&cancel_mu_);
     cancelled = cancelled_;
   }
-  Done(cancelled ? absl::UnavailableError("the peer or the connection is gone")
-                 : absl::OkStatus());
+  Done(cancelled ? absl::UnavailableError("the peer or the connection is gone") : absl::OkStatus());
 }
 
 }  // namespace mailrail

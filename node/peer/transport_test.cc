@@ -180,6 +180,7 @@ TEST_F(TwoNodes, ShutdownEndsThoughThePeerDoesNotRead) {
   alpha.transport->Shutdown(absl::InfinitePast());
   EXPECT_FALSE(alpha.handler.AwaitClose(*out).ok());
   release.Notify();
+  beta.transport.reset();
 }
 
 TEST_F(TwoNodes, ASessionMayBeUsedAfterTheTransportIsGone) {

@@ -1,0 +1,67 @@
+#ifndef MAILRAIL_NODE_AGENT_DESTINATION_H_
+#define MAILRAIL_NODE_AGENT_DESTINATION_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/base/fd.h"
+#include "core/mailbox/control_page.h"
+#include "core/shm/bell.h"
+#include "core/shm/memory.h"
+
+namespace mailrail {
+
+// The shared memory of one inbox or mailbox beside its lanes: the control page, which this agent
+// writes, the bell, which its receivers write, and the gate, which everybody does.
+//
+// Move-only. One thread at a time.
+class Destination {
+ public:
+  Destination() = default;
+
+  // New memory; `name` shows in /proc/PID/maps.
+  static absl::StatusOr<Destination> Create(const std::string& name);
+  // What an agent before this one created: control, bell, gate. REQUIRES: 3 descriptors.
+  static absl::StatusOr<Destination> Adopt(std::vector<Fd> fds);
+
+  // Descriptors to keep.
+  std::vector<int> fds() const { return {control_.get(), bell_.get(), gate_.get()}; }
+
+  // Descriptors for a receiver (control RO, bell RW, gate RW) and for a sender (control RO, bell
+  // RO, gate RW).
+  absl::StatusOr<std::vector<Fd>> GrantReceiver() const { return Grant(true); }
+  absl::StatusOr<std::vector<Fd>> GrantSender() const { return Grant(false); }
+
+  ControlPage* page() const { return reinterpret_cast<ControlPage*>(control_map_.data()); }
+  uint32_t version() const { return page()->members_version.load(); }
+  // The version after the change that is being announced.
+  uint32_t next_version() const { return version() + 1; }
+  // The change was announced to the receivers: from now on who looks must know of it.
+  void BumpVersion();
+  // No message is taken in from now on; receivers and senders find out.
+  void Close(CloseReason reason);
+  bool closed() const { return page()->closed.load() != 0; }
+  // Wakes all receivers.
+  void Ring();
+
+  // Mappings of its own for a part of the agent that sends to or receives from it.
+  absl::StatusOr<Mapping> MapControl() const;
+  absl::StatusOr<Mapping> MapBell() const;
+  absl::StatusOr<Mapping> MapGate() const;
+  Fd DuplicateGate() const { return gate_.Duplicate(); }
+
+ private:
+  absl::StatusOr<std::vector<Fd>> Grant(bool receiver) const;
+  absl::Status Map();
+
+  Fd control_;
+  Fd bell_;
+  Fd gate_;
+  Mapping control_map_;
+  Mapping gate_map_;
+};
+
+}  // namespace mailrail
+
+#endif  // MAILRAIL_NODE_AGENT_DESTINATION_H_

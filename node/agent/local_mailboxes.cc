@@ -1,0 +1,204 @@
+// The local service's part about mailboxes.
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/name.h"
+#include "core/mailbox/control_page.h"
+#include "core/process/grants.h"
+#include "node/agent/local_service.h"
+
+namespace mailrail {
+
+using internal::FromProto;
+using internal::ToProto;
+
+void LocalService::FindMailbox(
+    const CallPtr& call, const std::string& text, std::function<void(LocalMailbox*)> here,
+    std::function<void(const FoundMailbox&, const std::string& name)> far) {
+  const absl::StatusOr<QualifiedName> name = ParseQualifiedName("mailbox", text);
+  if (!name.ok()) return Respond(*call, name.status());
+  if (name->node.empty() || name->node == registry_->node()) {
+    if (LocalMailbox* mailbox = registry_->FindMailbox(name->name)) return here(mailbox);
+    if (!name->node.empty()) {
+      return Respond(*call, absl::NotFoundError(absl::StrCat("there is no mailbox '", text,
+                                                             "'; create it first")));
+    }
+  }
+  directory_->FindMailbox(name->name, name->node, call->deadline,
+                          [this, call, far = std::move(far),
+                           name = name->name](absl::StatusOr<FoundMailbox> found) {
+                            if (!found.ok()) return Respond(*call, found.status());
+                            far(*found, name);
+                          });
+}
+
+void LocalService::ConnectMailbox(const CallPtr& call) {
+  FindMailbox(
+      call, call->request.connect_mailbox(),
+      [this, call](LocalMailbox* mailbox) {
+        LocalProcess* caller = Caller(*call);
+        Endpoint sender;
+        sender.kind = Endpoint::Kind::kProcess;
+        sender.number = caller->number;
+        absl::StatusOr<MailboxLane*> lane =
+            broker_->JoinMailbox(mailbox, sender, caller->id, caller->uid, 0);
+        if (!lane.ok()) return Respond(*call, lane.status());
+        control::Response response;
+        absl::StatusOr<std::vector<Fd>> fds =
+            broker_->GrantLane(*mailbox, **lane, response.mutable_lane());
+        if (!fds.ok()) return Respond(*call, fds.status());
+        Respond(*call, std::move(response), *std::move(fds));
+      },
+      [this, call](const FoundMailbox& found, const std::string& name) {
+        ConnectFarMailbox(call, found, name);
+      });
+}
+
+void LocalService::ConnectFarMailbox(const CallPtr& call, const FoundMailbox& found,
+                                     const std::string& name) {
+  LocalProcess* caller = Caller(*call);
+  if (caller == nullptr) return;
+  Endpoint sender;
+  sender.kind = Endpoint::Kind::kProcess;
+  sender.number = caller->number;
+  absl::StatusOr<Link*> link = broker_->LinkMailbox(sender, found.node, name, found.options);
+  if (!link.ok()) return Respond(*call, link.status());
+  const uint64_t id = (*link)->id;
+  opening_[id].push_back(call);
+  if (open_links_.contains(id)) return OnLaneState(id, absl::OkStatus());
+  loop_->RunAt(call->deadline, [this, call, id] {
+    const auto waiting = opening_.find(id);
+    if (waiting == opening_.end() || std::erase(waiting->second, call) == 0) return;
+    Respond(*call, absl::UnavailableError("the mailbox's node was not reached in time"));
+  });
+}
+
+void LocalService::CreateMailbox(const CallPtr& call) {
+  const control::CreateMailbox& create = call->request.create_mailbox();
+  const MailboxOptions options = FromProto(create.spec());
+  const absl::StatusOr<QualifiedName> name = ParseQualifiedName("mailbox", create.name());
+  if (!name.ok()) return Respond(*call, name.status());
+  if (absl::Status status = CheckOptions(options); !status.ok()) return Respond(*call, status);
+  if (!name->node.empty() && name->node != registry_->node()) {
+    return Respond(*call, absl::InvalidArgumentError(absl::StrCat(
+                              "a mailbox is created on its own node: this is ",
+                              registry_->node(), ", not ", name->node)));
+  }
+  const auto taken = [this, call, name = name->name](absl::string_view node) {
+    Respond(*call, absl::AlreadyExistsError(
+                       absl::StrCat("mailbox '", name, "' exists on node ", node)));
+  };
+  const auto exists = [this, call, taken, name = name->name] {
+    const LocalMailbox* mailbox = registry_->FindMailbox(name);
+    if (mailbox == nullptr) return false;
+    // The same request again, after this agent was started again: it was done.
+    if (call->number != 0 && mailbox->creator == call->number &&
+        mailbox->creator_request == call->id) {
+      Respond(*call, absl::OkStatus());
+    } else {
+      taken(registry_->node());
+    }
+    return true;
+  };
+  if (exists()) return;
+  directory_->CheckMailbox(
+      name->name, call->deadline,
+      [this, call, options, taken, exists, name = name->name](absl::StatusOr<FoundMailbox> found) {
+        if (found.ok()) return taken(found->node);
+        if (exists()) return;  // created while we asked
+        absl::StatusOr<LocalMailbox*> mailbox =
+            registry_->AddMailbox(name, options, call->number, call->id);
+        Respond(*call, mailbox.status());
+      });
+}
+
+void LocalService::OpenMailbox(const CallPtr& call) {
+  FindMailbox(
+      call, call->request.open_mailbox(),
+      [this, call](LocalMailbox* mailbox) {
+        control::Response response;
+        control::Opened* opened = response.mutable_opened();
+        absl::StatusOr<std::vector<Fd>> fds = mailbox->destination.GrantReceiver();
+        if (!fds.ok()) return Respond(*call, fds.status());
+        if (absl::Status status = broker_->OpenReceiver(Caller(*call), mailbox); !status.ok()) {
+          return Respond(*call, status);
+        }
+        opened->set_destination_id(mailbox->id);
+        ToProto(mailbox->options, opened->mutable_spec());
+        opened->set_mailbox(mailbox->name);
+        opened->set_members_version(mailbox->destination.version());
+        Respond(*call, std::move(response), *std::move(fds));
+      },
+      [this, call](const FoundMailbox& found, const std::string& name) {
+        OpenFarMailbox(call, found, name);
+      });
+}
+
+void LocalService::OpenFarMailbox(const CallPtr& call, const FoundMailbox& found,
+                                  const std::string& name) {
+  LocalProcess* caller = Caller(*call);
+  if (caller == nullptr) return;
+  absl::StatusOr<Proxy*> proxy = broker_->AddProxy(caller, found.node, name, found.options);
+  if (!proxy.ok()) return Respond(*call, proxy.status());
+  proto::Request request;
+  proto::OpenReceiver* open = request.mutable_open_receiver();
+  open->set_mailbox(name);
+  ToProto(caller->id, open->mutable_receiver());
+  open->set_receiver_key((*proxy)->id);
+  peers_->Call(found.node, std::move(request), call->deadline,
+               [this, call, id = (*proxy)->id](absl::StatusOr<proto::Reply> reply) {
+                 const Proxy* opened_proxy = registry_->FindProxy(id);
+                 if (opened_proxy == nullptr) return;
+                 LocalProcess* process = registry_->FindProcess(opened_proxy->number);
+                 control::Response response;
+                 absl::StatusOr<std::vector<Fd>> fds =
+                     reply.ok() ? opened_proxy->destination.GrantReceiver() : reply.status();
+                 if (!fds.ok()) {
+                   broker_->CloseReceiver(process, id);
+                   return Respond(*call, fds.status());
+                 }
+                 broker_->StartProxy(*opened_proxy);
+                 fds->push_back(broker_->DuplicateCarrierGate());
+                 control::Opened* opened = response.mutable_opened();
+                 opened->set_destination_id(id);
+                 ToProto(opened_proxy->options, opened->mutable_spec());
+                 opened->set_mailbox(
+                     absl::StrCat(opened_proxy->mailbox, "@", opened_proxy->node));
+                 opened->set_remote(true);
+                 opened->set_members_version(opened_proxy->destination.version());
+                 Respond(*call, std::move(response), *std::move(fds));
+               });
+}
+
+void LocalService::DestroyMailbox(const CallPtr& call) {
+  FindMailbox(
+      call, call->request.destroy_mailbox(),
+      [this, call](LocalMailbox* mailbox) {
+        broker_->DestroyMailbox(mailbox);
+        Respond(*call, absl::OkStatus());
+      },
+      [this, call](const FoundMailbox& found, const std::string& name) {
+        proto::Request request;
+        request.set_destroy_mailbox(name);
+        peers_->Call(found.node, std::move(request), call->deadline,
+                     [this, call](absl::StatusOr<proto::Reply> reply) {
+                       Respond(*call, reply.status());
+                     });
+      });
+}
+
+void LocalService::Purge(const CallPtr& call) {
+  FindMailbox(
+      call, call->request.purge_mailbox(),
+      [this, call](LocalMailbox* mailbox) {
+        control::Response response;
+        response.set_purged(broker_->Purge(mailbox));
+        Respond(*call, std::move(response));
+      },
+      [this, call](const FoundMailbox& found, const std::string& name) {
+        Respond(*call, absl::FailedPreconditionError(absl::StrCat(
+                           "mailbox '", name, "' lives on node ", found.node, "; purge it there")));
+      });
+}
+
+}  // namespace mailrail

@@ -1,0 +1,284 @@
+#include "node/agent/local_service.h"
+
+#include <sys/epoll.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/name.h"
+#include "core/process/agent_connection.h"
+#include "core/process/grants.h"
+
+namespace mailrail {
+
+using internal::ToProto;
+
+LocalService::LocalService(Options options, Loop* loop, Registry* registry, Broker* broker,
+                           Directory* directory, PeerCaller* peers)
+    : options_(std::move(options)),
+      loop_(loop),
+      registry_(registry),
+      broker_(broker),
+      directory_(directory),
+      peers_(peers) {}
+
+void LocalService::Accept(Fd socket) {
+  auto client = std::make_shared<Client>(
+      std::move(socket), loop_,
+      Client::Handlers{[this](const ClientPtr& from, const control::Request& request,
+                              std::vector<Fd> fds) { OnRequest(from, request, std::move(fds)); },
+                       [this](const ClientPtr& from) { OnGone(from); }});
+  newcomers_[client.get()] = client;
+  client->Start(/*restarted=*/false);
+}
+
+void LocalService::Resume() {
+  for (const auto& [number, process] : registry_->processes()) {
+    auto client = std::make_shared<Client>(
+        process->socket.Duplicate(), loop_,
+        Client::Handlers{[this](const ClientPtr& from, const control::Request& request,
+                                std::vector<Fd> fds) { OnRequest(from, request, std::move(fds)); },
+                         [this](const ClientPtr& from) { OnGone(from); }});
+    client->SetNumber(number);
+    clients_[number] = client;
+    client->Start(/*restarted=*/true);
+    WatchProcess(*process);
+  }
+}
+
+void LocalService::WatchProcess(const LocalProcess& process) {
+  if (!process.pidfd.valid()) return;
+  loop_->Watch(process.pidfd.get(), EPOLLIN,
+               [this, number = process.number](uint32_t) { OnProcessGone(number); });
+}
+
+void LocalService::OnGone(const ClientPtr& client) {
+  newcomers_.erase(client.get());
+  // Whoever closes the connection detaches: by itself, by exec, or by dying.
+  if (client->number() != 0) OnProcessGone(client->number());
+}
+
+void LocalService::OnProcessGone(uint32_t number) {
+  const LocalProcess* process = registry_->FindProcess(number);
+  if (process == nullptr) return;
+  loop_->Unwatch(process->pidfd.get());
+  const auto client = clients_.find(number);
+  if (client != clients_.end()) {
+    const ClientPtr keep = client->second;
+    clients_.erase(client);
+    keep->Close();
+  }
+  broker_->ProcessGone(number);
+}
+
+void LocalService::Notify(uint32_t number, control::Notice notice, std::vector<Fd> fds) {
+  const auto client = clients_.find(number);
+  if (client != clients_.end()) client->second->Notify(std::move(notice), std::move(fds));
+}
+
+void LocalService::Respond(const Call& call, const absl::Status& status) {
+  if (const ClientPtr client = call.client.lock()) client->Respond(call.id, status);
+}
+
+void LocalService::Respond(const Call& call, control::Response response, std::vector<Fd> fds) {
+  response.set_id(call.id);
+  if (const ClientPtr client = call.client.lock()) {
+    client->Respond(std::move(response), std::move(fds));
+  }
+}
+
+void LocalService::OnRequest(const ClientPtr& client, const control::Request& request,
+                             std::vector<Fd> fds) {
+  const auto call = std::make_shared<Call>();
+  call->client = client;
+  call->id = request.id();
+  call->number = client->number();
+  call->request = request;
+  const uint64_t timeout_ms = request.timeout_ms() == 0 ? 10000 : request.timeout_ms();
+  call->deadline =
+      absl::Now() + absl::Milliseconds(static_cast<int64_t>(std::min<uint64_t>(timeout_ms, 3600000)));
+  const bool attached = Caller(*call) != nullptr;
+  using Kind = control::Request::CallCase;
+  switch (request.call_case()) {
+    case Kind::kAttach:
+      return Attach(client, call);
+    case Kind::kResolve:
+      return Resolve(call);
+    case Kind::kCreateMailbox:
+      return CreateMailbox(call);
+    case Kind::kDestroyMailbox:
+      return DestroyMailbox(call);
+    case Kind::kPurgeMailbox:
+      return Purge(call);
+    case Kind::kPost:
+      return Post(call, std::move(fds));
+    case Kind::kList:
+      return List(call);
+    case Kind::kPing:
+      return Ping(call);
+    default:
+      break;
+  }
+  if (!attached) {
+    return Respond(*call, absl::FailedPreconditionError("this program has not attached"));
+  }
+  switch (request.call_case()) {
+    case Kind::kRegisterName:
+      return RegisterName(call);
+    case Kind::kConnectProcess:
+      return ConnectProcess(call);
+    case Kind::kConnectMailbox:
+      return ConnectMailbox(call);
+    case Kind::kOpenMailbox:
+      return OpenMailbox(call);
+    case Kind::kCloseReceiver:
+      broker_->CloseReceiver(Caller(*call), request.close_receiver());
+      return Respond(*call, absl::OkStatus());
+    default:
+      return Respond(*call, absl::UnimplementedError("this agent does not know this request"));
+  }
+}
+
+void LocalService::Attach(const ClientPtr& client, const CallPtr& call) {
+  const control::Attach& attach = call->request.attach();
+  if (attach.protocol_version() != internal::kControlProtocolVersion ||
+      attach.layout_version() != kLayoutVersion) {
+    return Respond(*call, absl::UnimplementedError(absl::StrCat(
+                              "this program's library speaks version ", attach.protocol_version(),
+                              ".", attach.layout_version(), ", the agent version ",
+                              internal::kControlProtocolVersion, ".", kLayoutVersion)));
+  }
+  LocalProcess* process = Caller(*call);
+  if (process == nullptr) {
+    if (attached() >= options_.max_processes) {
+      return Respond(*call, absl::ResourceExhaustedError(absl::StrCat(
+                                "this agent serves at most ", options_.max_processes,
+                                " processes")));
+    }
+    Fd pidfd = client->OpenPidfd();
+    absl::StatusOr<LocalProcess*> added = registry_->AddProcess(
+        client->pid(), client->uid(), client->DuplicateSocket(), std::move(pidfd));
+    if (!added.ok()) return Respond(*call, added.status());
+    process = *added;
+    client->SetNumber(process->number);
+    newcomers_.erase(client.get());
+    clients_[process->number] = client;
+    WatchProcess(*process);
+  }
+  control::Response response;
+  control::Attached* attached = response.mutable_attached();
+  ToProto(process->id, attached->mutable_process());
+  attached->set_number(process->number);
+  attached->set_inbox_id(process->inbox_id);
+  attached->set_max_message_bytes(kDefaultMaxMessageBytes);
+  absl::StatusOr<std::vector<Fd>> fds = process->inbox.GrantReceiver();
+  if (!fds.ok()) return Respond(*call, fds.status());
+  Respond(*call, std::move(response), *std::move(fds));
+}
+
+void LocalService::RegisterName(const CallPtr& call) {
+  const std::string& name = call->request.register_name().name();
+  absl::Status status = CheckName("process", name);
+  if (status.ok()) status = registry_->AddName(Caller(*call), name);
+  Respond(*call, status);
+}
+
+void LocalService::FindProcess(const std::string& text, absl::Time deadline,
+                               std::function<void(absl::StatusOr<ProcessId>)> done) {
+  const auto missing = [&text] {
+    return absl::NotFoundError(absl::StrCat("there is no process '", text, "'"));
+  };
+  if (const absl::StatusOr<ProcessId> id = ProcessId::Parse(text); id.ok()) {
+    if (!id->node().empty() && id->node() != registry_->node()) {
+      return directory_->FindProcess(text, id->node(), deadline, std::move(done));
+    }
+    const LocalProcess* process = registry_->FindProcess(*id);
+    if (process == nullptr) return done(missing());
+    return done(process->id);
+  }
+  const absl::StatusOr<QualifiedName> name = ParseQualifiedName("process", text);
+  if (!name.ok()) return done(name.status());
+  if (name->node.empty() || name->node == registry_->node()) {
+    if (const LocalProcess* process = registry_->FindName(name->name)) return done(process->id);
+    if (!name->node.empty()) return done(missing());
+  }
+  directory_->FindProcess(name->name, name->node, deadline, std::move(done));
+}
+
+void LocalService::Resolve(const CallPtr& call) {
+  FindProcess(call->request.resolve(), call->deadline,
+              [this, call](absl::StatusOr<ProcessId> id) {
+                if (!id.ok()) return Respond(*call, id.status());
+                control::Response response;
+                ToProto(*id, response.mutable_process());
+                Respond(*call, std::move(response));
+              });
+}
+
+void LocalService::ConnectProcess(const CallPtr& call) {
+  FindProcess(
+      call->request.connect_process(), call->deadline, [this, call](absl::StatusOr<ProcessId> id) {
+        LocalProcess* caller = Caller(*call);
+        if (caller == nullptr) return;
+        if (!id.ok()) return Respond(*call, id.status());
+        control::Response response;
+        if (id->node() == registry_->node()) {
+          LocalProcess* peer = registry_->FindProcess(*id);
+          if (peer == nullptr) {
+            return Respond(*call, absl::NotFoundError(
+                                      absl::StrCat("process ", id->ToString(), " is gone")));
+          }
+          absl::StatusOr<Link*> link = broker_->LinkLocal(caller, peer);
+          if (!link.ok()) return Respond(*call, link.status());
+          response.mutable_link()->set_link_id((*link)->id);
+          return Respond(*call, std::move(response));
+        }
+        absl::StatusOr<Link*> link = broker_->LinkRemote(caller, *id, MailboxOptions());
+        if (!link.ok()) return Respond(*call, link.status());
+        response.mutable_link()->set_link_id((*link)->id);
+        if (open_links_.contains((*link)->id)) return Respond(*call, std::move(response));
+        opening_[(*link)->id].push_back(call);
+        loop_->RunAt(call->deadline, [this, call, id = (*link)->id] {
+          const auto waiting = opening_.find(id);
+          if (waiting == opening_.end() || std::erase(waiting->second, call) == 0) return;
+          Respond(*call, absl::UnavailableError("the process's node was not reached in time"));
+        });
+      });
+}
+
+void LocalService::OnLaneState(uint64_t link_id, const absl::Status& status) {
+  if (status.ok()) {
+    open_links_[link_id] = true;
+  } else {
+    open_links_.erase(link_id);
+  }
+  const auto waiting = opening_.find(link_id);
+  if (waiting == opening_.end()) return;
+  const std::vector<CallPtr> calls = std::move(waiting->second);
+  opening_.erase(waiting);
+  for (const CallPtr& call : calls) {
+    if (!status.ok()) {
+      Respond(*call, status);
+      continue;
+    }
+    const Link* link = registry_->FindLink(link_id);
+    if (link == nullptr) {
+      Respond(*call, absl::UnavailableError("the link ended at once"));
+      continue;
+    }
+    control::Response response;
+    std::vector<Fd> fds;
+    response.mutable_link()->set_link_id(link_id);
+    if (link->b.kind == Endpoint::Kind::kRemoteMailbox) {
+      absl::StatusOr<std::vector<Fd>> grant = broker_->GrantFar(*link, response.mutable_link());
+      if (!grant.ok()) {
+        Respond(*call, grant.status());
+        continue;
+      }
+      fds = *std::move(grant);
+    }
+    Respond(*call, std::move(response), std::move(fds));
+  }
+}
+
+}  // namespace mailrail

@@ -1,0 +1,111 @@
+#ifndef MAILRAIL_NODE_AGENT_LOCAL_SERVICE_H_
+#define MAILRAIL_NODE_AGENT_LOCAL_SERVICE_H_
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "node/agent/broker.h"
+#include "node/agent/client.h"
+#include "node/agent/loop.h"
+#include "node/agent/registry.h"
+#include "node/directory/directory.h"
+#include "node/directory/peer_caller.h"
+
+namespace mailrail {
+
+// Answers the requests of this host's programs. One thread at a time: the loop's.
+class LocalService {
+ public:
+  struct Options {
+    size_t max_processes = 20000;
+    // What `mailrail nodes` shows.
+    std::function<std::vector<control::NodeRow>()> nodes;
+    std::function<void(absl::string_view)> log;
+  };
+
+  // All outlive it.
+  LocalService(Options options, Loop* loop, Registry* registry, Broker* broker,
+               Directory* directory, PeerCaller* peers);
+
+  // A new connection.
+  void Accept(Fd socket);
+  // After a restart: the connections of all processes.
+  void Resume();
+  // Sends a notice to a process, if it is connected.
+  void Notify(uint32_t number, control::Notice notice, std::vector<Fd> fds);
+  // Our lane to another node was opened there, or refused: the answer that a connect waits for.
+  void OnLaneState(uint64_t link_id, const absl::Status& status);
+
+  size_t attached() const { return registry_->processes().size(); }
+
+ private:
+  using ClientPtr = std::shared_ptr<Client>;
+  // One request that is being answered; it may outlive its client.
+  struct Call {
+    std::weak_ptr<Client> client;
+    uint64_t id = 0;
+    uint32_t number = 0;
+    absl::Time deadline;
+    control::Request request;
+  };
+  using CallPtr = std::shared_ptr<Call>;
+  struct Target {
+    LocalProcess* process = nullptr;
+    LocalMailbox* mailbox = nullptr;
+    ProcessId remote_process;
+    absl::optional<FoundMailbox> remote_mailbox;
+  };
+
+  void OnRequest(const ClientPtr& client, const control::Request& request, std::vector<Fd> fds);
+  void OnGone(const ClientPtr& client);
+  void WatchProcess(const LocalProcess& process);
+  void OnProcessGone(uint32_t number);
+
+  void Respond(const Call& call, const absl::Status& status);
+  void Respond(const Call& call, control::Response response, std::vector<Fd> fds = {});
+  LocalProcess* Caller(const Call& call) { return registry_->FindProcess(call.number); }
+
+  void Attach(const ClientPtr& client, const CallPtr& call);
+  void RegisterName(const CallPtr& call);
+  void Resolve(const CallPtr& call);
+  void ConnectProcess(const CallPtr& call);
+  void ConnectMailbox(const CallPtr& call);
+  void ConnectFarMailbox(const CallPtr& call, const FoundMailbox& found, const std::string& name);
+  void CreateMailbox(const CallPtr& call);
+  void OpenMailbox(const CallPtr& call);
+  void OpenFarMailbox(const CallPtr& call, const FoundMailbox& found, const std::string& name);
+  void DestroyMailbox(const CallPtr& call);
+  void Purge(const CallPtr& call);
+  void Post(const CallPtr& call, std::vector<Fd> fds);
+  void TryPost(const CallPtr& call, std::shared_ptr<OutgoingLane> lane, std::string prefix);
+  void PostToMailbox(const CallPtr& call, const std::string& prefix);
+  void List(const CallPtr& call);
+  void Ping(const CallPtr& call);
+
+  // A process by id or name: here, or after asking the directory.
+  void FindProcess(const std::string& text, absl::Time deadline,
+                   std::function<void(absl::StatusOr<ProcessId>)> done);
+  // A mailbox by name: `here` or `far` is called.
+  void FindMailbox(const CallPtr& call, const std::string& text,
+                   std::function<void(LocalMailbox*)> here,
+                   std::function<void(const FoundMailbox&, const std::string& name)> far);
+
+  const Options options_;
+  Loop* const loop_;
+  Registry* const registry_;
+  Broker* const broker_;
+  Directory* const directory_;
+  PeerCaller* const peers_;
+  std::map<uint32_t, ClientPtr> clients_;           // attached
+  std::map<const Client*, ClientPtr> newcomers_;    // not attached
+  absl::flat_hash_map<uint64_t, std::vector<CallPtr>> opening_;  // by link
+  absl::flat_hash_map<uint64_t, bool> open_links_;
+};
+
+}  // namespace mailrail
+
+#endif  // MAILRAIL_NODE_AGENT_LOCAL_SERVICE_H_

@@ -1,0 +1,208 @@
+#include "node/agent/registry.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "node/agent/registry_codec.h"
+
+namespace mailrail {
+namespace {
+
+constexpr uint32_t kReserve = 256;
+
+// The program of a process, and its pid as it sees itself: for display.
+void Describe(int32_t pid, LocalProcess* process) {
+  std::ifstream comm(absl::StrCat("/proc/", pid, "/comm"));
+  std::getline(comm, process->program);
+  std::ifstream status(absl::StrCat("/proc/", pid, "/status"));
+  std::string line;
+  while (std::getline(status, line)) {
+    if (line.rfind("NSpid:", 0) != 0) continue;
+    const std::vector<absl::string_view> pids = absl::StrSplit(line, '\t');
+    if (!absl::SimpleAtoi(pids.back(), &process->own_pid)) process->own_pid = 0;
+  }
+}
+
+}  // namespace
+
+std::string Endpoint::Key() const {
+  switch (kind) {
+    case Kind::kProcess:
+      return absl::StrCat("p", number);
+    case Kind::kAgent:
+      return "a";
+    case Kind::kRemoteProcess:
+      return absl::StrCat("r", process.ToString());
+    case Kind::kRemoteMailbox:
+      return absl::StrCat("m", mailbox, "@", node);
+  }
+  return "";
+}
+
+void Registry::SaveNode() {
+  state::Node value;
+  value.set_node(node_);
+  value.set_incarnation(incarnation_);
+  value.set_numbers_reserved(numbers_reserved_);
+  value.set_ids_reserved(ids_reserved_);
+  // Without descriptors, so never refused for want of them.
+  vault_->Put("node", value, {}).IgnoreError();
+}
+
+uint32_t Registry::NewNumber() {
+  if (last_number_ == 0) {
+    // Not from 1: a pid that comes back after the node itself started anew has another incarnation.
+    const int64_t seconds = absl::ToUnixSeconds(absl::Now()) - 1767225600;  // since 2026
+    last_number_ = numbers_reserved_ = static_cast<uint32_t>(seconds & 0x7fffff);
+  }
+  if (++last_number_ > numbers_reserved_) {
+    numbers_reserved_ = last_number_ + kReserve;
+    SaveNode();
+  }
+  return last_number_;
+}
+
+uint64_t Registry::NewId() {
+  if (++last_id_ > ids_reserved_) {
+    ids_reserved_ = last_id_ + kReserve;
+    SaveNode();
+  }
+  return last_id_;
+}
+
+absl::StatusOr<LocalProcess*> Registry::AddProcess(int32_t pid, uint32_t uid, Fd socket,
+                                                   Fd pidfd) {
+  const uint32_t number = NewNumber();
+  if (number > kMaxOwner) {
+    return absl::ResourceExhaustedError("this agent has given out all its process numbers");
+  }
+  auto process = std::make_unique<LocalProcess>();
+  process->number = number;
+  process->id = ProcessId(node_, pid, number);
+  process->uid = uid;
+  process->inbox_id = NewId();
+  process->socket = std::move(socket);
+  process->pidfd = std::move(pidfd);
+  Describe(pid, process.get());
+  absl::StatusOr<Destination> inbox = Destination::Create("mailrail.inbox");
+  if (!inbox.ok()) return inbox.status();
+  process->inbox = *std::move(inbox);
+  std::vector<int> fds = {process->socket.get(), process->pidfd.get()};
+  for (const int fd : process->inbox.fds()) fds.push_back(fd);
+  if (absl::Status status = vault_->Put(absl::StrCat("process/", number), Encode(*process), fds);
+      !status.ok()) {
+    return status;
+  }
+  LocalProcess* added = process.get();
+  processes_[number] = std::move(process);
+  return added;
+}
+
+void Registry::SaveProcess(const LocalProcess& process) {
+  vault_->PutValue(absl::StrCat("process/", process.number), Encode(process));
+}
+
+void Registry::RemoveProcess(uint32_t number) {
+  const auto it = processes_.find(number);
+  if (it == processes_.end()) return;
+  for (const std::string& name : it->second->names) names_.erase(name);
+  processes_.erase(it);
+  vault_->Drop(absl::StrCat("process/", number));
+}
+
+LocalProcess* Registry::FindProcess(uint32_t number) {
+  const auto it = processes_.find(number);
+  return it == processes_.end() ? nullptr : it->second.get();
+}
+
+LocalProcess* Registry::FindProcess(const ProcessId& id) {
+  if (id.incarnation() != 0) {
+    if (id.incarnation() > kMaxOwner) return nullptr;
+    LocalProcess* process = FindProcess(static_cast<uint32_t>(id.incarnation()));
+    return process != nullptr && process->id.pid() == id.pid() ? process : nullptr;
+  }
+  // The latest life of the pid; a program that attached twice has two.
+  for (auto it = processes_.rbegin(); it != processes_.rend(); ++it) {
+    if (it->second->id.pid() == id.pid()) return it->second.get();
+  }
+  return nullptr;
+}
+
+LocalProcess* Registry::FindName(const std::string& name) {
+  const auto it = names_.find(name);
+  return it == names_.end() ? nullptr : FindProcess(it->second);
+}
+
+absl::Status Registry::AddName(LocalProcess* process, const std::string& name) {
+  LocalProcess* holder = FindName(name);
+  if (holder == process) return absl::OkStatus();
+  if (holder != nullptr) {
+    return absl::AlreadyExistsError(
+        absl::StrCat("the name '", name, "' belongs to process ", holder->id.ToString()));
+  }
+  names_[name] = process->number;
+  process->names.insert(name);
+  SaveProcess(*process);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<LocalMailbox*> Registry::AddMailbox(const std::string& name,
+                                                   const MailboxOptions& options, uint32_t creator,
+                                                   uint64_t request) {
+  auto mailbox = std::make_unique<LocalMailbox>();
+  mailbox->id = NewId();
+  mailbox->name = name;
+  mailbox->options = options;
+  mailbox->creator = creator;
+  mailbox->creator_request = request;
+  absl::StatusOr<Destination> destination = Destination::Create("mailrail.mailbox");
+  if (!destination.ok()) return destination.status();
+  mailbox->destination = *std::move(destination);
+  if (absl::Status status = vault_->Put(absl::StrCat("mailbox/", mailbox->id), Encode(*mailbox),
+                                        mailbox->destination.fds());
+      !status.ok()) {
+    return status;
+  }
+  LocalMailbox* added = mailbox.get();
+  mailbox_names_[name] = mailbox->id;
+  mailboxes_[mailbox->id] = std::move(mailbox);
+  return added;
+}
+
+void Registry::SaveMailbox(const LocalMailbox& mailbox) {
+  vault_->PutValue(absl::StrCat("mailbox/", mailbox.id), Encode(mailbox));
+}
+
+void Registry::RemoveMailbox(uint64_t id) {
+  const auto it = mailboxes_.find(id);
+  if (it == mailboxes_.end()) return;
+  mailbox_names_.erase(it->second->name);
+  mailboxes_.erase(it);
+  vault_->Drop(absl::StrCat("mailbox/", id));
+}
+
+void Registry::SavePeer(const std::string& node, uint64_t incarnation) {
+  peer_incarnations_[node] = incarnation;
+  state::Peer value;
+  value.set_node(node);
+  value.set_incarnation(incarnation);
+  vault_->Put(absl::StrCat("peer/", node), value, {}).IgnoreError();
+}
+
+LocalMailbox* Registry::FindMailbox(uint64_t id) {
+  const auto it = mailboxes_.find(id);
+  return it == mailboxes_.end() ? nullptr : it->second.get();
+}
+
+LocalMailbox* Registry::FindMailbox(const std::string& name) {
+  const auto it = mailbox_names_.find(name);
+  return it == mailbox_names_.end() ? nullptr : FindMailbox(it->second);
+}
+
+}  // namespace mailrail

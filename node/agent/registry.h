@@ -1,0 +1,231 @@
+#ifndef MAILRAIL_NODE_AGENT_REGISTRY_H_
+#define MAILRAIL_NODE_AGENT_REGISTRY_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "core/base/fd.h"
+#include "core/lane/cell_layout.h"
+#include "core/lane/ring_layout.h"
+#include "core/mailbox/outgoing_lane.h"
+#include "mailrail/mailbox.h"
+#include "mailrail/process_id.h"
+#include "node/agent/destination.h"
+#include "node/agent/vault.h"
+#include "proto/agent.pb.h"
+
+namespace mailrail {
+
+// A living process of this node.
+struct LocalProcess {
+  uint32_t number = 0;
+  ProcessId id;
+  uint32_t uid = 0;
+  int32_t own_pid = 0;
+  uint64_t inbox_id = 0;
+  Destination inbox;
+  Fd socket;  // its control connection
+  Fd pidfd;
+  std::string program;
+  std::set<std::string> names;
+  absl::flat_hash_set<uint64_t> links;
+  absl::flat_hash_set<uint64_t> lanes;        // that it sends on
+  absl::flat_hash_set<uint64_t> mailboxes;    // that it receives from
+  absl::flat_hash_set<uint64_t> proxies;      // for mailboxes of other nodes
+};
+
+// A process of another node that receives from a mailbox of this one.
+struct RemoteReceiverEntry {
+  uint32_t number = 0;
+  ProcessId process;
+};
+
+struct LocalMailbox {
+  uint64_t id = 0;
+  std::string name;
+  MailboxOptions options;
+  Destination destination;
+  std::set<uint32_t> receivers;                                        // numbers of processes
+  std::map<std::pair<std::string, uint64_t>, RemoteReceiverEntry> remote_receivers;  // node, key
+  std::set<uint64_t> lanes;
+  uint32_t creator = 0;
+  uint64_t creator_request = 0;
+};
+
+// One end of a link, or the sender of a lane.
+struct Endpoint {
+  enum class Kind { kProcess, kAgent, kRemoteProcess, kRemoteMailbox };
+  Kind kind = Kind::kAgent;
+  uint32_t number = 0;    // kProcess
+  ProcessId process;      // kRemoteProcess
+  std::string node;       // kRemoteMailbox
+  std::string mailbox;    // kRemoteMailbox
+
+  bool remote() const { return kind == Kind::kRemoteProcess || kind == Kind::kRemoteMailbox; }
+  const std::string& peer_node() const {
+    return kind == Kind::kRemoteProcess ? process.node() : node;
+  }
+  // Equal for equal ends.
+  std::string Key() const;
+};
+
+// Two ring lanes with one memory for each end. End a is on this node.
+struct Link {
+  uint64_t id = 0;
+  Endpoint a;
+  Endpoint b;
+  MailboxOptions options;
+  RingGeometry geometry;
+  Fd memory_a;  // written by end a
+  Fd memory_b;  // written by end b, or, if that is remote, by this agent
+  Destination far;  // a remote end b: control page, with the carrier's bell and gate
+  uint64_t inbound_lane = 0;  // a remote end b: its lane's id there
+  bool finishing = false;
+};
+
+// A sender's lane to a mailbox of this node.
+struct MailboxLane {
+  uint64_t id = 0;
+  uint64_t mailbox = 0;
+  CellGeometry geometry;
+  Endpoint sender;
+  ProcessId sender_id;  // what receivers are told
+  uint64_t origin_lane = 0;
+  uint32_t sender_uid = 0;
+  bool orphaned = false;
+  Fd data;
+  Fd state;
+};
+
+// A process of this node that receives from a mailbox of another.
+struct Proxy {
+  uint64_t id = 0;
+  uint32_t number = 0;
+  std::string node;
+  std::string mailbox;
+  MailboxOptions options;
+  CellGeometry geometry;
+  Destination destination;
+  uint64_t lane_id = 0;
+  Fd data;
+  Fd state;
+};
+
+// All that the agent knows of this node, in memory and in the keeper, and the only place where it
+// changes. A change is kept before anybody is told of it, so an agent that is started again knows
+// at least as much as anybody else.
+//
+// It creates and finds; who is to be told what is the callers' business. One thread at a time.
+class Registry {
+ public:
+  // `vault` outlives it.
+  Registry(std::string node, uint64_t incarnation, Vault* vault)
+      : node_(std::move(node)), incarnation_(incarnation), vault_(vault) {}
+
+  const std::string& node() const { return node_; }
+  uint64_t incarnation() const { return incarnation_; }
+  // What messages of the agent's own lanes seem to come from, unless they say otherwise.
+  ProcessId agent_id() const { return ProcessId(node_, agent_pid_, 1); }
+
+  // Takes over what an agent before this one kept; the rest of the work is the callers'.
+  absl::Status Restore(std::vector<KeptRecord> records);
+
+  // Keeps what is known of the node itself; call once, after Restore.
+  void Begin() { SaveNode(); }
+
+  // --- Processes.
+  absl::StatusOr<LocalProcess*> AddProcess(int32_t pid, uint32_t uid, Fd socket, Fd pidfd);
+  void SaveProcess(const LocalProcess& process);
+  void RemoveProcess(uint32_t number);
+  LocalProcess* FindProcess(uint32_t number);
+  // By pid, and incarnation unless that is 0.
+  LocalProcess* FindProcess(const ProcessId& id);
+  LocalProcess* FindName(const std::string& name);
+  // kAlreadyExists when another living process has it.
+  absl::Status AddName(LocalProcess* process, const std::string& name);
+  // A number for something other than a process that claims messages.
+  uint32_t NewNumber();
+
+  // --- Mailboxes.
+  absl::StatusOr<LocalMailbox*> AddMailbox(const std::string& name, const MailboxOptions& options,
+                                           uint32_t creator, uint64_t request);
+  void SaveMailbox(const LocalMailbox& mailbox);
+  void RemoveMailbox(uint64_t id);
+  LocalMailbox* FindMailbox(uint64_t id);
+  LocalMailbox* FindMailbox(const std::string& name);
+
+  // --- Lanes to mailboxes of this node.
+  absl::StatusOr<MailboxLane*> AddLane(LocalMailbox* mailbox, const Endpoint& sender,
+                                       const ProcessId& sender_id, uint32_t sender_uid,
+                                       uint64_t origin_lane);
+  void SaveLane(const MailboxLane& lane);
+  void RemoveLane(uint64_t id);
+  MailboxLane* FindLane(uint64_t id);
+  MailboxLane* FindLane(uint64_t mailbox, const Endpoint& sender, uint64_t origin_lane);
+
+  // --- Links.
+  absl::StatusOr<Link*> AddLink(const Endpoint& a, const Endpoint& b,
+                                const MailboxOptions& options);
+  void SaveLink(const Link& link);
+  void RemoveLink(uint64_t id);
+  Link* FindLink(uint64_t id);
+  // The link of this pair, whichever asked first.
+  Link* FindLink(const Endpoint& a, const Endpoint& b);
+
+  // --- Proxies.
+  absl::StatusOr<Proxy*> AddProxy(LocalProcess* process, const std::string& node,
+                                  const std::string& mailbox, const MailboxOptions& options);
+  void RemoveProxy(uint64_t id);
+  Proxy* FindProxy(uint64_t id);
+
+  const std::map<uint32_t, std::unique_ptr<LocalProcess>>& processes() const { return processes_; }
+  const std::map<uint64_t, std::unique_ptr<LocalMailbox>>& mailboxes() const { return mailboxes_; }
+  const std::map<uint64_t, std::unique_ptr<MailboxLane>>& lanes() const { return lanes_; }
+  const std::map<uint64_t, std::unique_ptr<Link>>& links() const { return links_; }
+  const std::map<uint64_t, std::unique_ptr<Proxy>>& proxies() const { return proxies_; }
+
+  // --- Other nodes: which life of each was met last.
+  void SavePeer(const std::string& node, uint64_t incarnation);
+  const std::map<std::string, uint64_t>& peers() const { return peer_incarnations_; }
+
+  // Puts everything into the vault again: its keeper is a new one.
+  void SaveAll();
+
+  uint64_t NewId();
+
+ private:
+  void SaveNode();
+  absl::Status RestoreRecord(KeptRecord record);
+  void IndexLink(const Link& link);
+
+  const std::string node_;
+  uint64_t incarnation_;
+  Vault* const vault_;
+  const int32_t agent_pid_ = 1;
+  uint32_t last_number_ = 0;
+  uint32_t numbers_reserved_ = 0;
+  uint64_t last_id_ = 0;
+  uint64_t ids_reserved_ = 0;
+  std::map<uint32_t, std::unique_ptr<LocalProcess>> processes_;
+  std::map<uint64_t, std::unique_ptr<LocalMailbox>> mailboxes_;
+  std::map<uint64_t, std::unique_ptr<MailboxLane>> lanes_;
+  std::map<uint64_t, std::unique_ptr<Link>> links_;
+  std::map<uint64_t, std::unique_ptr<Proxy>> proxies_;
+  std::map<std::string, uint64_t> peer_incarnations_;
+  absl::flat_hash_map<std::string, uint32_t> names_;
+  absl::flat_hash_map<std::string, uint64_t> mailbox_names_;
+  absl::flat_hash_map<std::string, uint64_t> link_of_pair_;
+};
+
+}  // namespace mailrail
+
+#endif  // MAILRAIL_NODE_AGENT_REGISTRY_H_

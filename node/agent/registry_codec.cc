@@ -1,0 +1,182 @@
+#include "node/agent/registry_codec.h"
+
+#include "core/process/grants.h"
+
+namespace mailrail {
+namespace {
+
+using internal::FromProto;
+using internal::ToProto;
+
+void Encode(const Endpoint& endpoint, state::Endpoint* value) {
+  switch (endpoint.kind) {
+    case Endpoint::Kind::kProcess:
+      value->set_process(endpoint.number);
+      break;
+    case Endpoint::Kind::kAgent:
+      value->set_agent(true);
+      break;
+    case Endpoint::Kind::kRemoteProcess:
+      ToProto(endpoint.process, value->mutable_remote_process());
+      break;
+    case Endpoint::Kind::kRemoteMailbox:
+      value->mutable_remote_mailbox()->set_node(endpoint.node);
+      value->mutable_remote_mailbox()->set_name(endpoint.mailbox);
+      break;
+  }
+}
+
+Endpoint Decode(const state::Endpoint& value) {
+  Endpoint endpoint;
+  switch (value.kind_case()) {
+    case state::Endpoint::kProcess:
+      endpoint.kind = Endpoint::Kind::kProcess;
+      endpoint.number = value.process();
+      break;
+    case state::Endpoint::kRemoteProcess:
+      endpoint.kind = Endpoint::Kind::kRemoteProcess;
+      endpoint.process = FromProto(value.remote_process());
+      break;
+    case state::Endpoint::kRemoteMailbox:
+      endpoint.kind = Endpoint::Kind::kRemoteMailbox;
+      endpoint.node = value.remote_mailbox().node();
+      endpoint.mailbox = value.remote_mailbox().name();
+      break;
+    default:
+      endpoint.kind = Endpoint::Kind::kAgent;
+  }
+  return endpoint;
+}
+
+}  // namespace
+
+state::Process Encode(const LocalProcess& process) {
+  state::Process value;
+  value.set_number(process.number);
+  value.set_pid(process.id.pid());
+  value.set_own_pid(process.own_pid);
+  value.set_uid(process.uid);
+  value.set_inbox_id(process.inbox_id);
+  value.set_program(process.program);
+  for (const std::string& name : process.names) value.add_names(name);
+  return value;
+}
+
+void Decode(const state::Process& value, const std::string& node, LocalProcess* process) {
+  process->number = value.number();
+  process->id = ProcessId(node, value.pid(), value.number());
+  process->own_pid = value.own_pid();
+  process->uid = value.uid();
+  process->inbox_id = value.inbox_id();
+  process->program = value.program();
+  process->names.insert(value.names().begin(), value.names().end());
+}
+
+state::Mailbox Encode(const LocalMailbox& mailbox) {
+  state::Mailbox value;
+  value.set_id(mailbox.id);
+  value.set_name(mailbox.name);
+  ToProto(mailbox.options, value.mutable_spec());
+  for (const uint32_t number : mailbox.receivers) value.add_receivers(number);
+  for (const auto& [name, entry] : mailbox.remote_receivers) {
+    state::RemoteReceiver* receiver = value.add_remote_receivers();
+    receiver->set_node(name.first);
+    receiver->set_key(name.second);
+    receiver->set_number(entry.number);
+    ToProto(entry.process, receiver->mutable_process());
+  }
+  value.set_creator(mailbox.creator);
+  value.set_creator_request(mailbox.creator_request);
+  return value;
+}
+
+void Decode(const state::Mailbox& value, LocalMailbox* mailbox) {
+  mailbox->id = value.id();
+  mailbox->name = value.name();
+  mailbox->options = FromProto(value.spec());
+  mailbox->receivers.insert(value.receivers().begin(), value.receivers().end());
+  for (const state::RemoteReceiver& receiver : value.remote_receivers()) {
+    mailbox->remote_receivers[{receiver.node(), receiver.key()}] = {receiver.number(),
+                                                                    FromProto(receiver.process())};
+  }
+  mailbox->creator = value.creator();
+  mailbox->creator_request = value.creator_request();
+}
+
+state::MailboxLane Encode(const MailboxLane& lane) {
+  state::MailboxLane value;
+  value.set_id(lane.id);
+  value.set_mailbox(lane.mailbox);
+  value.set_slots(lane.geometry.slots);
+  value.set_slab_bytes(lane.geometry.slab_bytes);
+  Encode(lane.sender, value.mutable_sender());
+  ToProto(lane.sender_id, value.mutable_sender_id());
+  value.set_origin_lane(lane.origin_lane);
+  value.set_orphaned(lane.orphaned);
+  value.set_sender_uid(lane.sender_uid);
+  return value;
+}
+
+void Decode(const state::MailboxLane& value, MailboxLane* lane) {
+  lane->id = value.id();
+  lane->mailbox = value.mailbox();
+  lane->geometry.slots = value.slots();
+  lane->geometry.slab_bytes = value.slab_bytes();
+  lane->sender = Decode(value.sender());
+  lane->sender_id = FromProto(value.sender_id());
+  lane->origin_lane = value.origin_lane();
+  lane->orphaned = value.orphaned();
+  lane->sender_uid = value.sender_uid();
+}
+
+state::Link Encode(const Link& link) {
+  state::Link value;
+  value.set_id(link.id);
+  Encode(link.a, value.mutable_a());
+  Encode(link.b, value.mutable_b());
+  ToProto(link.options, value.mutable_spec());
+  value.set_ring_bytes(link.geometry.ring_bytes);
+  value.set_slab_bytes(link.geometry.slab_bytes);
+  value.set_cells(link.geometry.cells);
+  value.set_inbound_lane(link.inbound_lane);
+  value.set_finishing(link.finishing);
+  return value;
+}
+
+void Decode(const state::Link& value, Link* link) {
+  link->id = value.id();
+  link->a = Decode(value.a());
+  link->b = Decode(value.b());
+  link->options = FromProto(value.spec());
+  link->geometry.ring_bytes = value.ring_bytes();
+  link->geometry.slab_bytes = value.slab_bytes();
+  link->geometry.cells = value.cells();
+  link->inbound_lane = value.inbound_lane();
+  link->finishing = value.finishing();
+}
+
+state::Proxy Encode(const Proxy& proxy) {
+  state::Proxy value;
+  value.set_id(proxy.id);
+  value.set_process(proxy.number);
+  value.set_node(proxy.node);
+  value.set_mailbox(proxy.mailbox);
+  ToProto(proxy.options, value.mutable_spec());
+  value.set_slots(proxy.geometry.slots);
+  value.set_slab_bytes(proxy.geometry.slab_bytes);
+  value.set_lane_id(proxy.lane_id);
+  return value;
+}
+
+void Decode(const state::Proxy& value, Proxy* proxy) {
+  proxy->id = value.id();
+  proxy->number = value.process();
+  proxy->node = value.node();
+  proxy->mailbox = value.mailbox();
+  proxy->options = FromProto(value.spec());
+  proxy->geometry.slots = value.slots();
+  proxy->geometry.slab_bytes = value.slab_bytes();
+  proxy->lane_id = value.lane_id();
+}
+
+}  // namespace mailrail

@@ -1,0 +1,26 @@
+// Between the registry's entries and what the keeper holds of them (proto/state.proto).
+#ifndef MAILRAIL_NODE_AGENT_REGISTRY_CODEC_H_
+#define MAILRAIL_NODE_AGENT_REGISTRY_CODEC_H_
+
+#include <string>
+
+#include "node/agent/registry.h"
+#include "proto/state.pb.h"
+
+namespace mailrail {
+
+state::Process Encode(const LocalProcess& process);
+state::Mailbox Encode(const LocalMailbox& mailbox);
+state::MailboxLane Encode(const MailboxLane& lane);
+state::Link Encode(const Link& link);
+state::Proxy Encode(const Proxy& proxy);
+
+void Decode(const state::Process& value, const std::string& node, LocalProcess* process);
+void Decode(const state::Mailbox& value, LocalMailbox* mailbox);
+void Decode(const state::MailboxLane& value, MailboxLane* lane);
+void Decode(const state::Link& value, Link* link);
+void Decode(const state::Proxy& value, Proxy* proxy);
+
+}  // namespace mailrail
+
+#endif  // MAILRAIL_NODE_AGENT_REGISTRY_CODEC_H_

@@ -1,0 +1,167 @@
+// How the registry comes back from the keeper, and goes to a new one.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "node/agent/registry.h"
+#include "node/agent/registry_codec.h"
+
+namespace mailrail {
+namespace {
+
+template <typename T>
+absl::StatusOr<T> Parse(const KeptRecord& record, size_t fds) {
+  T value;
+  if (!value.ParseFromString(record.value) || record.fds.size() != fds) {
+    return absl::DataLossError(absl::StrCat("the kept record ", record.key, " is not well-formed"));
+  }
+  return value;
+}
+
+// The descriptors from `begin` on.
+std::vector<Fd> Rest(std::vector<Fd>* fds, size_t begin, size_t count) {
+  return std::vector<Fd>(std::make_move_iterator(fds->begin() + static_cast<std::ptrdiff_t>(begin)),
+                         std::make_move_iterator(fds->begin() +
+                                                 static_cast<std::ptrdiff_t>(begin + count)));
+}
+
+}  // namespace
+
+absl::Status Registry::RestoreRecord(KeptRecord record) {
+  if (record.key == "node") {
+    absl::StatusOr<state::Node> value = Parse<state::Node>(record, 0);
+    if (!value.ok()) return value.status();
+    incarnation_ = value->incarnation();
+    last_number_ = numbers_reserved_ = value->numbers_reserved();
+    last_id_ = ids_reserved_ = value->ids_reserved();
+  } else if (absl::StartsWith(record.key, "process/")) {
+    absl::StatusOr<state::Process> value = Parse<state::Process>(record, 5);
+    if (!value.ok()) return value.status();
+    auto process = std::make_unique<LocalProcess>();
+    Decode(*value, node_, process.get());
+    process->socket = std::move(record.fds[0]);
+    process->pidfd = std::move(record.fds[1]);
+    absl::StatusOr<Destination> inbox = Destination::Adopt(Rest(&record.fds, 2, 3));
+    if (!inbox.ok()) return inbox.status();
+    process->inbox = *std::move(inbox);
+    for (const std::string& name : process->names) names_[name] = process->number;
+    processes_[process->number] = std::move(process);
+  } else if (absl::StartsWith(record.key, "mailbox/")) {
+    absl::StatusOr<state::Mailbox> value = Parse<state::Mailbox>(record, 3);
+    if (!value.ok()) return value.status();
+    auto mailbox = std::make_unique<LocalMailbox>();
+    Decode(*value, mailbox.get());
+    absl::StatusOr<Destination> destination = Destination::Adopt(std::move(record.fds));
+    if (!destination.ok()) return destination.status();
+    mailbox->destination = *std::move(destination);
+    mailbox_names_[mailbox->name] = mailbox->id;
+    mailboxes_[mailbox->id] = std::move(mailbox);
+  } else if (absl::StartsWith(record.key, "lane/")) {
+    absl::StatusOr<state::MailboxLane> value = Parse<state::MailboxLane>(record, 2);
+    if (!value.ok()) return value.status();
+    auto lane = std::make_unique<MailboxLane>();
+    Decode(*value, lane.get());
+    lane->data = std::move(record.fds[0]);
+    lane->state = std::move(record.fds[1]);
+    lanes_[lane->id] = std::move(lane);
+  } else if (absl::StartsWith(record.key, "link/")) {
+    absl::StatusOr<state::Link> value = Parse<state::Link>(record, record.fds.size());
+    if (!value.ok()) return value.status();
+    auto link = std::make_unique<Link>();
+    Decode(*value, link.get());
+    if (record.fds.size() != (link->b.remote() ? 5u : 2u)) {
+      return absl::DataLossError("a kept link is incomplete");
+    }
+    link->memory_a = std::move(record.fds[0]);
+    link->memory_b = std::move(record.fds[1]);
+    if (link->b.remote()) {
+      absl::StatusOr<Destination> far = Destination::Adopt(Rest(&record.fds, 2, 3));
+      if (!far.ok()) return far.status();
+      link->far = *std::move(far);
+    }
+    links_[link->id] = std::move(link);
+  } else if (absl::StartsWith(record.key, "proxy/")) {
+    absl::StatusOr<state::Proxy> value = Parse<state::Proxy>(record, 5);
+    if (!value.ok()) return value.status();
+    auto proxy = std::make_unique<Proxy>();
+    Decode(*value, proxy.get());
+    proxy->data = std::move(record.fds[3]);
+    proxy->state = std::move(record.fds[4]);
+    absl::StatusOr<Destination> destination = Destination::Adopt(Rest(&record.fds, 0, 3));
+    if (!destination.ok()) return destination.status();
+    proxy->destination = *std::move(destination);
+    proxies_[proxy->id] = std::move(proxy);
+  }
+  if (absl::StartsWith(record.key, "peer/")) {
+    absl::StatusOr<state::Peer> value = Parse<state::Peer>(record, 0);
+    if (!value.ok()) return value.status();
+    peer_incarnations_[value->node()] = value->incarnation();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Registry::Restore(std::vector<KeptRecord> records) {
+  for (KeptRecord& record : records) {
+    if (absl::Status status = RestoreRecord(std::move(record)); !status.ok()) return status;
+  }
+  // What refers to each other.
+  for (const auto& [id, mailbox] : mailboxes_) {
+    for (const uint32_t number : mailbox->receivers) {
+      if (LocalProcess* process = FindProcess(number); process != nullptr) {
+        process->mailboxes.insert(id);
+      }
+    }
+  }
+  for (const auto& [id, lane] : lanes_) {
+    if (LocalMailbox* mailbox = FindMailbox(lane->mailbox); mailbox != nullptr) {
+      mailbox->lanes.insert(id);
+    }
+    if (LocalProcess* process = FindProcess(lane->sender.number); process != nullptr) {
+      process->lanes.insert(id);
+    }
+  }
+  for (const auto& [id, link] : links_) IndexLink(*link);
+  for (const auto& [id, proxy] : proxies_) {
+    if (LocalProcess* process = FindProcess(proxy->number); process != nullptr) {
+      process->proxies.insert(id);
+    }
+  }
+  return absl::OkStatus();
+}
+
+void Registry::SaveAll() {
+  // What a new keeper has no room for it does not hold; the agent goes on all the same.
+  SaveNode();
+  for (const auto& [node, incarnation] : std::map<std::string, uint64_t>(peer_incarnations_)) {
+    SavePeer(node, incarnation);
+  }
+  for (const auto& [number, process] : processes_) {
+    std::vector<int> fds = {process->socket.get(), process->pidfd.get()};
+    for (const int fd : process->inbox.fds()) fds.push_back(fd);
+    vault_->Put(absl::StrCat("process/", number), Encode(*process), fds).IgnoreError();
+  }
+  for (const auto& [id, mailbox] : mailboxes_) {
+    vault_->Put(absl::StrCat("mailbox/", id), Encode(*mailbox), mailbox->destination.fds())
+        .IgnoreError();
+  }
+  for (const auto& [id, lane] : lanes_) {
+    vault_->Put(absl::StrCat("lane/", id), Encode(*lane), {lane->data.get(), lane->state.get()})
+        .IgnoreError();
+  }
+  for (const auto& [id, link] : links_) {
+    std::vector<int> fds = {link->memory_a.get(), link->memory_b.get()};
+    if (link->b.remote()) {
+      for (const int fd : link->far.fds()) fds.push_back(fd);
+    }
+    vault_->Put(absl::StrCat("link/", id), Encode(*link), fds).IgnoreError();
+  }
+  for (const auto& [id, proxy] : proxies_) {
+    std::vector<int> fds = proxy->destination.fds();
+    fds.push_back(proxy->data.get());
+    fds.push_back(proxy->state.get());
+    vault_->Put(absl::StrCat("proxy/", id), Encode(*proxy), fds).IgnoreError();
+  }
+}
+
+}  // namespace mailrail

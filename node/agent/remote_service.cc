@@ -1,0 +1,187 @@
+#include "node/agent/remote_service.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/process/grants.h"
+
+namespace mailrail {
+
+using internal::FromProto;
+using internal::ToProto;
+
+void RemoteService::Connect(Registry* registry, Broker* broker, LocalService* local,
+                            PeerCalls* calls, Carrier* carrier) {
+  registry_ = registry;
+  broker_ = broker;
+  local_ = local;
+  calls_ = calls;
+  carrier_ = carrier;
+}
+
+void RemoteService::Meet(const std::string& node, uint64_t incarnation) {
+  calls_->AddPeer(node);
+  uint64_t& known = incarnations_[node];
+  if (known == incarnation) return;
+  if (known != 0) {
+    options_.log(absl::StrCat("node ", node, " has started anew; what was on its way is unknown"));
+    broker_->ForgetNode(node);
+  }
+  known = incarnation;
+  broker_->SavePeer(node, incarnation);
+}
+
+void RemoteService::OnPeerUp(const std::string& node, uint64_t incarnation,
+                             const std::string&) {
+  loop_->Post([this, node, incarnation] {
+    Meet(node, incarnation);
+    options_.log(absl::StrCat("node ", node, " is connected"));
+    calls_->OnPeerUp(node);
+  });
+}
+
+void RemoteService::OnPeerDown(const std::string& node) {
+  loop_->Post([this, node] {
+    options_.log(absl::StrCat("node ", node, " is no longer connected"));
+    calls_->OnPeerDown(node);
+  });
+}
+
+void RemoteService::OnPeerProblem(const std::string& node, absl::Status why) {
+  loop_->Post([this, node, why] {
+    options_.log(absl::StrCat("node ", node, " is not connected: ", why.message()));
+  });
+}
+
+void RemoteService::OnLaneState(uint64_t lane, absl::Status status, const proto::LaneState&) {
+  loop_->Post([this, lane, status] {
+    local_->OnLaneState(lane, status);
+    if (status.ok()) return;
+    const Link* link = registry_->FindLink(lane);
+    if (link == nullptr) return;
+    broker_->EndOutbound(lane, link->b.kind == Endpoint::Kind::kRemoteMailbox
+                                   ? CloseReason::kDestroyed
+                                   : CloseReason::kProcessGone);
+  });
+}
+
+void RemoteService::OnLaneFinished(uint64_t lane) {
+  loop_->Post([this, lane] { registry_->RemoveLink(lane); });
+}
+
+void RemoteService::OnLaneCorrupt(uint64_t lane) {
+  loop_->Post([this, lane] { broker_->EndOutbound(lane, CloseReason::kRefused); });
+}
+
+void RemoteService::OnLaneOpen(const std::string& node, uint64_t incarnation,
+                               const proto::LaneOpen& open) {
+  loop_->Post([this, node, incarnation, open] {
+    Meet(node, incarnation);
+    absl::StatusOr<InboundLane> lane = broker_->AcceptLane(node, open);
+    if (lane.ok()) {
+      carrier_->AddInbound(*std::move(lane));
+    } else {
+      carrier_->RefuseLane(node, open.lane(), lane.status());
+    }
+  });
+}
+
+void RemoteService::OnLaneEnd(const std::string& node, uint64_t lane) {
+  loop_->Post([this, node, lane] { broker_->EndInbound(node, lane); });
+}
+
+void RemoteService::OnInboundClosed(const std::string& node, uint64_t lane, absl::Status why) {
+  loop_->Post([this, node, lane, why] {
+    options_.log(absl::StrCat("lane ", lane, " of node ", node, " is closed: ", why.message()));
+  });
+}
+
+void RemoteService::OnRequest(const std::string& node, uint64_t incarnation,
+                              const proto::Request& request) {
+  loop_->Post([this, node, incarnation, request] {
+    Meet(node, incarnation);
+    Answer(node, request);
+  });
+}
+
+void RemoteService::Answer(const std::string& node, const proto::Request& request) {
+  proto::Frame frame;
+  proto::Reply* reply = frame.mutable_reply();
+  reply->set_id(request.id());
+  absl::Status status;
+  const auto mailbox_of = [&](const std::string& name) {
+    LocalMailbox* mailbox = registry_->FindMailbox(name);
+    if (mailbox == nullptr) {
+      status = absl::NotFoundError(
+          absl::StrCat("there is no mailbox '", name, "' on node ", registry_->node()));
+    }
+    return mailbox;
+  };
+  switch (request.call_case()) {
+    case proto::Request::kResolveProcess: {
+      const absl::StatusOr<ProcessId> id = ProcessId::Parse(request.resolve_process());
+      const LocalProcess* process = id.ok() ? registry_->FindProcess(*id)
+                                            : registry_->FindName(request.resolve_process());
+      if (process == nullptr) {
+        status = absl::NotFoundError(absl::StrCat("there is no process '",
+                                                  request.resolve_process(), "' on node ",
+                                                  registry_->node()));
+      } else {
+        ToProto(process->id, reply->mutable_process());
+      }
+      break;
+    }
+    case proto::Request::kFindMailbox:
+      if (const LocalMailbox* mailbox = mailbox_of(request.find_mailbox())) {
+        ToProto(mailbox->options, reply->mutable_spec());
+      }
+      break;
+    case proto::Request::kOpenReceiver: {
+      const proto::OpenReceiver& open = request.open_receiver();
+      if (LocalMailbox* mailbox = mailbox_of(open.mailbox())) {
+        status = broker_->OpenRemoteReceiver(mailbox, node, open.receiver_key(),
+                                             FromProto(open.receiver()));
+        ToProto(mailbox->options, reply->mutable_spec());
+      }
+      break;
+    }
+    case proto::Request::kDestroyMailbox:
+      if (LocalMailbox* mailbox = mailbox_of(request.destroy_mailbox())) {
+        broker_->DestroyMailbox(mailbox);
+      }
+      break;
+    case proto::Request::kPing:
+      break;
+    default:
+      status = absl::UnimplementedError("this node does not know this request");
+  }
+  reply->mutable_status()->set_code(static_cast<int>(status.code()));
+  reply->mutable_status()->set_message(std::string(status.message()));
+  // If the session went away the other node asks again.
+  carrier_->Send(node, std::move(frame));
+}
+
+void RemoteService::OnReply(const std::string& node, const proto::Reply& reply) {
+  loop_->Post([this, node, reply] { calls_->OnReply(node, reply); });
+}
+
+void RemoteService::OnRequestsLost(const std::string&) {
+  // Peer calls are sent again after a reconnect, until their deadlines.
+}
+
+void RemoteService::OnReceiverGone(const std::string& node, uint64_t key,
+                                   bool mailbox_destroyed) {
+  loop_->Post([this, node, key, mailbox_destroyed] {
+    if (mailbox_destroyed) {
+      broker_->CloseProxy(node, key);
+    } else {
+      broker_->CloseRemoteReceiver(node, key);
+    }
+  });
+}
+
+void RemoteService::OnReceiverBehind(const std::string&, uint64_t) {
+  // The broker joins lanes to the queue before it changes the version: it is never behind for long.
+}
+
+}  // namespace mailrail

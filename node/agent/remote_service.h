@@ -1,0 +1,66 @@
+#ifndef MAILRAIL_NODE_AGENT_REMOTE_SERVICE_H_
+#define MAILRAIL_NODE_AGENT_REMOTE_SERVICE_H_
+
+#include <functional>
+#include <map>
+#include <string>
+
+#include "node/agent/broker.h"
+#include "node/agent/local_service.h"
+#include "node/agent/loop.h"
+#include "node/agent/peer_calls.h"
+#include "node/agent/registry.h"
+#include "node/carrier/carrier.h"
+
+namespace mailrail {
+
+// What other nodes ask of this one, and what the carrier has found. The carrier's calls come from
+// other threads and are posted to the loop, where all the rest happens.
+class RemoteService : public CarrierEvents {
+ public:
+  struct Options {
+    std::function<void(absl::string_view)> log;
+  };
+
+  RemoteService(Options options, Loop* loop) : options_(std::move(options)), loop_(loop) {}
+  // Before the carrier starts to call; all outlive the carrier.
+  void Connect(Registry* registry, Broker* broker, LocalService* local, PeerCalls* calls,
+               Carrier* carrier);
+  // What an agent before this one knew of its peers.
+  void Restore(const std::string& node, uint64_t incarnation) { incarnations_[node] = incarnation; }
+
+  void OnPeerUp(const std::string& node, uint64_t incarnation, const std::string& address) override;
+  void OnPeerDown(const std::string& node) override;
+  void OnPeerProblem(const std::string& node, absl::Status why) override;
+  void OnLaneState(uint64_t lane, absl::Status status, const proto::LaneState& state) override;
+  void OnLaneFinished(uint64_t lane) override;
+  void OnLaneCorrupt(uint64_t lane) override;
+  void OnLaneOpen(const std::string& node, uint64_t incarnation,
+                  const proto::LaneOpen& open) override;
+  void OnLaneEnd(const std::string& node, uint64_t lane) override;
+  void OnInboundClosed(const std::string& node, uint64_t lane, absl::Status why) override;
+  void OnRequest(const std::string& node, uint64_t incarnation,
+                 const proto::Request& request) override;
+  void OnReply(const std::string& node, const proto::Reply& reply) override;
+  void OnRequestsLost(const std::string& node) override;
+  void OnReceiverGone(const std::string& node, uint64_t key, bool mailbox_destroyed) override;
+  void OnReceiverBehind(const std::string& node, uint64_t key) override;
+
+ private:
+  // A peer has shown itself in this incarnation: if it is a new one, the old one's are forgotten.
+  void Meet(const std::string& node, uint64_t incarnation);
+  void Answer(const std::string& node, const proto::Request& request);
+
+  const Options options_;
+  Loop* const loop_;
+  Registry* registry_ = nullptr;
+  Broker* broker_ = nullptr;
+  LocalService* local_ = nullptr;
+  PeerCalls* calls_ = nullptr;
+  Carrier* carrier_ = nullptr;
+  std::map<std::string, uint64_t> incarnations_;
+};
+
+}  // namespace mailrail
+
+#endif  // MAILRAIL_NODE_AGENT_REMOTE_SERVICE_H_

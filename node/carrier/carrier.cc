@@ -1,0 +1,341 @@
+#include "node/carrier/carrier.h"
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "core/shm/futex.h"
+#include "node/carrier/inbound.h"
+#include "node/carrier/outbound.h"
+#include "node/carrier/peers.h"
+#include "node/carrier/proxies.h"
+#include "node/carrier/remote_receivers.h"
+#include "node/carrier/task_queue.h"
+
+namespace mailrail {
+namespace {
+
+// How long to sleep at most when there is more to wait for than one wait takes.
+constexpr absl::Duration kLookOften = absl::Milliseconds(1);
+
+class CarrierImpl final : public Carrier {
+ public:
+  CarrierImpl(Options options, CarrierEvents* events)
+      : options_(std::move(options)),
+        events_(events),
+        tasks_(bell(), gate()),
+        parker_(bell(), gate()),
+        outbound_(events, &moved_),
+        inbound_({options_.bulk_window_bytes, options_.urgent_window_bytes}, events, &moved_),
+        receivers_(events, [this](absl::string_view line) { Log(line); }),
+        proxies_(events),
+        thread_([this] { Loop(); }) {}
+
+  ~CarrierImpl() override { Stop(); }
+
+  void Stop() override {
+    if (!thread_.joinable()) return;
+    tasks_.Add([this] { stopping_ = true; });
+    thread_.join();
+    tasks_.Close();
+  }
+
+  void AddOutbound(OutboundLane lane) override {
+    tasks_.Add([this, lane = std::move(lane)]() mutable {
+      Peer* const peer = peers_.Get(lane.peer_node);
+      outbound_.Add(std::move(lane), peer);
+    });
+  }
+  void FinishOutbound(uint64_t lane) override {
+    tasks_.Add([this, lane] { outbound_.Finish(lane); });
+  }
+  void RemoveOutbound(uint64_t lane) override {
+    tasks_.Add([this, lane] { outbound_.Remove(lane); });
+  }
+  void AddInbound(InboundLane lane) override {
+    tasks_.Add([this, lane = std::move(lane)]() mutable {
+      Peer* const peer = peers_.Get(lane.peer_node);
+      inbound_.Add(std::move(lane), peer);
+    });
+  }
+  void RefuseLane(const std::string& node, uint64_t lane, absl::Status why) override {
+    tasks_.Add([=, this] { inbound_.Refuse(peers_.Get(node), lane, why); });
+  }
+  void RemoveInbound(const std::string& node, uint64_t lane) override {
+    tasks_.Add([=, this] { inbound_.Remove(peers_.Get(node), lane); });
+  }
+  void AddReceiver(RemoteReceiver receiver) override {
+    tasks_.Add([this, receiver = std::move(receiver)]() mutable {
+      Peer* const peer = peers_.Get(receiver.peer_node);
+      receivers_.Add(std::move(receiver), peer);
+    });
+  }
+  void RemoveReceiver(const std::string& node, uint64_t key, bool tell) override {
+    tasks_.Add([=, this] { receivers_.Remove(peers_.Get(node), key, tell); });
+  }
+  void AddProxy(ReceiverProxy proxy) override {
+    tasks_.Add([this, proxy = std::move(proxy)]() mutable {
+      Peer* const peer = peers_.Get(proxy.peer_node);
+      proxies_.Add(std::move(proxy), peer);
+    });
+  }
+  void RemoveProxy(uint64_t key) override {
+    tasks_.Add([this, key] { proxies_.Remove(key); });
+  }
+  void Poke() override {
+    tasks_.Add([] {});
+  }
+  void ForgetPeer(const std::string& node) override {
+    tasks_.Add([this, node] {
+      Peer* const peer = peers_.Get(node);
+      outbound_.RemoveAllOf(peer);
+      inbound_.RemoveAllOf(peer);
+      receivers_.RemoveAllOf(peer);
+      proxies_.RemoveAllOf(peer);
+    });
+  }
+
+  bool Send(const std::string& node, proto::Frame frame) override;
+
+  Counters counters() const override {
+    absl::MutexLock lock(&mu_);
+    return shown_;
+  }
+
+  void OnOpen(std::shared_ptr<Session> session) override;
+  void OnBatch(std::shared_ptr<Session> session, proto::Batch batch) override;
+  void OnClose(std::shared_ptr<Session> session, absl::Status why) override;
+  void OnWritable(std::shared_ptr<Session> session) override;
+  void OnPeerProblem(absl::string_view node, absl::Status why) override {
+    tasks_.Add([this, name = std::string(node), why] { events_->OnPeerProblem(name, why); });
+  }
+
+ private:
+  BellWords* bell() const { return reinterpret_cast<BellWords*>(options_.bell.data()); }
+  GateWord* gate() const { return reinterpret_cast<GateWord*>(options_.gate.data()); }
+  void Log(absl::string_view line) const {
+    if (options_.log) options_.log(line);
+  }
+
+  // The thread's.
+  void Loop();
+  bool Turn();
+  void Sleep();
+  void Opened(std::shared_ptr<Session> session);
+  void Ended(const std::shared_ptr<Session>& session);
+  void Take(const std::shared_ptr<Session>& session, proto::Batch batch);
+  // What answers us, on a session that we dialed.
+  absl::Status TakeAnswer(Peer* peer, const Session& session, const proto::Frame& frame);
+  // What the peer has for us, on a session that it dialed.
+  absl::Status TakeOffer(Peer* peer, const std::shared_ptr<Session>& session, proto::Frame* frame);
+
+  const Options options_;
+  CarrierEvents* const events_;
+  TaskQueue tasks_;
+
+  // The thread's alone.
+  Parker parker_;
+  bool stopping_ = false;
+  absl::Time looked_;  // when everything was looked at, announced or not
+  std::vector<FutexWord> words_;
+  Counters moved_;
+  Peers peers_;
+  Outbound outbound_;
+  Inbound inbound_;
+  RemoteReceivers receivers_;
+  Proxies proxies_;
+
+  mutable absl::Mutex mu_;
+  Counters shown_ ABSL_GUARDED_BY(mu_);
+  // Open urgent sessions by the peer's node: those that we dialed, and those that it dialed.
+  absl::flat_hash_map<std::string, std::shared_ptr<Session>> urgent_[2] ABSL_GUARDED_BY(mu_);
+
+  std::thread thread_;  // last: it uses all of the above
+};
+
+bool CarrierImpl::Send(const std::string& node, proto::Frame frame) {
+  // Written under the lock: the end of the session is told after this, or false is returned.
+  absl::MutexLock lock(&mu_);
+  const auto& sessions = urgent_[frame.has_request()];
+  const auto found = sessions.find(node);
+  if (found == sessions.end()) return false;
+  found->second->Write(std::move(frame));
+  return true;
+}
+
+void CarrierImpl::OnOpen(std::shared_ptr<Session> session) {
+  const bool urgent = session->session_class() == proto::URGENT;
+  if (urgent) {
+    absl::MutexLock lock(&mu_);
+    urgent_[session->dialed()][session->peer_node()] = session;
+  }
+  tasks_.AddFrom(session.get(), urgent, 0, [this, session] { Opened(session); });
+}
+
+void CarrierImpl::OnClose(std::shared_ptr<Session> session, absl::Status /*why*/) {
+  const bool urgent = session->session_class() == proto::URGENT;
+  if (urgent) {
+    absl::MutexLock lock(&mu_);
+    auto& sessions = urgent_[session->dialed()];
+    const auto found = sessions.find(session->peer_node());
+    if (found != sessions.end() && found->second == session) sessions.erase(found);
+  }
+  tasks_.AddFrom(session.get(), urgent, 0, [this, session, urgent] {
+    Ended(session);
+    if (urgent && session->dialed()) events_->OnRequestsLost(session->peer_node());
+  });
+}
+
+void CarrierImpl::OnBatch(std::shared_ptr<Session> session, proto::Batch batch) {
+  const bool urgent = session->session_class() == proto::URGENT;
+  const size_t bytes = std::max<size_t>(batch.ByteSizeLong(), 1);
+  const void* const name = session.get();
+  tasks_.AddFrom(name, urgent, bytes,
+                 [this, session = std::move(session), batch = std::move(batch)]() mutable {
+                   Take(session, std::move(batch));
+                 });
+}
+
+void CarrierImpl::OnWritable(std::shared_ptr<Session> session) {
+  const bool urgent = session->session_class() == proto::URGENT;
+  tasks_.AddFrom(session.get(), urgent, 0, [] {});
+}
+
+void CarrierImpl::Opened(std::shared_ptr<Session> session) {
+  Peer* const peer = peers_.Get(session->peer_node());
+  const std::string address = session->peer_address();
+  if (!peer->Opened(std::move(session))) return;
+  outbound_.PeerUp(peer);
+  receivers_.PeerUp(peer);
+  proxies_.PeerUp(peer);
+  events_->OnPeerUp(peer->node(), peer->incarnation(), address);
+}
+
+void CarrierImpl::Ended(const std::shared_ptr<Session>& session) {
+  Peer* const peer = peers_.Get(session->peer_node());
+  if (!peer->Has(*session)) return;
+  const bool broke = peer->Ended(session.get());
+  if (broke) {
+    outbound_.PeerDown(peer);
+    events_->OnPeerDown(peer->node());
+  } else if (!session->dialed() && session->session_class() == proto::BULK) {
+    inbound_.SessionEnded(peer);
+  } else if (!session->dialed()) {
+    receivers_.SessionEnded(peer);
+  }
+}
+
+void CarrierImpl::Take(const std::shared_ptr<Session>& session, proto::Batch batch) {
+  Peer* const peer = peers_.Get(session->peer_node());
+  for (proto::Frame& frame : *batch.mutable_frames()) {
+    if (!peer->Has(*session)) return;
+    const absl::Status status = session->dialed() ? TakeAnswer(peer, *session, frame)
+                                                  : TakeOffer(peer, session, &frame);
+    if (status.ok()) continue;
+    Log(absl::StrCat("session with node ", peer->node(), " closed: ", status.message()));
+    session->Close(status);
+    Ended(session);
+  }
+}
+
+absl::Status CarrierImpl::TakeAnswer(Peer* peer, const Session& session,
+                                     const proto::Frame& frame) {
+  const bool bulk = session.session_class() == proto::BULK;
+  if (frame.has_ack()) return outbound_.TakeAck(peer, frame.ack());
+  if (frame.has_lane_state() && bulk) return outbound_.TakeLaneState(peer, frame.lane_state());
+  if (frame.has_reply() && !bulk) {
+    events_->OnReply(peer->node(), frame.reply());
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError("a frame that is no answer, on a session that we dialed");
+}
+
+absl::Status CarrierImpl::TakeOffer(Peer* peer, const std::shared_ptr<Session>& session,
+                                    proto::Frame* frame) {
+  switch (frame->kind_case()) {
+    case proto::Frame::kData:
+      return inbound_.TakeData(peer, *session, frame->mutable_data());
+    case proto::Frame::kLaneOpen:
+      inbound_.TakeLaneOpen(peer, *session, frame->lane_open());
+      return absl::OkStatus();
+    case proto::Frame::kLaneEnd:
+      inbound_.TakeLaneEnd(peer, *session, frame->lane_end().lane());
+      return absl::OkStatus();
+    case proto::Frame::kRequest:
+      events_->OnRequest(peer->node(), session->peer_incarnation(), frame->request());
+      return absl::OkStatus();
+    case proto::Frame::kWant:
+      receivers_.TakeWant(peer, *session, frame->want());
+      return absl::OkStatus();
+    case proto::Frame::kDelivery:
+      return proxies_.TakeDelivery(peer, session, frame->mutable_delivery());
+    case proto::Frame::kOutcome:
+      receivers_.TakeOutcome(peer, *session, frame->outcome());
+      return absl::OkStatus();
+    case proto::Frame::kReceiverGone:
+      if (frame->receiver_gone().mailbox_destroyed()) {
+        proxies_.TakeGone(peer, *session, frame->receiver_gone().receiver_key());
+      } else {
+        receivers_.TakeGone(peer, *session, frame->receiver_gone().receiver_key());
+      }
+      return absl::OkStatus();
+    default:
+      return absl::InvalidArgumentError("a frame that does not belong on a session that it dialed");
+  }
+}
+
+bool CarrierImpl::Turn() {
+  const absl::Time now = absl::Now();
+  const bool look_again = now - looked_ >= kLookAgain || now < looked_;
+  if (look_again) looked_ = now;
+  bool busy = tasks_.Run();
+  busy |= inbound_.Publish(look_again);
+  busy |= outbound_.Send();
+  busy |= receivers_.Deliver();
+  busy |= proxies_.Look();
+  peers_.Flush();
+  if (busy) {
+    absl::MutexLock lock(&mu_);
+    shown_ = moved_;
+  }
+  return busy;
+}
+
+void CarrierImpl::Sleep() {
+  outbound_.Flush();
+  words_.clear();
+  words_.push_back(parker_.Park());
+  receivers_.Park(&words_);
+  proxies_.Park(&words_);
+  if (!Turn()) {
+    inbound_.AddWords(&words_);
+    absl::Duration timeout = kLookAgain;
+    if (words_.size() > kMaxFutexWords) {
+      words_.resize(kMaxFutexWords);
+      timeout = kLookOften;
+    }
+    FutexWaitAny(words_, timeout);
+  }
+  parker_.Unpark(/*sole=*/true);
+}
+
+void CarrierImpl::Loop() {
+  while (!stopping_) {
+    if (!Turn()) Sleep();
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<Carrier> Carrier::Start(Options options, CarrierEvents* events) {
+  return std::make_unique<CarrierImpl>(std::move(options), events);
+}
+
+}  // namespace mailrail

@@ -1,0 +1,160 @@
+#include "node/carrier/inbound.h"
+
+#include <algorithm>
+
+namespace mailrail {
+
+LaneSink* Inbound::Find(Peer* peer, uint64_t incarnation, uint64_t lane) {
+  const auto found = sinks_.find({peer, lane});
+  if (found == sinks_.end() || !found->second->IsOf(incarnation)) return nullptr;
+  return found->second.get();
+}
+
+void Inbound::Activate(LaneSink* sink) {
+  if (sink->active()) return;
+  sink->set_active(true);
+  active_.push_back(sink);
+}
+
+void Inbound::Erase(const Key& key) {
+  const auto found = sinks_.find(key);
+  if (found == sinks_.end()) return;
+  active_.erase(std::remove(active_.begin(), active_.end(), found->second.get()), active_.end());
+  sinks_.erase(found);
+}
+
+void Inbound::Say(Peer* peer, proto::LaneState state) {
+  proto::Frame frame;
+  *frame.mutable_lane_state() = std::move(state);
+  peer->Write(Side::kAccepted, proto::BULK, std::move(frame));
+}
+
+void Inbound::SayError(Peer* peer, uint64_t lane, const absl::Status& why) {
+  proto::LaneState state;
+  state.set_lane(lane);
+  *state.mutable_status() = ToStatusInfo(why);
+  Say(peer, std::move(state));
+}
+
+void Inbound::Add(InboundLane lane, Peer* peer) {
+  const Key key(peer, lane.id);
+  const auto asked = asked_.find(key);
+  const auto found = sinks_.find(key);
+  // Added once more, to answer once more: what waits in it stays.
+  if (found == sinks_.end() || found->second->lane() != lane.lane) {
+    Erase(key);
+    sinks_[key] = std::make_unique<LaneSink>(std::move(lane), peer, windows_, counters_);
+  }
+  if (asked == asked_.end()) return;  // the peer will ask
+  LaneSink* const sink = Find(peer, asked->second, key.second);
+  asked_.erase(asked);
+  if (sink != nullptr) Say(peer, sink->State());
+}
+
+void Inbound::Refuse(Peer* peer, uint64_t lane, const absl::Status& why) {
+  if (asked_.erase({peer, lane}) > 0) SayError(peer, lane, why);
+}
+
+void Inbound::Remove(Peer* peer, uint64_t lane) {
+  asked_.erase({peer, lane});
+  Erase({peer, lane});
+}
+
+void Inbound::RemoveAllOf(const Peer* peer) {
+  active_.erase(std::remove_if(active_.begin(), active_.end(),
+                               [&](const LaneSink* sink) { return sink->peer() == peer; }),
+                active_.end());
+  absl::erase_if(sinks_, [&](const auto& entry) { return entry.first.first == peer; });
+}
+
+void Inbound::SessionEnded(const Peer* peer) {
+  absl::erase_if(asked_, [&](const auto& entry) { return entry.first.first == peer; });
+}
+
+void Inbound::TakeLaneOpen(Peer* peer, const Session& session, const proto::LaneOpen& open) {
+  LaneSink* const sink = Find(peer, session.peer_incarnation(), open.lane());
+  if (sink != nullptr) {
+    Say(peer, sink->State());
+    return;
+  }
+  Erase({peer, open.lane()});
+  asked_[{peer, open.lane()}] = session.peer_incarnation();
+  events_->OnLaneOpen(peer->node(), session.peer_incarnation(), open);
+}
+
+absl::Status Inbound::TakeData(Peer* peer, const Session& session, proto::Data* data) {
+  LaneSink* const sink = Find(peer, session.peer_incarnation(), data->lane());
+  // It was removed while this was on its way. The origin keeps what is not acknowledged.
+  if (sink == nullptr) return absl::OkStatus();
+  if (absl::Status status = sink->Add(session.session_class(), data); !status.ok()) return status;
+  Activate(sink);
+  return absl::OkStatus();
+}
+
+void Inbound::TakeLaneEnd(Peer* peer, const Session& session, uint64_t lane) {
+  LaneSink* const sink = Find(peer, session.peer_incarnation(), lane);
+  if (sink == nullptr) {
+    SayError(peer, lane, absl::NotFoundError("the lane has ended"));
+    if (asked_.erase({peer, lane}) > 0) events_->OnLaneEnd(peer->node(), lane);
+    return;
+  }
+  sink->set_ended();
+  Activate(sink);
+}
+
+bool Inbound::Publish(bool look_again) {
+  bool busy = false;
+  if (look_again) CloseTheClosed();
+  std::vector<LaneSink*> active;
+  active.swap(active_);
+  for (LaneSink* const sink : active) {
+    if (!Serve(sink, look_again, &busy)) continue;
+    if (sink->idle()) {
+      sink->set_active(false);
+    } else {
+      active_.push_back(sink);
+    }
+  }
+  return busy;
+}
+
+bool Inbound::Serve(LaneSink* sink, bool look_again, bool* busy) {
+  if (absl::Status status = sink->Publish(look_again, busy); !status.ok()) {
+    Close(sink, status);
+    return false;
+  }
+  sink->WriteAcks();
+  if (!sink->ended() || !sink->empty()) return true;
+  Peer* const peer = sink->peer();
+  const uint64_t lane = sink->id();
+  Erase({peer, lane});
+  SayError(peer, lane, absl::NotFoundError("the lane has ended"));
+  events_->OnLaneEnd(peer->node(), lane);
+  return false;
+}
+
+void Inbound::Close(LaneSink* sink, const absl::Status& why) {
+  Peer* const peer = sink->peer();
+  const uint64_t lane = sink->id();
+  proto::LaneState state = sink->State();
+  *state.mutable_status() = ToStatusInfo(why);
+  Erase({peer, lane});
+  Say(peer, std::move(state));
+  events_->OnInboundClosed(peer->node(), lane, why);
+}
+
+void Inbound::CloseTheClosed() {
+  std::vector<LaneSink*> closed;
+  for (const auto& [key, sink] : sinks_) {
+    if (!sink->lane()->closed_status().ok()) closed.push_back(sink.get());
+  }
+  for (LaneSink* const sink : closed) Close(sink, sink->lane()->closed_status());
+}
+
+void Inbound::AddWords(std::vector<FutexWord>* words) const {
+  for (const LaneSink* const sink : active_) {
+    if (sink->room_word().has_value()) words->push_back(*sink->room_word());
+  }
+}
+
+}  // namespace mailrail

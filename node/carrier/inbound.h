@@ -1,0 +1,77 @@
+#ifndef MAILRAIL_NODE_CARRIER_INBOUND_H_
+#define MAILRAIL_NODE_CARRIER_INBOUND_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "core/shm/futex.h"
+#include "node/carrier/carrier.h"
+#include "node/carrier/lane_sink.h"
+#include "node/carrier/peers.h"
+#include "proto/peer.pb.h"
+
+namespace mailrail {
+
+// All lanes of other nodes to this one: answers LaneOpen, publishes what comes, acknowledges it,
+// and closes lanes whose destination is gone. One thread at a time. `events` and `counters` outlive
+// it.
+//
+// Methods that take what a peer says return an error when it makes no sense: close the session.
+class Inbound {
+ public:
+  Inbound(const LaneSink::Windows& windows, CarrierEvents* events, Carrier::Counters* counters)
+      : windows_(windows), events_(events), counters_(counters) {}
+
+  void Add(InboundLane lane, Peer* peer);
+  void Refuse(Peer* peer, uint64_t lane, const absl::Status& why);
+  void Remove(Peer* peer, uint64_t lane);
+  void RemoveAllOf(const Peer* peer);
+
+  // A session that `peer` dialed has ended.
+  void SessionEnded(const Peer* peer);
+
+  // The caller sees to it that these come on a session that the peer dialed.
+  void TakeLaneOpen(Peer* peer, const Session& session, const proto::LaneOpen& open);
+  absl::Status TakeData(Peer* peer, const Session& session, proto::Data* data);
+  void TakeLaneEnd(Peer* peer, const Session& session, uint64_t lane);
+
+  // Publishes what has room, and acknowledges it; false when there was nothing. `look_again`: tries
+  // all that is full, and looks whether destinations were closed.
+  bool Publish(bool look_again);
+
+  // Adds the words to sleep on for room.
+  void AddWords(std::vector<FutexWord>* words) const;
+
+ private:
+  using Key = std::pair<Peer*, uint64_t>;
+
+  LaneSink* Find(Peer* peer, uint64_t incarnation, uint64_t lane);
+  void Activate(LaneSink* sink);
+  // Takes the lane out; what waits in it is dropped.
+  void Erase(const Key& key);
+  // What is to be done for one active lane; false when it was erased.
+  bool Serve(LaneSink* sink, bool look_again, bool* busy);
+  // The destination is closed.
+  void Close(LaneSink* sink, const absl::Status& why);
+  void CloseTheClosed();
+  static void Say(Peer* peer, proto::LaneState state);
+  static void SayError(Peer* peer, uint64_t lane, const absl::Status& why);
+
+  const LaneSink::Windows windows_;
+  CarrierEvents* const events_;
+  Carrier::Counters* const counters_;
+  absl::flat_hash_map<Key, std::unique_ptr<LaneSink>> sinks_;
+  std::vector<LaneSink*> active_;  // those that are not idle
+  // Lanes that a peer has opened on its session and that the agent has not answered yet, with the
+  // peer's incarnation.
+  absl::flat_hash_map<Key, uint64_t> asked_;
+};
+
+}  // namespace mailrail
+
+#endif  // MAILRAIL_NODE_CARRIER_INBOUND_H_

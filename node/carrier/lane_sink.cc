@@ -1,0 +1,156 @@
+#include "node/carrier/lane_sink.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "node/carrier/record_codec.h"
+
+namespace mailrail {
+namespace {
+
+constexpr uint32_t kUrgentRings = ~uint32_t{0} << kUrgentPriority;
+
+int FlowOf(int priority) { return priority >= kUrgentPriority; }
+
+}  // namespace
+
+LaneSink::LaneSink(InboundLane lane, Peer* peer, const Windows& windows,
+                   Carrier::Counters* counters)
+    : lane_(std::move(lane)), peer_(peer), counters_(counters) {
+  flows_[0].window_bytes = windows.bulk_bytes;
+  flows_[1].window_bytes = windows.urgent_bytes;
+  for (int priority = 0; priority < kPriorityCount; ++priority) {
+    Queue& queue = queues_[priority];
+    queue.received = queue.published = lane_.lane->sequence(priority);
+  }
+}
+
+bool LaneSink::IsOf(uint64_t incarnation) {
+  if (lane_.peer_incarnation == 0) lane_.peer_incarnation = incarnation;
+  return lane_.peer_incarnation == incarnation;
+}
+
+proto::LaneState LaneSink::State() const {
+  proto::LaneState state = lane_.state;
+  state.set_lane(id());
+  state.clear_status();
+  state.clear_accepted();
+  for (uint32_t priority = 0; priority < kPriorityCount; ++priority) {
+    if (queues_[priority].published == 0) continue;
+    proto::Accepted* const accepted = state.add_accepted();
+    accepted->set_priority(priority);
+    accepted->set_sequence(queues_[priority].published);
+  }
+  state.set_bulk_window_bytes(flows_[0].window_bytes);
+  state.set_urgent_window_bytes(flows_[1].window_bytes);
+  return state;
+}
+
+absl::Status LaneSink::Misbehaved(absl::string_view what) const {
+  return absl::InvalidArgumentError(
+      absl::StrCat("lane ", id(), " of node ", peer_->node(), ": ", what));
+}
+
+absl::Status LaneSink::Add(proto::SessionClass session_class, proto::Data* data) {
+  if (data->priority() >= kPriorityCount) return Misbehaved("no such priority");
+  const auto priority = static_cast<int>(data->priority());
+  if (FlowOf(priority) != (session_class == proto::URGENT)) {
+    return Misbehaved("the priority does not belong on this session");
+  }
+  const absl::optional<uint64_t> count = CountRecords(data->records());
+  if (!count.has_value() || *count == 0) return Misbehaved("the records are not well-formed");
+  Queue& queue = queues_[priority];
+  const int64_t distance = SequenceDistance(data->first_sequence(), queue.received);
+  if (distance > 1) return Misbehaved("messages are missing");
+  const auto known = static_cast<uint64_t>(1 - distance);
+  if (known > 0) ack_due_ |= 1u << priority;
+  if (known >= *count) return absl::OkStatus();
+
+  Chunk chunk;
+  chunk.records = std::move(*data->mutable_records());
+  absl::string_view rest = chunk.records;
+  Payload skipped;
+  for (uint64_t i = 0; i < known; ++i) UnpackRecord(&rest, &skipped);
+  chunk.at = chunk.records.size() - rest.size();
+  Flow& flow = flows_[FlowOf(priority)];
+  flow.bytes += rest.size();
+  flow.records += *count - known;
+  if (flow.bytes > flow.window_bytes && flow.records > 1) {
+    return Misbehaved("more has come than the window allows");
+  }
+  queue.received += *count - known;
+  queue.chunks.push_back(std::move(chunk));
+  waiting_rings_ |= 1u << priority;
+  return absl::OkStatus();
+}
+
+absl::Status LaneSink::Publish(bool look_again, bool* busy) {
+  if (room_word_.has_value() &&
+      (look_again || room_word_->word->load() != room_word_->expected)) {
+    room_word_.reset();
+    full_rings_ = 0;
+  }
+  uint32_t rings = waiting_rings_ & ~full_rings_;
+  while (rings != 0) {
+    const int priority = 31 - __builtin_clz(rings);
+    rings &= ~(1u << priority);
+    if (absl::Status status = PublishAt(priority, busy); !status.ok()) return status;
+  }
+  if (waiting_rings_ == 0) room_word_.reset();
+  return absl::OkStatus();
+}
+
+absl::Status LaneSink::PublishAt(int priority, bool* busy) {
+  Queue& queue = queues_[priority];
+  Flow& flow = flows_[FlowOf(priority)];
+  while (!queue.chunks.empty()) {
+    Chunk& chunk = queue.chunks.front();
+    absl::string_view rest = absl::string_view(chunk.records).substr(chunk.at);
+    Payload payload;
+    UnpackRecord(&rest, &payload);
+    const absl::Status status = lane_.lane->Send(priority, payload, absl::InfinitePast());
+    if (absl::IsDeadlineExceeded(status) || absl::IsResourceExhausted(status)) {
+      if (AnnounceWait()) continue;
+      full_rings_ |= 1u << priority;
+      return absl::OkStatus();
+    }
+    if (!status.ok()) return status;
+    const size_t at = chunk.records.size() - rest.size();
+    flow.bytes -= at - chunk.at;
+    --flow.records;
+    chunk.at = at;
+    ++queue.published;
+    ++counters_->received;
+    ack_due_ |= 1u << priority;
+    *busy = true;
+    if (rest.empty()) queue.chunks.pop_front();
+  }
+  waiting_rings_ &= ~(1u << priority);
+  return absl::OkStatus();
+}
+
+bool LaneSink::AnnounceWait() {
+  if (room_word_.has_value()) return false;
+  room_word_ = lane_.lane->ParkForRoom();
+  return true;
+}
+
+void LaneSink::WriteAcks() {
+  for (const auto session_class : {proto::URGENT, proto::BULK}) {
+    uint32_t due = ack_due_ & (session_class == proto::URGENT ? kUrgentRings : ~kUrgentRings);
+    if (due == 0) continue;
+    proto::Frame frame;
+    proto::Ack* const ack = frame.mutable_ack();
+    ack->set_lane(id());
+    for (; due != 0; due &= due - 1) {
+      const auto priority = static_cast<uint32_t>(__builtin_ctz(due));
+      proto::Accepted* const accepted = ack->add_accepted();
+      accepted->set_priority(priority);
+      accepted->set_sequence(queues_[priority].published);
+    }
+    peer_->Write(Side::kAccepted, session_class, std::move(frame));
+  }
+  ack_due_ = 0;
+}
+
+}  // namespace mailrail

@@ -1,0 +1,103 @@
+#ifndef MAILRAIL_NODE_CARRIER_LANE_SINK_H_
+#define MAILRAIL_NODE_CARRIER_LANE_SINK_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/types/optional.h"
+#include "core/shm/futex.h"
+#include "node/carrier/carrier.h"
+#include "node/carrier/peers.h"
+#include "proto/peer.pb.h"
+
+namespace mailrail {
+
+// One lane of another node to this one: publishes what has come in the lane of shared memory here,
+// and acknowledges it. The two lanes have the same sequence numbers, so what was published says what
+// was accepted. What has no room yet waits here, bounded by the window, each priority for itself.
+// One thread at a time.
+class LaneSink {
+ public:
+  struct Windows {
+    uint64_t bulk_bytes;
+    uint64_t urgent_bytes;
+  };
+
+  // `counters` outlive it, and count what is received.
+  LaneSink(InboundLane lane, Peer* peer, const Windows& windows, Carrier::Counters* counters);
+
+  Peer* peer() const { return peer_; }
+  uint64_t id() const { return lane_.id; }
+  const std::shared_ptr<OutgoingLane>& lane() const { return lane_.lane; }
+  // Whether this lane is of this life of the peer.
+  bool IsOf(uint64_t incarnation);
+
+  // The answer to LaneOpen.
+  proto::LaneState State() const;
+
+  // Takes messages that have come; those that had come before are acknowledged again, and dropped.
+  // kInvalidArgument when they make no sense: the peer misbehaves.
+  absl::Status Add(proto::SessionClass session_class, proto::Data* data);
+
+  // Publishes what has room; `look_again`: tries though no room was announced. An error when the
+  // destination is closed, or does not take such messages.
+  absl::Status Publish(bool look_again, bool* busy);
+
+  // Nothing waits, and nothing is to be acknowledged.
+  bool idle() const { return waiting_rings_ == 0 && ack_due_ == 0; }
+  bool empty() const { return waiting_rings_ == 0; }
+  // What changes when there is room, if something waits for it.
+  absl::optional<FutexWord> room_word() const { return room_word_; }
+
+  // Writes what is to be acknowledged to the sessions that it came on.
+  void WriteAcks();
+
+  // The origin has said that no more will come.
+  bool ended() const { return ended_; }
+  void set_ended() { ended_ = true; }
+  // It is in Inbound's list of those that have something to do.
+  bool active() const { return active_; }
+  void set_active(bool active) { active_ = active; }
+
+ private:
+  struct Chunk {
+    std::string records;  // see record_codec.h
+    size_t at = 0;        // where the first one begins that is not published
+  };
+  struct Queue {
+    std::deque<Chunk> chunks;
+    uint64_t received = 0;   // the number of the last message that came
+    uint64_t published = 0;  // the number of the last one that was published
+  };
+  // What waits of one class of priorities.
+  struct Flow {
+    uint64_t window_bytes = 0;
+    uint64_t bytes = 0;
+    uint64_t records = 0;
+  };
+
+  absl::Status PublishAt(int priority, bool* busy);
+  // Whether a full lane is worth another try: it was not announced yet that we wait for room.
+  bool AnnounceWait();
+  absl::Status Misbehaved(absl::string_view what) const;
+
+  InboundLane lane_;
+  Peer* const peer_;
+  Carrier::Counters* const counters_;
+  Queue queues_[kPriorityCount];
+  Flow flows_[2];               // bulk, urgent
+  uint32_t waiting_rings_ = 0;  // priorities with something unpublished
+  uint32_t full_rings_ = 0;     // those of them that wait for room
+  uint32_t ack_due_ = 0;        // priorities with something to acknowledge
+  absl::optional<FutexWord> room_word_;
+  bool ended_ = false;
+  bool active_ = false;
+};
+
+}  // namespace mailrail
+
+#endif  // MAILRAIL_NODE_CARRIER_LANE_SINK_H_

@@ -1,0 +1,156 @@
+#include "node/carrier/outbound.h"
+
+#include <utility>
+#include <vector>
+
+namespace mailrail {
+
+void Outbound::Add(OutboundLane lane, Peer* peer) {
+  const uint64_t id = lane.id;
+  std::unique_ptr<Lane>& entry = lanes_[id];
+  entry = std::make_unique<Lane>(std::move(lane), peer, counters_);
+  Open(&entry->source);
+}
+
+void Outbound::Open(LaneSource* source) {
+  if (!source->PeerIsUp()) return;
+  proto::Frame frame;
+  *frame.mutable_lane_open() = source->open_frame();
+  source->peer()->Write(Side::kDialed, proto::BULK, std::move(frame));
+  source->set_state(LaneSource::State::kOpening);
+}
+
+void Outbound::End(LaneSource* source) {
+  if (source->state() == LaneSource::State::kWaiting) return;
+  proto::Frame frame;
+  frame.mutable_lane_end()->set_lane(source->id());
+  source->peer()->Write(Side::kDialed, proto::BULK, std::move(frame));
+  source->set_state(LaneSource::State::kEnding);
+}
+
+void Outbound::Finish(uint64_t lane) {
+  const auto found = lanes_.find(lane);
+  if (found != lanes_.end()) found->second->finishing = true;
+}
+
+void Outbound::Remove(uint64_t lane) {
+  const auto found = lanes_.find(lane);
+  if (found == lanes_.end()) return;
+  End(&found->second->source);
+  Erase(lane);
+}
+
+void Outbound::RemoveAllOf(const Peer* peer) {
+  std::vector<uint64_t> theirs;
+  for (const auto& [id, lane] : lanes_) {
+    if (lane->source.peer() == peer) theirs.push_back(id);
+  }
+  for (const uint64_t id : theirs) Erase(id);
+}
+
+void Outbound::Erase(uint64_t lane) {
+  const auto found = lanes_.find(lane);
+  found->second->source.Flush();
+  lanes_.erase(found);
+}
+
+void Outbound::PeerUp(Peer* peer) {
+  for (const auto& [id, lane] : lanes_) {
+    if (lane->source.peer() != peer) continue;
+    lane->source.Rewind();
+    Open(&lane->source);
+  }
+}
+
+void Outbound::PeerDown(const Peer* peer) {
+  for (const auto& [id, lane] : lanes_) {
+    if (lane->source.peer() == peer) lane->source.Rewind();
+  }
+}
+
+Outbound::Lane* Outbound::Find(const Peer* peer, uint64_t lane) {
+  const auto found = lanes_.find(lane);
+  if (found == lanes_.end() || found->second->source.peer() != peer) return nullptr;
+  return found->second.get();
+}
+
+absl::Status Outbound::TakeLaneState(const Peer* peer, const proto::LaneState& state) {
+  Lane* const lane = Find(peer, state.lane());
+  if (lane == nullptr || lane->source.state() == LaneSource::State::kWaiting) {
+    return absl::OkStatus();
+  }
+  absl::Status status = FromStatusInfo(state.status());
+  if (lane->source.state() == LaneSource::State::kEnding) {
+    // The confirmation; what was on its way before it does not matter any more.
+    if (status.ok()) return absl::OkStatus();
+    Erase(state.lane());
+    events_->OnLaneFinished(state.lane());
+    return absl::OkStatus();
+  }
+  const bool opening = lane->source.state() == LaneSource::State::kOpening;
+  const absl::Status known =
+      opening ? lane->source.Resume(state) : lane->source.Acknowledge(state.accepted());
+  if (status.ok()) {
+    if (absl::IsInvalidArgument(known)) return known;
+    if (known.ok() && std::exchange(lane->told, true)) return absl::OkStatus();
+    status = known;
+  }
+  if (!status.ok()) Erase(state.lane());
+  events_->OnLaneState(state.lane(), status, state);
+  return absl::OkStatus();
+}
+
+absl::Status Outbound::TakeAck(const Peer* peer, const proto::Ack& ack) {
+  Lane* const lane = Find(peer, ack.lane());
+  if (lane == nullptr || lane->source.state() != LaneSource::State::kOpen) {
+    return absl::OkStatus();
+  }
+  return lane->source.Acknowledge(ack.accepted());
+}
+
+bool Outbound::SendOf(Lane* lane) {
+  LaneSource& source = lane->source;
+  bool busy = false;
+  for (const auto session_class : {proto::URGENT, proto::BULK}) {
+    if (source.state() != LaneSource::State::kOpen || lane->corrupt) return busy;
+    if (!source.peer()->HasRoom(session_class)) continue;
+    proto::Frame frame;
+    const LaneSource::Next next = source.NextFrame(session_class, frame.mutable_data());
+    if (next == LaneSource::Next::kFrame) {
+      source.peer()->Write(Side::kDialed, session_class, std::move(frame));
+      busy = true;
+    }
+    lane->corrupt = next == LaneSource::Next::kCorrupt;
+  }
+  if (!busy && lane->finishing && source.state() == LaneSource::State::kOpen &&
+      source.Drained()) {
+    source.Flush();
+    End(&source);
+    busy = true;
+  }
+  return busy;
+}
+
+bool Outbound::Send() {
+  bool busy = false;
+  std::vector<uint64_t> corrupt;
+  const auto begin = lanes_.lower_bound(next_);
+  auto lane = begin;
+  for (size_t i = 0; i < lanes_.size(); ++i, ++lane) {
+    if (lane == lanes_.end()) lane = lanes_.begin();
+    busy |= SendOf(lane->second.get());
+    if (lane->second->corrupt) corrupt.push_back(lane->first);
+  }
+  next_ = begin == lanes_.end() ? 0 : begin->first + 1;
+  for (const uint64_t id : corrupt) {
+    Remove(id);
+    events_->OnLaneCorrupt(id);
+  }
+  return busy || !corrupt.empty();
+}
+
+void Outbound::Flush() {
+  for (const auto& [id, lane] : lanes_) lane->source.Flush();
+}
+
+}  // namespace mailrail

@@ -1,0 +1,240 @@
+#include "node/carrier/proxies.h"
+
+#include <string>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "core/message/prefix.h"
+#include "node/carrier/remote_receivers.h"
+
+namespace mailrail {
+namespace {
+
+proto::Frame OutcomeFrame(uint64_t key, const proto::LeaseName& lease, bool taken) {
+  proto::Frame frame;
+  proto::Outcome* const outcome = frame.mutable_outcome();
+  outcome->set_receiver_key(key);
+  *outcome->mutable_lease() = lease;
+  outcome->set_taken(taken);
+  return frame;
+}
+
+proto::Frame GoneFrame(uint64_t key) {
+  proto::Frame frame;
+  frame.mutable_receiver_gone()->set_receiver_key(key);
+  return frame;
+}
+
+absl::Status Misbehaved(const Peer* peer, absl::string_view what) {
+  return absl::InvalidArgumentError(absl::StrCat("a delivery of node ", peer->node(), ": ", what));
+}
+
+}  // namespace
+
+Proxies::Entry* Proxies::Find(const Peer* peer, const Session& session, uint64_t key) {
+  const auto found = entries_.find(key);
+  if (found == entries_.end() || found->second->peer != peer) return nullptr;
+  uint64_t& incarnation = found->second->proxy.peer_incarnation;
+  if (incarnation == 0) incarnation = session.peer_incarnation();
+  return incarnation == session.peer_incarnation() ? found->second.get() : nullptr;
+}
+
+void Proxies::Add(ReceiverProxy proxy, Peer* peer) {
+  std::unique_ptr<Entry>& entry = entries_[proxy.key];
+  entry = std::make_unique<Entry>();
+  entry->peer = peer;
+  entry->proxy = std::move(proxy);
+  SayWant(entry.get());
+}
+
+void Proxies::Remove(uint64_t key) {
+  const auto found = entries_.find(key);
+  if (found == entries_.end()) return;
+  Entry* const entry = found->second.get();
+  TakeBack(entry, /*receiver_is_gone=*/true);
+  if (entry->peer->UpFor(&entry->proxy.peer_incarnation)) {
+    entry->peer->Write(Side::kDialed, proto::URGENT, GoneFrame(key));
+  } else {
+    std::vector<proto::Frame>& later = farewells_[entry->peer];
+    if (entry->step == Step::kDecided) {
+      later.push_back(OutcomeFrame(key, entry->delivery.lease(), entry->taken));
+    }
+    later.push_back(GoneFrame(key));
+  }
+  entries_.erase(found);
+}
+
+void Proxies::RemoveAllOf(const Peer* peer) {
+  farewells_.erase(peer);
+  for (const auto& [key, entry] : entries_) {
+    if (entry->peer == peer) TakeBack(entry.get(), /*receiver_is_gone=*/false);
+  }
+  absl::erase_if(entries_, [&](const auto& entry) { return entry.second->peer == peer; });
+}
+
+void Proxies::PeerUp(Peer* peer) {
+  const auto later = farewells_.find(peer);
+  if (later != farewells_.end()) {
+    for (proto::Frame& frame : later->second) {
+      peer->Write(Side::kDialed, proto::URGENT, std::move(frame));
+    }
+    farewells_.erase(later);
+  }
+  for (const auto& [key, entry] : entries_) {
+    if (entry->peer != peer) continue;
+    entry->told = 0;
+    if (entry->step == Step::kDecided) SayOutcome(entry.get());
+    if (entry->step == Step::kDecided || entry->step == Step::kNone) SayWant(entry.get());
+  }
+}
+
+void Proxies::SayOutcome(Entry* entry) {
+  if (!entry->peer->UpFor(&entry->proxy.peer_incarnation)) return;
+  entry->peer->Write(Side::kDialed, proto::URGENT,
+                     OutcomeFrame(entry->proxy.key, entry->delivery.lease(), entry->taken));
+}
+
+bool Proxies::SayWant(Entry* entry) {
+  const uint32_t wanted = entry->wanted();
+  if (wanted == entry->told || !entry->peer->UpFor(&entry->proxy.peer_incarnation)) return false;
+  proto::Frame frame;
+  frame.mutable_want()->set_receiver_key(entry->proxy.key);
+  frame.mutable_want()->set_count(wanted);
+  entry->peer->Write(Side::kDialed, proto::URGENT, std::move(frame));
+  entry->told = wanted;
+  return true;
+}
+
+void Proxies::Decide(Entry* entry, bool taken) {
+  entry->step = Step::kDecided;
+  entry->taken = taken;
+  entry->delivery.clear_body();
+  // The home takes the outcome for the end of the want.
+  entry->told = 0;
+  SayOutcome(entry);
+}
+
+absl::Status Proxies::TakeDelivery(Peer* peer, std::shared_ptr<Session> session,
+                                   proto::Delivery* delivery) {
+  if (delivery->lease().priority() >= kPriorityCount) return Misbehaved(peer, "no such priority");
+  Entry* const entry = Find(peer, *session, delivery->receiver_key());
+  if (entry == nullptr) {
+    peer->Write(Side::kDialed, proto::URGENT,
+                OutcomeFrame(delivery->receiver_key(), delivery->lease(), false));
+    peer->Write(Side::kDialed, proto::URGENT, GoneFrame(delivery->receiver_key()));
+    return absl::OkStatus();
+  }
+  // Sent again on a new session. On one session it is another: lease names count attempts, but not
+  // for ever.
+  if (entry->step != Step::kNone && entry->session != session &&
+      SameLease(entry->delivery.lease(), delivery->lease())) {
+    entry->session = std::move(session);
+    if (entry->step == Step::kDecided) SayOutcome(entry);
+    return absl::OkStatus();
+  }
+  // The home has given up on the one before.
+  TakeBack(entry, /*receiver_is_gone=*/false);
+  if (entry->step == Step::kWaiting || entry->step == Step::kPublished) {
+    return Misbehaved(peer, "another one is out");
+  }
+  entry->delivery = std::move(*delivery);
+  entry->session = std::move(session);
+  entry->step = Step::kWaiting;
+  return Publish(entry);
+}
+
+absl::Status Proxies::Publish(Entry* entry) {
+  if (entry->wanted() == 0) {
+    Decide(entry, false);
+    return absl::OkStatus();
+  }
+  Prefix prefix;
+  if (entry->delivery.has_sender()) {
+    const proto::ProcessRef& sender = entry->delivery.sender();
+    absl::StatusOr<ProcessId> id = ProcessId::Parse(
+        absl::StrCat(sender.pid(), ".", sender.incarnation(), "@", sender.node()));
+    if (!id.ok()) return Misbehaved(entry->peer, id.status().message());
+    prefix.sender = *id;
+  }
+  const std::string encoded = EncodePrefix(prefix);
+  const absl::Status status = entry->proxy.lane->Send(
+      entry->priority(), {encoded, entry->delivery.body()}, absl::InfinitePast());
+  if (absl::IsDeadlineExceeded(status) || absl::IsResourceExhausted(status)) {
+    return absl::OkStatus();
+  }
+  if (absl::IsInvalidArgument(status)) return Misbehaved(entry->peer, status.message());
+  if (!status.ok()) {
+    // The receiver is gone; the agent will say so.
+    Decide(entry, false);
+    return absl::OkStatus();
+  }
+  entry->position = entry->proxy.lane->sequence(entry->priority());
+  entry->step = Step::kPublished;
+  entry->delivery.clear_body();
+  return absl::OkStatus();
+}
+
+void Proxies::NoticeTaken(Entry* entry) {
+  const absl::optional<CellState> state =
+      entry->proxy.lane->StateOf(entry->priority(), entry->position);
+  if (state.has_value()) {
+    if (!state->ClaimedSince(entry->position)) return;
+    if (state->phase != Phase::kTaken && state->phase != Phase::kDone) return;
+  }
+  Decide(entry, true);
+}
+
+void Proxies::TakeBack(Entry* entry, bool receiver_is_gone) {
+  if (entry->step == Step::kWaiting) Decide(entry, false);
+  if (entry->step != Step::kPublished) return;
+  if (entry->proxy.lane->Retract(entry->priority())) {
+    Decide(entry, false);
+    return;
+  }
+  NoticeTaken(entry);
+  // It was claimed by a receiver that will not take it any more.
+  if (entry->step == Step::kPublished && receiver_is_gone) Decide(entry, false);
+}
+
+bool Proxies::LookAt(Entry* entry) {
+  const Step before = entry->step;
+  switch (before) {
+    case Step::kWaiting:
+      // A body that the private mailbox never takes was refused when it came.
+      Publish(entry).IgnoreError();
+      break;
+    case Step::kPublished:
+      NoticeTaken(entry);
+      if (entry->step == Step::kPublished && entry->wanted() == 0) {
+        TakeBack(entry, /*receiver_is_gone=*/false);
+      }
+      break;
+    case Step::kNone:
+    case Step::kDecided:
+      return SayWant(entry);
+  }
+  return entry->step != before;
+}
+
+bool Proxies::Look() {
+  bool busy = false;
+  for (const auto& [key, entry] : entries_) busy |= LookAt(entry.get());
+  return busy;
+}
+
+void Proxies::TakeGone(Peer* peer, const Session& session, uint64_t key) {
+  Entry* const entry = Find(peer, session, key);
+  if (entry == nullptr) return;
+  TakeBack(entry, /*receiver_is_gone=*/false);
+  entries_.erase(key);
+  events_->OnReceiverGone(peer->node(), key, true);
+}
+
+void Proxies::Park(std::vector<FutexWord>* words) {
+  for (const auto& [key, entry] : entries_) {
+    if (entry->step == Step::kWaiting) words->push_back(entry->proxy.lane->ParkForRoom());
+  }
+}
+
+}  // namespace mailrail

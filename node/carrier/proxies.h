@@ -1,0 +1,92 @@
+#ifndef MAILRAIL_NODE_CARRIER_PROXIES_H_
+#define MAILRAIL_NODE_CARRIER_PROXIES_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "core/shm/futex.h"
+#include "node/carrier/carrier.h"
+#include "node/carrier/peers.h"
+#include "proto/peer.pb.h"
+
+namespace mailrail {
+
+// The receivers on this node of mailboxes on others. Each has a private mailbox here, to which the
+// carrier alone sends: what the home delivers is published in it, and is the receiver's when the
+// receiver takes it from there; until then it can be taken back, by the same exchange of the cell's
+// state, when the receiver does not want it any more. So exactly one of "taken" and "not taken" is
+// true, and is what the home is told. One thread at a time. `events` outlives it.
+class Proxies {
+ public:
+  explicit Proxies(CarrierEvents* events) : events_(events) {}
+
+  void Add(ReceiverProxy proxy, Peer* peer);
+  // The receiver is gone.
+  void Remove(uint64_t key);
+  void RemoveAllOf(const Peer* peer);
+
+  // The pair of sessions that we dialed was completed.
+  void PeerUp(Peer* peer);
+
+  // What comes on a session that the home dialed. An error when it makes no sense: close the
+  // session.
+  absl::Status TakeDelivery(Peer* peer, std::shared_ptr<Session> session,
+                            proto::Delivery* delivery);
+  // The mailbox is gone.
+  void TakeGone(Peer* peer, const Session& session, uint64_t key);
+
+  // Looks at what became of deliveries and at what is wanted; false when nothing was done.
+  bool Look();
+
+  // Announces that we sleep for room where a delivery has none. Look again before sleeping on the
+  // words added.
+  void Park(std::vector<FutexWord>* words);
+
+ private:
+  enum class Step {
+    kNone,       // no delivery is here
+    kWaiting,    // it has no room yet
+    kPublished,  // it can be taken
+    kDecided,    // the home was told what became of it, and may ask again
+  };
+  struct Entry {
+    ReceiverProxy proxy;
+    Peer* peer = nullptr;
+    uint32_t told = 0;  // how many messages the home knows are wanted
+    Step step = Step::kNone;
+    proto::Delivery delivery;          // the last one; its body only while it is kWaiting
+    std::shared_ptr<Session> session;  // on which it came
+    uint64_t position = 0;             // of it in the lane, once published
+    bool taken = false;                // when decided
+
+    uint32_t wanted() const {
+      return reinterpret_cast<const BellWords*>(proxy.bell.data())->wanted.load();
+    }
+    int priority() const { return static_cast<int>(delivery.lease().priority()); }
+  };
+
+  Entry* Find(const Peer* peer, const Session& session, uint64_t key);
+  // Publishes what is waiting, if there is room and it is wanted.
+  absl::Status Publish(Entry* entry);
+  // True when something was done.
+  bool LookAt(Entry* entry);
+  // Decides whether the published delivery was taken, if the receiver has done so.
+  void NoticeTaken(Entry* entry);
+  // Takes the delivery back, unless the receiver has taken it, or (if it lives) is about to.
+  void TakeBack(Entry* entry, bool receiver_is_gone);
+  void Decide(Entry* entry, bool taken);
+  void SayOutcome(Entry* entry);
+  // Tells the home what is wanted, if that is news.
+  bool SayWant(Entry* entry);
+  CarrierEvents* const events_;
+  absl::flat_hash_map<uint64_t, std::unique_ptr<Entry>> entries_;
+  // Frames about proxies that are gone, for a home that was not connected then.
+  absl::flat_hash_map<const Peer*, std::vector<proto::Frame>> farewells_;
+};
+
+}  // namespace mailrail
+
+#endif  // MAILRAIL_NODE_CARRIER_PROXIES_H_

@@ -1,0 +1,91 @@
+#ifndef MAILRAIL_NODE_CARRIER_REMOTE_RECEIVERS_H_
+#define MAILRAIL_NODE_CARRIER_REMOTE_RECEIVERS_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/optional.h"
+#include "core/shm/futex.h"
+#include "node/carrier/carrier.h"
+#include "node/carrier/peers.h"
+#include "proto/peer.pb.h"
+
+namespace mailrail {
+
+// The receivers on other nodes of this node's mailboxes. When one wants a message and there is one,
+// it is leased to that receiver and sent; what became of it is said by the receiver's node. One
+// delivery is out at a time, and the Outcome ends the Want that it answered. A delivery that is out
+// when the sessions break is sent again on the next ones, and known over there by its LeaseName. One
+// thread at a time. `events` outlives it.
+//
+// The caller sees to it that what it takes from a peer came on a session that the peer dialed.
+class RemoteReceivers {
+ public:
+  using Log = std::function<void(absl::string_view)>;
+
+  RemoteReceivers(CarrierEvents* events, Log log) : events_(events), log_(std::move(log)) {}
+
+  void Add(RemoteReceiver receiver, Peer* peer);
+  // What is leased goes back. `tell`: says ReceiverGone.
+  void Remove(Peer* peer, uint64_t key, bool tell);
+  void RemoveAllOf(Peer* peer);
+
+  // The pair of sessions that we dialed was completed.
+  void PeerUp(Peer* peer);
+  // A session that the peer dialed has ended: what it wants it will say again.
+  void SessionEnded(const Peer* peer);
+
+  void TakeWant(Peer* peer, const Session& session, const proto::Want& want);
+  void TakeOutcome(Peer* peer, const Session& session, const proto::Outcome& outcome);
+  // The receiver is gone.
+  void TakeGone(Peer* peer, const Session& session, uint64_t key);
+
+  // Leases and sends what is wanted; false when there was nothing.
+  bool Deliver();
+
+  // Announces, at each mailbox of which something is wanted, that we sleep. Look again before
+  // sleeping on the words added.
+  void Park(std::vector<FutexWord>* words);
+
+ private:
+  using Key = std::pair<Peer*, uint64_t>;
+  struct Entry {
+    RemoteReceiver receiver;
+    Peer* peer = nullptr;
+    Parker parker;
+    bool wanted = false;
+    absl::optional<Lease> lease;  // out
+    // queue->version() when the agent was last told that it is behind.
+    absl::optional<uint32_t> told_behind;
+
+    const ControlPage& control() const {
+      return *reinterpret_cast<const ControlPage*>(receiver.control.data());
+    }
+    bool waits() { return wanted && !lease.has_value() && peer->UpFor(&receiver.peer_incarnation); }
+  };
+
+  Entry* Find(Peer* peer, const Session& session, uint64_t key);
+  // True when something was done.
+  bool Look(Entry* entry, std::vector<Key>* gone);
+  // Sends what is leased; false when it is not well-formed, and was dropped.
+  bool Send(Entry* entry);
+  void GiveBack(Entry* entry);
+  static void SayGone(Peer* peer, uint64_t key);
+
+  CarrierEvents* const events_;
+  const Log log_;
+  absl::flat_hash_map<Key, std::unique_ptr<Entry>> entries_;
+};
+
+// Whether two deliveries are the same.
+bool SameLease(const proto::LeaseName& a, const proto::LeaseName& b);
+
+}  // namespace mailrail
+
+#endif  // MAILRAIL_NODE_CARRIER_REMOTE_RECEIVERS_H_
