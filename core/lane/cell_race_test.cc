@@ -15,6 +15,7 @@ namespace {
 
 constexpr int kPriorities[] = {4, 25};
 constexpr uint32_t kSender = 99;
+constexpr uint64_t kMessages = 150000 / kSlowdown;  // of each priority
 
 // Far longer than any look again: a lost wake-up shows as a sleep of this length beside room.
 constexpr absl::Duration kLong = absl::Seconds(20);
@@ -157,23 +158,23 @@ class Race {
   int lost_ = 0;
 };
 
-TEST(CellRaceTest, TwoReceiversGetEachMessageOnceAndInOrder) { Race(150000, 2).Run(false, 0); }
+TEST(CellRaceTest, TwoReceiversGetEachMessageOnceAndInOrder) { Race(kMessages, 2).Run(false, 0); }
 
-TEST(CellRaceTest, FourReceiversGetEachMessageOnceAndInOrder) { Race(150000, 4).Run(false, 0); }
+TEST(CellRaceTest, FourReceiversGetEachMessageOnceAndInOrder) { Race(kMessages, 4).Run(false, 0); }
 
-TEST(CellRaceTest, ASleepingSenderIsWokenByOneReceiver) { Race(150000, 1).Run(true, 0); }
+TEST(CellRaceTest, ASleepingSenderIsWokenByOneReceiver) { Race(kMessages, 1).Run(true, 0); }
 
 TEST(CellRaceTest, ASleepingSenderIsWokenByWhicheverReceiverGivesRoom) {
-  Race(150000, 3).Run(true, 0);
+  Race(kMessages, 3).Run(true, 0);
 }
 
-TEST(CellRaceTest, AMessageIsEitherRetractedOrReceived) { Race(150000, 2).Run(false, 2); }
+TEST(CellRaceTest, AMessageIsEitherRetractedOrReceived) { Race(kMessages, 2).Run(false, 2); }
 
 TEST(CellRaceTest, TheClaimsOfADyingOwnerAreTakenAwayOnce) {
   TestRandom random;
   const CellLane lane(kSmallCells);
   CellWriter writer = lane.NewWriter();
-  for (int round = 0; round < 10000; ++round) {
+  for (int round = 0; round < 10000 / kSlowdown; ++round) {
     for (int i = 0; i < 8; ++i) ASSERT_TRUE(writer.Append(4, {{}, "x"}, 0));
     CellReader dead = lane.NewReader();
     for (int i = 0; i < 5; ++i) ASSERT_TRUE(Lease(&dead, 4, 1).has_value());

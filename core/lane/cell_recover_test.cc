@@ -15,6 +15,7 @@ namespace {
 constexpr int kPriority = 9;
 constexpr uint32_t kOwners[] = {7, 8, 0xabcdef};
 constexpr uint32_t kSender = 99;
+constexpr int kSteps = 60000 / kSlowdown;
 
 class CellRecoverTest : public ::testing::TestWithParam<uint32_t> {
  protected:
@@ -200,9 +201,9 @@ class CellRecoverTest : public ::testing::TestWithParam<uint32_t> {
   uint64_t sent_ = 0;
 };
 
-TEST_P(CellRecoverTest, ALaneHoldsWhatTheModelSays) { Run(30000, ~uint64_t{0}); }
+TEST_P(CellRecoverTest, ALaneHoldsWhatTheModelSays) { Run(kSteps, ~uint64_t{0}); }
 
-TEST_P(CellRecoverTest, ALaneWhoseSenderStartsAgainHoldsWhatTheModelSays) { Run(30000, 20); }
+TEST_P(CellRecoverTest, ALaneWhoseSenderStartsAgainHoldsWhatTheModelSays) { Run(kSteps, 20); }
 
 INSTANTIATE_TEST_SUITE_P(Capacities, CellRecoverTest, ::testing::Values(1, 5, 13, 16));
 

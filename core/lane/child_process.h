@@ -17,12 +17,8 @@
 
 namespace mailrail {
 
-// How many children the tests that kill them start; starting one is slow under AddressSanitizer.
-#ifdef __SANITIZE_ADDRESS__
-inline constexpr uint64_t kKills = 60;
-#else
-inline constexpr uint64_t kKills = 400;
-#endif
+// How many children are killed.
+inline constexpr uint64_t kKills = 400 / kSlowdown;
 
 // A forked process that runs a function and exits with 0. It inherits descriptors, but none of the
 // lanes' mappings. It dies with the test. Move-only.

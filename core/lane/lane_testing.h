@@ -19,6 +19,13 @@
 
 namespace mailrail {
 
+// Random tests do so much less under a sanitizer, which is so much slower.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr int kSlowdown = 8;
+#else
+inline constexpr int kSlowdown = 1;
+#endif
+
 // Ends the test when it cannot go on.
 inline void Require(bool condition, const char* what) {
   if (condition) return;

@@ -108,7 +108,7 @@ void ReceiveAnything(TestRandom* random, const GuardedLink& link, RingReader* re
 TEST(RingHostileTest, NoBytesOfTheSenderLeadTheReceiverOutside) {
   TestRandom random;
   const GuardedLink link(kSmallRing);
-  for (int round = 0; round < 3000; ++round) {
+  for (int round = 0; round < 3000 / kSlowdown; ++round) {
     std::memset(link.sender.data(), 0, link.geometry.ring_offset(0));
     for (const int priority : kPriorities) {
       std::memset(link.sender.data() + link.geometry.ring_offset(priority), 0,
@@ -134,7 +134,7 @@ TEST(RingHostileTest, NoBytesOfTheSenderLeadTheReceiverOutside) {
 TEST(RingHostileTest, MemoryFullOfRandomBytesLeadsNobodyOutside) {
   TestRandom random;
   const GuardedLink link({.ring_bytes = 16384, .slab_bytes = 4096, .cells = 3});
-  for (int round = 0; round < 150; ++round) {
+  for (int round = 0; round < 150 / kSlowdown; ++round) {
     for (const GuardedMemory* memory : {&link.sender, &link.receiver}) {
       for (size_t at = 0; at < memory->size(); at += 8) {
         const uint64_t word = random();
@@ -168,7 +168,7 @@ TEST(RingHostileTest, ASenderThatChangesItsMemoryMeanwhileLeadsTheReceiverNowher
       }
     }
   });
-  for (int round = 0; round < 2000 && !::testing::Test::HasFatalFailure(); ++round) {
+  for (int round = 0; round < 2000 / kSlowdown && !::testing::Test::HasFatalFailure(); ++round) {
     RingReader reader = link.NewReader();
     reads.store(0);
     for (int i = 0; i < 40; ++i) {
@@ -237,7 +237,7 @@ TEST(RingHostileTest, NothingButPaddingIsCorrupt) {
 TEST(RingHostileTest, NoMarkOfTheReceiverLeadsTheSenderOutside) {
   TestRandom random;
   const GuardedLink link(kSmallRing);
-  for (int round = 0; round < 200; ++round) {
+  for (int round = 0; round < 200 / kSlowdown; ++round) {
     std::memset(link.sender.data(), 0, link.sender.size());
     std::memset(link.receiver.data(), 0, link.receiver.size());
     RingWriter writer = link.NewWriter();
@@ -279,7 +279,7 @@ TEST(RingHostileTest, AWriterThatFindsRubbishInItsOwnMemorySaysSo) {
   TestRandom random;
   int refused = 0;
   const GuardedLink link(kSmallRing);
-  for (int round = 0; round < 3000; ++round) {
+  for (int round = 0; round < 3000 / kSlowdown; ++round) {
     std::memset(link.sender.data(), 0, link.sender.size());
     std::memset(link.receiver.data(), 0, link.receiver.size());
     {

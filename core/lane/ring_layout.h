@@ -83,6 +83,8 @@ struct RingHeader {
   alignas(128) std::atomic<uint64_t> room_parks;
   // Receiver part: changes when this party gave room back to a sleeping sender, who waits on it.
   alignas(128) std::atomic<uint32_t> room_gate;
+  // Receiver part, beside it: not 0 when this party refuses the other's lane as not well-formed.
+  std::atomic<uint32_t> refused;
   // Sender part: where the last record of each ring begins, written after it was published, for a
   // sender that is started again. It may lag behind by one record.
   alignas(128) std::atomic<uint64_t> tail[kPriorityCount];

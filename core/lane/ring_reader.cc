@@ -133,6 +133,12 @@ void RingReader::ReleaseCell(int priority, uint32_t cell, uint64_t sequence) {
   RingSender();
 }
 
+void RingReader::Refuse() {
+  header_->refused.store(1);
+  header_->room_gate.fetch_add(1);
+  FutexWakeAll(&header_->room_gate);
+}
+
 void RingReader::RingSender() {
   const uint64_t parks = peer_header_->room_parks.load();
   if (parks == last_room_rung_.load(std::memory_order_relaxed)) return;

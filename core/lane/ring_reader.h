@@ -44,6 +44,9 @@ class RingReader {
   // reader that may be recovered flushes before: what it reads again must still be there.
   void ReleaseCell(int priority, uint32_t cell, uint64_t sequence);
 
+  // Tells the sender that its lane is not read any more, because it is not well-formed.
+  void Refuse();
+
   // How many messages were consumed at this priority.
   uint64_t consumed(int priority) const { return rings_[priority].consumed_sequence; }
 

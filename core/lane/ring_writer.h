@@ -54,6 +54,9 @@ class RingWriter {
   // returned only if there was none.
   FutexWord ParkForRoom();
 
+  // Whether the receiver has refused this lane.
+  bool refused() const { return peer_header_->refused.load(std::memory_order_relaxed) != 0; }
+
   // The number of the last message published at this priority.
   uint64_t sequence(int priority) const { return rings_[priority].sequence; }
 

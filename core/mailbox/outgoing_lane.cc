@@ -35,9 +35,12 @@ absl::Status OutgoingLane::Recover() {
   return ring_ ? ring_->Recover() : cells_->Recover();
 }
 
-absl::Status OutgoingLane::closed_status() const {
-  return ClosedStatus(name_, static_cast<CloseReason>(destination_.control_page()->closed.load()));
+CloseReason OutgoingLane::closed_reason() const {
+  if (ring_ && ring_->refused()) return CloseReason::kRefused;
+  return static_cast<CloseReason>(destination_.control_page()->closed.load());
 }
+
+absl::Status OutgoingLane::closed_status() const { return ClosedStatus(name_, closed_reason()); }
 
 absl::optional<SlabRoom> OutgoingLane::TryAllocate(int priority, size_t size) {
   const bool urgent = priority >= kUrgentPriority;
@@ -71,7 +74,7 @@ OutgoingLane::Try OutgoingLane::TrySend(int priority, const Payload& payload) {
 
 absl::Status OutgoingLane::Published(int priority) {
   ringer_.Ring();
-  const auto closed = static_cast<CloseReason>(destination_.control_page()->closed.load());
+  const CloseReason closed = closed_reason();
   if (closed == CloseReason::kOpen) return absl::OkStatus();
   // Closed before or while we published. A mailbox's message may have been received all the same;
   // whoever wins the cell decides. Of an inbox nothing is received any more.
@@ -89,8 +92,8 @@ absl::Status OutgoingLane::UntilRoom(absl::Time deadline, const Attempt& attempt
     FutexWord word;
     {
       absl::MutexLock lock(&mutex_);
-      if (absl::Status status = closed_status(); !status.ok()) return status;
       if (attempt() == Try::kDone) return absl::OkStatus();
+      if (absl::Status status = closed_status(); !status.ok()) return status;
       if (options_.when_full == FullPolicy::kReject) {
         return absl::ResourceExhaustedError(absl::StrCat(name_, " is full"));
       }
@@ -130,6 +133,10 @@ absl::StatusOr<size_t> OutgoingLane::SendBatch(int priority,
   }
   size_t sent = 0;
   while (sent < bodies.size()) {
+    if (absl::Status status = closed_status(); !status.ok()) {
+      if (sent > 0) break;
+      return status;
+    }
     absl::Status published;
     const absl::Status room = UntilRoom(deadline, [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
       const size_t before = sent;

@@ -90,6 +90,7 @@ class OutgoingLane {
 
   const std::string& name() const { return name_; }
   const MailboxOptions& options() const { return options_; }
+  // OK, or why nothing can be sent any more.
   absl::Status closed_status() const;
 
  private:
@@ -101,6 +102,7 @@ class OutgoingLane {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::optional<SlabRoom> TryAllocate(int priority, size_t size)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  CloseReason closed_reason() const;
   // After a publish: rings, and finds out whether the destination was closed before.
   absl::Status Published(int priority) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Repeats `attempt` (which returns whether it got its room) until then or until the deadline.
@@ -118,9 +120,9 @@ class OutgoingLane {
   const DestinationMemory destination_;
 
   absl::Mutex mutex_;
-  // One of the two; the pointers are fixed, what they point to is guarded.
-  const std::unique_ptr<RingWriter> ring_ ABSL_PT_GUARDED_BY(mutex_);
-  const std::unique_ptr<CellWriter> cells_ ABSL_PT_GUARDED_BY(mutex_);
+  // One of the two; what they point to is guarded by mutex_, but for RingWriter::refused.
+  const std::unique_ptr<RingWriter> ring_;
+  const std::unique_ptr<CellWriter> cells_;
   Ringer ringer_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -142,6 +142,7 @@ bool InboxQueue::Find(const ProcessId* only_from, Candidate* best) {
       const Look look = reader.Peek(priority, &record);
       if (look == Look::kCorrupt) {
         set_error(BadLane(lanes_[i].ring->sender()));
+        reader.Refuse();
         lanes_.erase(lanes_.begin() + static_cast<std::ptrdiff_t>(i));
         return false;
       }

@@ -194,19 +194,18 @@ absl::StatusOr<Link*> Broker::LinkFar(const Endpoint& a, const Endpoint& b,
   return link;
 }
 
-bool Broker::Carried(const Link& link) const {
-  absl::StatusOr<Mapping> sent = Mapping::Map(link.memory_a, 8192, Access::kReadOnly);
-  absl::StatusOr<Mapping> acknowledged = Mapping::Map(link.memory_b, 8192, Access::kReadOnly);
-  if (!sent.ok() || !acknowledged.ok()) return true;
+uint64_t Broker::Unreceived(const Fd& sender_memory, const Fd& receiver_memory) const {
+  absl::StatusOr<Mapping> sent = Mapping::Map(sender_memory, 8192, Access::kReadOnly);
+  absl::StatusOr<Mapping> received = Mapping::Map(receiver_memory, 8192, Access::kReadOnly);
+  uint64_t sum = 0;
+  if (!sent.ok() || !received.ok()) return sum;
   const auto* tails = reinterpret_cast<const RingHeader*>(sent->data())->tail;
-  const auto* consumed = reinterpret_cast<const ConsumedMark*>(acknowledged->data() + 4096);
+  const auto* consumed = reinterpret_cast<const ConsumedMark*>(received->data() + 4096);
   for (int priority = 0; priority < kPriorityCount; ++priority) {
-    if (RingMark::Unpack(tails[priority].load(std::memory_order_relaxed)).sequence !=
-        RingMark::Unpack(consumed[priority].mark.load(std::memory_order_relaxed)).sequence) {
-      return false;
-    }
+    sum += RingMark::Unpack(tails[priority].load(std::memory_order_relaxed)).sequence -
+           RingMark::Unpack(consumed[priority].mark.load(std::memory_order_relaxed)).sequence;
   }
-  return true;
+  return sum;
 }
 
 void Broker::Describe(const Link& link, control::LinkRow* row) const {
@@ -317,8 +316,15 @@ void Broker::CloseReceiver(LocalProcess* process, uint64_t destination_id) {
   registry_->SaveMailbox(*mailbox);
 }
 
-void Broker::DestroyMailbox(LocalMailbox* mailbox) {
+uint64_t Broker::DestroyMailbox(LocalMailbox* mailbox) {
+  // First closed: who publishes later takes its message back. So what is counted is what is lost.
   mailbox->destination.Close(CloseReason::kDestroyed);
+  const CellReader::Counts counts = Count(*mailbox);
+  const uint64_t dropped = counts.waiting + counts.leased;
+  if (dropped > 0) {
+    options_.log(absl::StrCat("mailbox ", mailbox->name, " was destroyed with ", dropped,
+                              " messages in it"));
+  }
   for (const auto& [name, entry] : mailbox->remote_receivers) {
     carrier_->RemoveReceiver(name.first, name.second, /*tell=*/true);
     remote_queues_.erase(name);
@@ -330,15 +336,12 @@ void Broker::DestroyMailbox(LocalMailbox* mailbox) {
   }
   const std::set<uint64_t> lanes = mailbox->lanes;
   for (const uint64_t id : lanes) {
-    const MailboxLane* lane = registry_->FindLane(id);
-    if (lane->origin_lane != 0) {
-      // The carrier finds it closed and tells the origin; or does so now, if nothing comes.
-      agent_lanes_.erase(id);
-    }
+    // A lane of another node the carrier finds closed, and tells its origin.
     agent_lanes_.erase(id);
     registry_->RemoveLane(id);
   }
   registry_->RemoveMailbox(mailbox->id);
+  return dropped;
 }
 
 absl::StatusOr<std::shared_ptr<IncomingLane>> Broker::MapForQueue(const MailboxLane& lane) const {

@@ -58,7 +58,8 @@ class Broker {
   absl::Status OpenRemoteReceiver(LocalMailbox* mailbox, const std::string& node, uint64_t key,
                                   const ProcessId& receiver);
   void CloseRemoteReceiver(const std::string& node, uint64_t key);
-  void DestroyMailbox(LocalMailbox* mailbox);
+  // Returns how many messages were in it.
+  uint64_t DestroyMailbox(LocalMailbox* mailbox);
 
   // --- Mailboxes of other nodes.
   // The one-way lane of a process (or of the agent) to a mailbox of another node.
@@ -102,7 +103,9 @@ class Broker {
   Fd DuplicateCarrierGate() const { return carrier_bell_->DuplicateGate(); }
 
   // Whether all that end a has sent to a remote end b is acknowledged.
-  bool Carried(const Link& link) const;
+  bool Carried(const Link& link) const {
+    return Unreceived(link.memory_a, link.memory_b) == 0;
+  }
 
   // Counts what is in a mailbox, for display. Purge drops it.
   CellReader::Counts Count(const LocalMailbox& mailbox);
@@ -112,6 +115,8 @@ class Broker {
  private:
   absl::StatusOr<Link*> LinkFar(const Endpoint& a, const Endpoint& b,
                                 const MailboxOptions& options);
+  // How many messages of a ring lane were published and not consumed.
+  uint64_t Unreceived(const Fd& sender_memory, const Fd& receiver_memory) const;
   void NotifyLink(const Link& link, bool end_a);
   void NotifyLane(const LocalMailbox& mailbox, const MailboxLane& lane, uint32_t number,
                   uint32_t version);
@@ -127,7 +132,8 @@ class Broker {
   absl::StatusOr<std::shared_ptr<IncomingLane>> MapForQueue(const MailboxLane& lane) const;
   absl::Status StartRemoteReceiver(const LocalMailbox& mailbox, const std::string& node,
                                    uint64_t key, const RemoteReceiverEntry& entry);
-  void EndLink(uint64_t id, uint32_t gone_number);
+  // Returns how many messages the process that is gone had not received.
+  uint64_t EndLink(uint64_t id, uint32_t gone_number);
   void ReleaseClaims(const LocalMailbox& mailbox, uint32_t number);
   void ScheduleSweep(absl::Duration delay);
   // Ends the lanes of dead senders that are drained.

@@ -43,20 +43,23 @@ void Broker::ReleaseClaims(const LocalMailbox& mailbox, uint32_t number) {
   registry_->FindMailbox(mailbox.id)->destination.Ring();
 }
 
-void Broker::EndLink(uint64_t id, uint32_t gone_number) {
+uint64_t Broker::EndLink(uint64_t id, uint32_t gone_number) {
   Link* link = registry_->FindLink(id);
-  if (link == nullptr) return;
+  if (link == nullptr) return 0;
+  const bool a_gone = link->a.kind == Endpoint::Kind::kProcess && link->a.number == gone_number;
+  const uint64_t unreceived = a_gone ? Unreceived(link->memory_b, link->memory_a)
+                                     : Unreceived(link->memory_a, link->memory_b);
   if (link->b.remote()) {
     if (link->far.closed()) {
       carrier_->RemoveOutbound(id);
       registry_->RemoveLink(id);
-      return;
+    } else {
+      // What the dead had sent is carried on; OnLaneFinished removes the link.
+      link->finishing = true;
+      registry_->SaveLink(*link);
+      carrier_->FinishOutbound(id);
     }
-    // What the dead had sent is carried on; OnLaneFinished removes the link.
-    link->finishing = true;
-    registry_->SaveLink(*link);
-    carrier_->FinishOutbound(id);
-    return;
+    return unreceived;
   }
   for (const Endpoint* end : {&link->a, &link->b}) {
     LocalProcess* other = registry_->FindProcess(end->number);
@@ -66,6 +69,7 @@ void Broker::EndLink(uint64_t id, uint32_t gone_number) {
   }
   agent_lanes_.erase(id);
   registry_->RemoveLink(id);
+  return unreceived;
 }
 
 void Broker::ProcessGone(uint32_t number) {
@@ -86,8 +90,13 @@ void Broker::ProcessGone(uint32_t number) {
     carrier_->RemoveProxy(id);
     registry_->RemoveProxy(id);
   }
+  uint64_t unreceived = 0;
   for (const uint64_t id : std::vector<uint64_t>(process->links.begin(), process->links.end())) {
-    EndLink(id, number);
+    unreceived += EndLink(id, number);
+  }
+  if (unreceived > 0) {
+    options_.log(absl::StrCat("process ", process->id.ToString(), " is gone with up to ", unreceived,
+                              " messages in its inbox"));
   }
   for (const uint64_t id : process->lanes) {
     MailboxLane* lane = registry_->FindLane(id);

@@ -19,6 +19,8 @@ namespace {
 
 // How many notices may be unread at the other side.
 constexpr uint64_t kMaxUnseen = 16;
+// How many responses may wait for a client that asks and does not read; then it is disconnected.
+constexpr size_t kMaxResponsesWaiting = 4096;
 // How many requests of one client are read before others have their turn.
 constexpr int kRequestsPerTurn = 32;
 
@@ -114,6 +116,7 @@ void Client::Respond(control::Response response, std::vector<Fd> fds) {
   control::ToProcess message;
   *message.mutable_response() = std::move(response);
   outgoing_.push_back({message.SerializeAsString(), std::move(fds), false});
+  if (++responses_waiting_ > kMaxResponsesWaiting) return Fail();
   Flush();
 }
 
@@ -145,6 +148,7 @@ void Client::Flush() {
       return;
     }
     notices_sent_ += next.notice;
+    responses_waiting_ -= !next.notice;
     outgoing_.pop_front();
   }
   if (!waiting_ || !open_) return;

@@ -174,8 +174,9 @@ void LocalService::DestroyMailbox(const CallPtr& call) {
   FindMailbox(
       call, call->request.destroy_mailbox(),
       [this, call](LocalMailbox* mailbox) {
-        broker_->DestroyMailbox(mailbox);
-        Respond(*call, absl::OkStatus());
+        control::Response response;
+        response.set_purged(broker_->DestroyMailbox(mailbox));
+        Respond(*call, std::move(response));
       },
       [this, call](const FoundMailbox& found, const std::string& name) {
         proto::Request request;

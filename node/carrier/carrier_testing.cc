@@ -72,8 +72,8 @@ TestRoute::TestRoute(uint64_t id, TestNode* source, TestNode* target,
   receiver_->queue().Join(
       std::make_shared<IncomingRing>(id, ProcessId("alpha", 1, 1), true, std::move(back)), 1);
   inbox_.control()->members_version = 1;
-  source->AddSource(this);
   target->AddTarget(this);
+  source->AddSource(this);
 }
 
 OutboundLane TestRoute::Outbound(bool recover) const {
@@ -102,6 +102,7 @@ InboundLane TestRoute::Inbound(bool recover) const {
 }
 
 void TestEvents::Add(std::string event) {
+  if (std::getenv("DBG")) std::cerr << "EV " << event << std::endl;
   absl::MutexLock lock(&mu_);
   ++events_[std::move(event)];
 }

@@ -71,8 +71,7 @@ void Hub::Drain() {
     draining_ = true;
     for (const auto& [key, stream] : greeting_) stream->Close(ShuttingDown());
     for (const auto& [node, peer] : peers_) {
-      for (const auto& dialer : peer.dialers) {
-        if (dialer == nullptr) continue;
+      for (const auto& [session_class, dialer] : peer.dialers) {
         dialer->Stop();
         if (dialer->stream() != nullptr) dialer->stream()->CloseUnlessGreeted(ShuttingDown());
       }
@@ -241,8 +240,8 @@ void Hub::Forget(const std::string& node) {
   if (found == peers_.end() || table_.Has(node)) return;
   const Peer& peer = found->second;
   if (!peer.address.empty() && !peer.learned) return;
-  for (const auto& dialer : peer.dialers) {
-    if (dialer != nullptr && dialer->stream() != nullptr) return;
+  for (const auto& [session_class, dialer] : peer.dialers) {
+    if (dialer->stream() != nullptr) return;
   }
   peers_.erase(found);
 }
@@ -285,8 +284,9 @@ Dialer* Hub::FindDialer(const StreamSession& stream) {
   if (!stream.dialed()) return nullptr;
   const auto found = peers_.find(stream.peer_node());
   if (found == peers_.end()) return nullptr;
-  Dialer* const dialer = found->second.dialers[stream.session_class()].get();
-  return dialer != nullptr && dialer->stream().get() == &stream ? dialer : nullptr;
+  const auto dialer = found->second.dialers.find(stream.session_class());
+  if (dialer == found->second.dialers.end()) return nullptr;
+  return dialer->second->stream().get() == &stream ? dialer->second.get() : nullptr;
 }
 
 absl::Status Hub::ShuttingDown() const {

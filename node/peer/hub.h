@@ -1,10 +1,8 @@
 #ifndef MAILRAIL_NODE_PEER_HUB_H_
 #define MAILRAIL_NODE_PEER_HUB_H_
 
-#include <array>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -60,8 +58,8 @@ class Hub final : public StreamSession::Owner {
     // Dialed only because it dialed us.
     bool learned = false;
     std::string address;
-    // By class; null when there is no address.
-    std::array<std::shared_ptr<Dialer>, proto::SessionClass_ARRAYSIZE> dialers;
+    // One of each class; none when there is no address.
+    std::map<proto::SessionClass, std::shared_ptr<Dialer>> dialers;
     uint64_t incarnation = 0;
     absl::Status last_error;
   };

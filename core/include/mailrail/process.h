@@ -94,8 +94,8 @@ class Process {
   absl::StatusOr<Receiver> OpenMailbox(absl::string_view name,
                                        absl::Time deadline = absl::Now() + absl::Seconds(10));
 
-  // Destroys a mailbox: its waiting senders and receivers return kUnavailable, what is in it is
-  // dropped and counted.
+  // Destroys a mailbox: its waiting senders and receivers return kUnavailable; what is in it is
+  // dropped, and the agent of its node logs how much that was.
   absl::Status DestroyMailbox(absl::string_view name,
                               absl::Time deadline = absl::Now() + absl::Seconds(10));
 

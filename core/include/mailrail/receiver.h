@@ -53,8 +53,8 @@ class Receiver {
                                                     absl::Time deadline = absl::InfiniteFuture());
 
   // The best message from `sender`; the others' stay where they are. Inboxes only
-  // (kFailedPrecondition else). kUnavailable when that process is gone and nothing of it is left,
-  // kNotFound when it never connected and is not known.
+  // (kFailedPrecondition else). kUnavailable when nothing of it is left and this process is not
+  // linked with it: it is gone, or neither has connected to the other yet.
   absl::StatusOr<Message> ReceiveFrom(const ProcessId& sender,
                                       absl::Time deadline = absl::InfiniteFuture());
 

@@ -1,0 +1,20 @@
+// The subcommands of `mailrail`. Each function adds its own to `app`; when the command line names
+// it, it sets `*action` to what is to be done.
+#ifndef MAILRAIL_NODE_CLI_COMMANDS_H_
+#define MAILRAIL_NODE_CLI_COMMANDS_H_
+
+#include "node/cli/command.h"
+
+namespace mailrail::cli {
+
+void AddAgentCommand(CLI::App& app, Action* action);
+void AddListCommands(CLI::App& app, Action* action);  // ps, nodes, links
+void AddMailboxCommand(CLI::App& app, Action* action);
+void AddSendCommand(CLI::App& app, Action* action);
+void AddRecvCommand(CLI::App& app, Action* action);
+void AddPingCommand(CLI::App& app, Action* action);
+void AddVersionCommand(CLI::App& app, Action* action);
+
+}  // namespace mailrail::cli
+
+#endif  // MAILRAIL_NODE_CLI_COMMANDS_H_

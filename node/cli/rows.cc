@@ -1,0 +1,240 @@
+#include "node/cli/rows.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "core/process/grants.h"
+#include "node/cli/table.h"
+#include "node/config/units.h"
+
+namespace mailrail::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Align = Table::Align;
+
+// `indent` -1 keeps it on one line. What is not UTF-8 is replaced.
+std::string Dump(const Json& json, int indent) {
+  return absl::StrCat(
+      absl::string_view(json.dump(indent, ' ', false, Json::error_handler_t::replace)), "\n");
+}
+
+std::string IdText(const proto::ProcessRef& ref) {
+  return ref.pid() == 0 ? "" : internal::FromProto(ref).ToString();
+}
+
+// Incarnations of nodes are random 64-bit numbers, more than many readers of JSON keep.
+std::string IncarnationText(uint64_t incarnation) {
+  return incarnation == 0 ? "" : absl::StrFormat("%016x", incarnation);
+}
+
+const char* PolicyText(const proto::MailboxSpec& spec) {
+  return spec.reject_when_full() ? "reject" : "block";
+}
+
+std::string FarEnd(const control::LinkRow& row) {
+  return row.mailbox().empty() ? IdText(row.b()) : row.mailbox();
+}
+
+std::string StateText(const control::NodeRow& row) {
+  return row.self() ? "this node" : row.connected() ? "connected" : "not connected";
+}
+
+std::string Milliseconds(uint64_t ns) {
+  return absl::StrFormat("%.3f ms", static_cast<double>(ns) / 1e6);
+}
+
+Json ToJson(const control::ProcessRow& row) {
+  return {{"process", IdText(row.process())},
+          {"node", row.process().node()},
+          {"pid", row.process().pid()},
+          {"incarnation", row.process().incarnation()},
+          {"own_pid", row.own_pid()},
+          {"uid", row.uid()},
+          {"program", row.program()},
+          {"names", std::vector<std::string>(row.names().begin(), row.names().end())},
+          {"links", row.links()}};
+}
+
+Json ToJson(const control::MailboxRow& row) {
+  return {{"mailbox", row.name()},
+          {"waiting", row.waiting()},
+          {"leased", row.leased()},
+          {"sent", row.sent()},
+          {"senders", row.senders()},
+          {"receivers", row.receivers()},
+          {"max_message_bytes", row.spec().max_message_bytes()},
+          {"fixed_size", row.spec().fixed_size()},
+          {"capacity_messages", row.spec().capacity_messages()},
+          {"when_full", PolicyText(row.spec())}};
+}
+
+Json ToJson(const control::LinkRow& row) {
+  Json json = {{"link", row.link_id()}, {"from", IdText(row.a())}, {"to", FarEnd(row)}};
+  json["to_mailbox"] = !row.mailbox().empty();
+  json["sent"] = row.sent();
+  json["received"] = row.received();
+  return json;
+}
+
+Json ToJson(const control::NodeRow& row) {
+  return {{"node", row.node()},
+          {"address", row.address()},
+          {"self", row.self()},
+          {"connected", row.connected()},
+          {"incarnation", IncarnationText(row.incarnation())},
+          {"error", row.error()}};
+}
+
+template <typename Rows>
+std::string ArrayOf(const Rows& rows) {
+  Json array = Json::array();
+  for (const auto& row : rows) array.push_back(ToJson(row));
+  return Dump(array, 2);
+}
+
+}  // namespace
+
+std::string FormatProcesses(const control::Listing& listing, OutputFormat format) {
+  if (format == OutputFormat::kJson) return ArrayOf(listing.processes());
+  Table table({{"PROCESS"}, {"NAMES"}, {"UID", Align::kRight}, {"LINKS", Align::kRight},
+               {"PROGRAM"}});
+  for (const control::ProcessRow& row : listing.processes()) {
+    table.AddRow({IdText(row.process()), absl::StrJoin(row.names(), ","), absl::StrCat(row.uid()),
+                  absl::StrCat(row.links()), row.program()});
+  }
+  return table.ToString();
+}
+
+std::string FormatMailboxes(const control::Listing& listing, OutputFormat format) {
+  if (format == OutputFormat::kJson) return ArrayOf(listing.mailboxes());
+  Table table({{"MAILBOX"}, {"WAITING", Align::kRight}, {"LEASED", Align::kRight},
+               {"SENT", Align::kRight}, {"SENDERS", Align::kRight}, {"RECEIVERS", Align::kRight},
+               {"MAX BYTES", Align::kRight}, {"WHEN FULL"}});
+  for (const control::MailboxRow& row : listing.mailboxes()) {
+    table.AddRow({row.name(), absl::StrCat(row.waiting()), absl::StrCat(row.leased()),
+                  absl::StrCat(row.sent()), absl::StrCat(row.senders()),
+                  absl::StrCat(row.receivers()), FormatSize(row.spec().max_message_bytes()),
+                  PolicyText(row.spec())});
+  }
+  return table.ToString();
+}
+
+std::string FormatLinks(const control::Listing& listing, OutputFormat format) {
+  if (format == OutputFormat::kJson) return ArrayOf(listing.links());
+  Table table({{"LINK", Align::kRight}, {"FROM"}, {"TO"}, {"SENT", Align::kRight},
+               {"RECEIVED", Align::kRight}});
+  for (const control::LinkRow& row : listing.links()) {
+    table.AddRow({absl::StrCat(row.link_id()), IdText(row.a()), FarEnd(row),
+                  absl::StrCat(row.sent()), absl::StrCat(row.received())});
+  }
+  return table.ToString();
+}
+
+std::string FormatNodes(const control::Listing& listing, OutputFormat format) {
+  if (format == OutputFormat::kJson) return ArrayOf(listing.nodes());
+  Table table({{"NODE"}, {"ADDRESS"}, {"STATE"}, {"INCARNATION"}, {"LAST ERROR"}});
+  for (const control::NodeRow& row : listing.nodes()) {
+    table.AddRow({row.node(), row.address(), StateText(row), IncarnationText(row.incarnation()),
+                  row.error()});
+  }
+  return table.ToString();
+}
+
+std::string FormatMailbox(const control::MailboxRow& row, OutputFormat format) {
+  const Json json = ToJson(row);
+  if (format == OutputFormat::kJson) return Dump(json, 2);
+  std::string text;
+  for (const auto& [key, value] : json.items()) {
+    const std::string shown = value.is_string() ? value.get<std::string>() : value.dump();
+    absl::StrAppendFormat(&text, "%-18s %s\n", absl::StrCat(key, ":"), shown);
+  }
+  return text;
+}
+
+std::string FormatPurged(const std::string& mailbox, uint64_t count, OutputFormat format) {
+  if (format == OutputFormat::kJson) return Dump({{"mailbox", mailbox}, {"purged", count}}, -1);
+  return absl::StrCat("purged ", count, count == 1 ? " message" : " messages", " from ", mailbox,
+                      "\n");
+}
+
+std::string FormatVersion(const std::string& program, const std::string& agent,
+                          const std::string& socket, OutputFormat format) {
+  if (format == OutputFormat::kJson) {
+    Json json = {{"program", program}, {"agent", nullptr}, {"socket", socket}};
+    if (!agent.empty()) json["agent"] = agent;
+    return Dump(json, -1);
+  }
+  return absl::StrCat("mailrail ", program, "\n", agent.empty() ? "no agent answers" : "agent ",
+                      agent, " at ", socket, "\n");
+}
+
+std::string FormatPing(const PingAnswer& answer, OutputFormat format) {
+  if (format == OutputFormat::kJson) {
+    return Dump({{"answered_by", answer.answered_by},
+                 {"round_trip_ns", answer.round_trip_ns},
+                 {"beyond_the_agent_ns", answer.beyond_the_agent_ns}},
+                -1);
+  }
+  return absl::StrCat(answer.answered_by, ": ", Milliseconds(answer.round_trip_ns), ", ",
+                      Milliseconds(answer.beyond_the_agent_ns), " of it beyond this host's agent\n");
+}
+
+std::string FormatPingSummary(const std::vector<PingAnswer>& answers, OutputFormat format) {
+  if (format == OutputFormat::kJson || answers.empty()) return "";
+  std::vector<uint64_t> times;
+  for (const PingAnswer& answer : answers) times.push_back(answer.round_trip_ns);
+  std::sort(times.begin(), times.end());
+  return absl::StrCat(times.size(), times.size() == 1 ? " answer" : " answers", ": least ",
+                      Milliseconds(times.front()), ", median ",
+                      Milliseconds(times[times.size() / 2]), ", most ", Milliseconds(times.back()),
+                      "\n");
+}
+
+std::string FormatMessage(const ReceivedMessage& message, OutputFormat format) {
+  if (format == OutputFormat::kText) return absl::StrCat(message.body, "\n");
+  Json json;
+  if (IsUtf8(message.body)) {
+    json["body"] = std::string(message.body);
+  } else {
+    json["body_base64"] = absl::Base64Escape(message.body);
+  }
+  json["sender"] = message.sender;
+  json["priority"] = message.priority;
+  json["sequence"] = message.sequence;
+  json["redelivered"] = message.redelivered;
+  json["mailbox"] = message.mailbox;
+  return Dump(json, -1);
+}
+
+bool IsUtf8(absl::string_view text) {
+  // The least code point that needs so many bytes after the first: a longer form is malformed.
+  constexpr uint32_t kLeast[] = {0, 0x80, 0x800, 0x10000};
+  for (size_t i = 0; i < text.size();) {
+    const auto first = static_cast<unsigned char>(text[i++]);
+    if (first < 0x80) continue;
+    const int more = first >= 0xf8   ? 0
+                     : first >= 0xf0 ? 3
+                     : first >= 0xe0 ? 2
+                     : first >= 0xc0 ? 1
+                                     : 0;
+    if (more == 0) return false;
+    uint32_t point = first & (0x3fu >> more);
+    for (int k = 0; k < more; ++k) {
+      if (i >= text.size()) return false;
+      const auto next = static_cast<unsigned char>(text[i++]);
+      if ((next & 0xc0) != 0x80) return false;
+      point = point << 6 | (next & 0x3fu);
+    }
+    if (point < kLeast[more] || point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace mailrail::cli
