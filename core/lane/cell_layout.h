@@ -86,17 +86,19 @@ struct StateHeader {
 };
 static_assert(sizeof(StateHeader) == 512);
 
-// One message, written by the sender before it is published. Shared between processes.
+// One message, written by the sender before it is published. Shared between processes. Its numbers
+// are atomic, because a receiver may look at a slot that is used again meanwhile (its claim then
+// fails), and so that each is read once, whoever writes it.
 struct Slot {
   static constexpr uint32_t kInlineBytes = 96;
   static constexpr uint32_t kHasPrefix = 1;
   static constexpr uint32_t kInSlab = 2;
 
   std::atomic<uint64_t> sequence;  // the position that it stands for
-  uint64_t stamp;
-  uint32_t length;
-  uint32_t flags;
-  uint64_t slab_at;
+  std::atomic<uint64_t> stamp;
+  std::atomic<uint32_t> length;
+  std::atomic<uint32_t> flags;
+  std::atomic<uint64_t> slab_at;
   char inline_bytes[kInlineBytes];
 };
 static_assert(sizeof(Slot) == 128);

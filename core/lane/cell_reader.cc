@@ -37,7 +37,8 @@ bool CellReader::FindReturned(int priority, CellHead* head) {
     const uint64_t position = slots(priority)[slot].sequence.load(std::memory_order_acquire);
     if (found && position >= head->position) continue;
     found = true;
-    *head = {position, slot, slots(priority)[slot].stamp, seen, state.attempts, true};
+    const uint64_t stamp = slots(priority)[slot].stamp.load(std::memory_order_relaxed);
+    *head = {position, slot, stamp, seen, state.attempts, true};
   }
   // Only a scan that found none settles the count: there may be more than one.
   if (!found) queue.returns_seen = returns;
@@ -69,7 +70,8 @@ Look CellReader::Peek(int priority, CellHead* head) {
       ++queue.next;
       continue;
     }
-    *head = {queue.next, entry.slot, slot.stamp, seen, 0, false};
+    const uint64_t stamp = slot.stamp.load(std::memory_order_relaxed);
+    *head = {queue.next, entry.slot, stamp, seen, 0, false};
     return Look::kReady;
   }
   return Look::kEmpty;
@@ -84,8 +86,8 @@ bool CellReader::Claim(int priority, const CellHead& head, uint32_t owner) {
 
 Look CellReader::Read(int priority, const CellHead& head, Record* record) const {
   const Slot& slot = slots(priority)[head.slot];
-  const uint32_t flags = slot.flags;
-  record->length = slot.length;
+  const uint32_t flags = slot.flags.load(std::memory_order_relaxed);
+  record->length = slot.length.load(std::memory_order_relaxed);
   record->has_prefix = (flags & Slot::kHasPrefix) != 0;
   record->in_slab = (flags & Slot::kInSlab) != 0;
   record->cell = head.slot;
@@ -96,7 +98,7 @@ Look CellReader::Read(int priority, const CellHead& head, Record* record) const 
     record->data = slot.inline_bytes;
     return Look::kReady;
   }
-  const uint64_t at = slot.slab_at;
+  const uint64_t at = slot.slab_at.load(std::memory_order_relaxed);
   if (at > geometry_.slab_bytes || geometry_.slab_bytes - at < record->length) {
     return Look::kCorrupt;
   }
@@ -181,8 +183,8 @@ std::vector<CellHead> CellReader::HeldBy(int priority, uint32_t owner) const {
     const CellState state = CellState::Unpack(seen);
     if (state.owner != owner || state.phase != Phase::kLeased) continue;
     const Slot& at = slots(priority)[slot];
-    held.push_back({at.sequence.load(std::memory_order_acquire), slot, at.stamp, seen,
-                    state.attempts, false});
+    held.push_back({at.sequence.load(std::memory_order_acquire), slot,
+                    at.stamp.load(std::memory_order_relaxed), seen, state.attempts, false});
   }
   return held;
 }

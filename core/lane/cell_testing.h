@@ -32,9 +32,9 @@ struct CellLane {
   }
   CellReader NewReader() const {
 #ifdef __SANITIZE_THREAD__
-    return CellReader(geometry, data.writable(), state.writable());
+    return CellReader(geometry, data.seen_by_other(), state.writable());
 #else
-    return CellReader(geometry, data.readable(), other_state.data());
+    return CellReader(geometry, data.seen_by_other(), other_state.data());
 #endif
   }
 

@@ -33,8 +33,7 @@ std::atomic<uint64_t>* CellWriter::states(int priority) const {
 
 bool CellWriter::Done(int priority, uint32_t slot) const {
   // Acquire, partner of the receiver's store of DONE: it reads the slot no more.
-  const CellState state =
-      CellState::Unpack(states(priority)[slot].load(std::memory_order_acquire));
+  const CellState state = CellState::Unpack(states(priority)[slot].load(std::memory_order_acquire));
   return state.phase == Phase::kDone &&
          state.sequence == static_cast<uint32_t>(queues_[priority].uses[slot].position);
 }
@@ -119,9 +118,9 @@ bool CellWriter::Append(int priority, const Payload& payload, uint64_t stamp) {
   const absl::optional<uint32_t> index = FreeSlot(priority);
   if (!index.has_value()) return false;
   Slot& slot = slots(priority)[*index];
-  slot.stamp = stamp;
-  slot.length = static_cast<uint32_t>(payload.size());
-  slot.flags = payload.prefix.empty() ? 0 : Slot::kHasPrefix;
+  slot.stamp.store(stamp, std::memory_order_relaxed);
+  slot.length.store(static_cast<uint32_t>(payload.size()), std::memory_order_relaxed);
+  slot.flags.store(payload.prefix.empty() ? 0 : Slot::kHasPrefix, std::memory_order_relaxed);
   if (!payload.prefix.empty()) {
     memcpy(slot.inline_bytes, payload.prefix.data(), payload.prefix.size());
   }
@@ -154,10 +153,10 @@ bool CellWriter::AppendSlab(int priority, const SlabRoom& room, uint32_t length,
   const absl::optional<uint32_t> index = FreeSlot(priority);
   if (!index.has_value()) return false;
   Slot& slot = slots(priority)[*index];
-  slot.stamp = stamp;
-  slot.length = length;
-  slot.flags = Slot::kInSlab | (has_prefix ? Slot::kHasPrefix : 0);
-  slot.slab_at = room.offset;
+  slot.stamp.store(stamp, std::memory_order_relaxed);
+  slot.length.store(length, std::memory_order_relaxed);
+  slot.flags.store(Slot::kInSlab | (has_prefix ? Slot::kHasPrefix : 0), std::memory_order_relaxed);
+  slot.slab_at.store(room.offset, std::memory_order_relaxed);
   Use& use = queues_[priority].uses[*index];
   use.slab_at = room.offset;
   use.slab_bytes = std::max<uint64_t>(room.bytes, 1);
@@ -195,6 +194,8 @@ absl::optional<CellState> CellWriter::StateOf(int priority, uint64_t position) c
 FutexWord CellWriter::ParkForRoom() {
   const uint32_t gate = state_header_->room_gate.load();
   header_->room_parks.fetch_add(1);
+  // The looks that follow are weaker loads, and must not be taken before.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
   return {&state_header_->room_gate, gate};
 }
 
@@ -212,8 +213,7 @@ absl::Status CellWriter::RecoverQueue(int priority) {
   // The last message that each slot stood for, as far as the order goes back.
   std::vector<uint64_t> last(geometry_.slots, 0);
   for (uint32_t i = 0; i < geometry_.order_entries(); ++i) {
-    const OrderEntry entry =
-        OrderEntry::Unpack(order(priority)[i].load(std::memory_order_relaxed));
+    const OrderEntry entry = OrderEntry::Unpack(order(priority)[i].load(std::memory_order_relaxed));
     if (entry.position == 0) continue;
     if (entry.slot >= geometry_.slots) return absl::DataLossError("order entry out of range");
     last[entry.slot] = std::max(last[entry.slot], entry.position);
@@ -230,19 +230,19 @@ absl::Status CellWriter::RecoverQueue(int priority) {
       // to be trusted: its sender may have died before it published it.
       const CellState state =
           CellState::Unpack(states(priority)[i].load(std::memory_order_acquire));
-      use.position = state.phase != Phase::kDone
-                         ? slot.sequence.load(std::memory_order_relaxed)
-                         : queue.sequence -
-                               (static_cast<uint32_t>(queue.sequence) - state.sequence);
+      use.position =
+          state.phase != Phase::kDone
+              ? slot.sequence.load(std::memory_order_relaxed)
+              : queue.sequence - (static_cast<uint32_t>(queue.sequence) - state.sequence);
     }
     if (Done(priority, i)) {
       queue.free.push_back(i);
       continue;
     }
     queue.outstanding.push_back(i);
-    if ((slot.flags & Slot::kInSlab) == 0) continue;
-    use.slab_at = slot.slab_at;
-    use.slab_bytes = std::max<uint64_t>(slot.length, 1);
+    if ((slot.flags.load(std::memory_order_relaxed) & Slot::kInSlab) == 0) continue;
+    use.slab_at = slot.slab_at.load(std::memory_order_relaxed);
+    use.slab_bytes = std::max<uint64_t>(slot.length.load(std::memory_order_relaxed), 1);
     if (!slab_.Reserve(use.slab_at, use.slab_bytes)) {
       return absl::DataLossError(absl::StrCat("slot ", i, " overlaps another"));
     }

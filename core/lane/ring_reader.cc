@@ -63,6 +63,8 @@ Look RingReader::Check(int priority, uint32_t line, uint64_t head, Record* recor
   if (HeadKind(head) != RecordKind::kSlab) return Look::kCorrupt;
   SlabReference reference;
   memcpy(&reference, at + sizeof(RecordHead), sizeof(reference));
+  // Keeps the compiler from reading it again after it was checked.
+  std::atomic_signal_fence(std::memory_order_seq_cst);
   if (reference.cell >= geometry_.cells || reference.offset > geometry_.slab_bytes ||
       geometry_.slab_bytes - reference.offset < record->length) {
     return Look::kCorrupt;
@@ -79,8 +81,8 @@ Look RingReader::Peek(int priority, Record* record) {
   const uint32_t total = geometry_.ring_lines();
   // At most one padding comes before a record.
   for (int step = 0; step < 2; ++step) {
-    const auto* at = reinterpret_cast<const RecordHead*>(
-        peer_ + geometry_.ring_offset(priority) + size_t{ring.line & (total - 1)} * kLine);
+    const auto* at = reinterpret_cast<const RecordHead*>(peer_ + geometry_.ring_offset(priority) +
+                                                         size_t{ring.line & (total - 1)} * kLine);
     // Acquire, partner of the sender's exchange: the record is whole.
     const uint64_t head = at->head.load(std::memory_order_acquire);
     if (HeadKind(head) == RecordKind::kNone) return Look::kEmpty;

@@ -52,7 +52,7 @@ class RingReader {
 
  private:
   struct Ring {
-    uint32_t line = 0;  // of the next record
+    uint32_t line = 0;      // of the next record
     uint64_t sequence = 0;  // of the last record advanced over
     RingMark consumed;      // given back
     uint64_t consumed_sequence = 0;
@@ -72,7 +72,7 @@ class RingReader {
   RingHeader* const header_;
   const RingHeader* const peer_header_;
   Ring rings_[kPriorityCount];
-  uint32_t untold_ = 0;                     // priorities with room that the sender does not know of
+  uint32_t untold_ = 0;  // priorities with room that the sender does not know of
   std::atomic<uint64_t> last_room_rung_{0};  // room_parks when the sender was last woken
 };
 

@@ -66,8 +66,8 @@ void RingWriter::Publish(int priority, RecordHead* record, uint32_t lines, uint6
   record->head.exchange(head);
   ++ring.sequence;
   // For Recover alone; relaxed, because a death loses no store that was executed.
-  header_->tail[priority].store(
-      RingMark{ring.line, static_cast<uint32_t>(ring.sequence)}.Pack(), std::memory_order_relaxed);
+  header_->tail[priority].store(RingMark{ring.line, static_cast<uint32_t>(ring.sequence)}.Pack(),
+                                std::memory_order_relaxed);
   ring.line += lines;
 }
 
@@ -136,7 +136,8 @@ void RingWriter::Free(const SlabRoom& room) {
 }
 
 void RingWriter::ReclaimCells() {
-  const auto* done = reinterpret_cast<const std::atomic<uint64_t>*>(peer_ + geometry_.done_offset());
+  const auto* done =
+      reinterpret_cast<const std::atomic<uint64_t>*>(peer_ + geometry_.done_offset());
   size_t kept = 0;
   for (const uint32_t cell : published_cells_) {
     const Use& use = uses_[cell];
@@ -154,6 +155,8 @@ void RingWriter::ReclaimCells() {
 FutexWord RingWriter::ParkForRoom() {
   const uint32_t gate = peer_header_->room_gate.load();
   header_->room_parks.fetch_add(1);
+  // The looks that follow are weaker loads, and must not be taken before.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
   for (Ring& ring : rings_) ring.consumed = ring.line - geometry_.ring_lines();  // look again
   return {&peer_header_->room_gate, gate};
 }
@@ -212,7 +215,8 @@ absl::Status RingWriter::Recover() {
 
 absl::Status RingWriter::RecoverCells() {
   auto* entries = reinterpret_cast<CellEntry*>(own_ + geometry_.cell_offset());
-  const auto* done = reinterpret_cast<const std::atomic<uint64_t>*>(peer_ + geometry_.done_offset());
+  const auto* done =
+      reinterpret_cast<const std::atomic<uint64_t>*>(peer_ + geometry_.done_offset());
   free_cells_.clear();
   for (uint32_t cell = geometry_.cells; cell-- > 0;) {
     CellEntry& entry = entries[cell];

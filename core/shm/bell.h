@@ -54,11 +54,12 @@ class Ringer {
   // Call after a publish that was a sequentially consistent read-modify-write: rings if a receiver
   // has parked since the last ring. No system call while no receiver sleeps.
   void Ring() {
-    // Plain loads: the publish before them is the barrier, partner of parks.fetch_add in Park.
-    const uint64_t parks = bell_->parks.load(std::memory_order_relaxed);
+    // Sequentially consistent, as the publish before it: with a weaker load some processors could
+    // take this one first. Partner of parks.fetch_add in Park.
+    const uint64_t parks = bell_->parks.load();
     if (parks == last_rung_) return;
-    // The acquire keeps this after the load of parks: an awake that equals it is of that park.
-    if (bell_->awake.load(std::memory_order_acquire) == parks) return;
+    // An awake that equals it is of that park.
+    if (bell_->awake.load(std::memory_order_relaxed) == parks) return;
     RingGate(gate_);
     last_rung_ = parks;
   }
@@ -80,6 +81,8 @@ class Parker {
   FutexWord Park() {
     const uint32_t gate = gate_->gate.load();
     parked_ = bell_->parks.fetch_add(1) + 1;
+    // The looks that follow are weaker loads, and must not be taken before.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
     return {&gate_->gate, gate};
   }
 

@@ -102,7 +102,6 @@ InboundLane TestRoute::Inbound(bool recover) const {
 }
 
 void TestEvents::Add(std::string event) {
-  if (std::getenv("DBG")) std::cerr << "EV " << event << std::endl;
   absl::MutexLock lock(&mu_);
   ++events_[std::move(event)];
 }

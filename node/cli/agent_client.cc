@@ -29,8 +29,7 @@ absl::Status AgentClient::Reconnect() {
   static IgnoreNotices ignore_notices;
   absl::StatusOr<Fd> socket = internal::ConnectToAgent(options_);
   if (!socket.ok()) return socket.status();
-  connection_ =
-      std::make_unique<internal::AgentConnection>(*std::move(socket), &ignore_notices);
+  connection_ = std::make_unique<internal::AgentConnection>(*std::move(socket), &ignore_notices);
   return absl::OkStatus();
 }
 

@@ -43,9 +43,10 @@ CLI::App* AddCommand(CLI::App& parent, const std::string& name, const std::strin
 }
 
 void AddSocketFlag(CLI::App& command, std::string* socket) {
-  command.add_option("--socket", *socket,
-                     "the agent's socket (default: $MAILRAIL_SOCKET, "
-                     "$XDG_RUNTIME_DIR/mailrail/agent.sock, /run/mailrail/agent.sock)")
+  command
+      .add_option("--socket", *socket,
+                  "the agent's socket (default: $MAILRAIL_SOCKET, "
+                  "$XDG_RUNTIME_DIR/mailrail/agent.sock, /run/mailrail/agent.sock)")
       ->type_name("PATH");
 }
 
@@ -84,8 +85,7 @@ absl::Status Print(absl::string_view text) {
   if (fwrite(text.data(), 1, text.size(), stdout) == text.size() && fflush(stdout) == 0) {
     return absl::OkStatus();
   }
-  return absl::UnavailableError(
-      absl::StrCat("cannot write to standard output: ", strerror(errno)));
+  return absl::UnavailableError(absl::StrCat("cannot write to standard output: ", strerror(errno)));
 }
 
 }  // namespace mailrail::cli

@@ -24,9 +24,8 @@ absl::Status RunList(const ListOptions& options, control::ListKind kind, Formatt
   return Print(formatter(*listing, options.format));
 }
 
-void AddListCommand(CLI::App& app, Action* action, const std::string& name,
-                    const std::string& help, const std::string& example, control::ListKind kind,
-                    Formatter formatter) {
+void AddListCommand(CLI::App& app, Action* action, const std::string& name, const std::string& help,
+                    const std::string& example, control::ListKind kind, Formatter formatter) {
   const auto options = std::make_shared<ListOptions>();
   CLI::App* command = AddCommand(app, name, help, example);
   AddSocketFlag(*command, &options->socket);
@@ -41,8 +40,9 @@ void AddListCommand(CLI::App& app, Action* action, const std::string& name,
 void AddListCommands(CLI::App& app, Action* action) {
   AddListCommand(app, action, "ps", "List the processes that are attached to this host's agent",
                  "mailrail ps -o json", control::PROCESSES, FormatProcesses);
-  AddListCommand(app, action, "nodes", "List this node and its peers, and whether they are connected",
-                 "mailrail nodes", control::NODES, FormatNodes);
+  AddListCommand(app, action, "nodes",
+                 "List this node and its peers, and whether they are connected", "mailrail nodes",
+                 control::NODES, FormatNodes);
   AddListCommand(app, action, "links", "List the links between processes, and lanes to other nodes",
                  "mailrail links -o json", control::LINKS, FormatLinks);
 }

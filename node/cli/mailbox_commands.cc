@@ -115,8 +115,8 @@ absl::Status RunStat(const MailboxArguments& arguments) {
     const absl::StatusOr<std::string> node = (*client)->Node();
     if (!node.ok()) return node.status();
     if (*node != name->node) {
-      return absl::InvalidArgumentError(absl::StrCat("this is node ", *node,
-                                                     "; ask for the mailbox on node ", name->node));
+      return absl::InvalidArgumentError(
+          absl::StrCat("this is node ", *node, "; ask for the mailbox on node ", name->node));
     }
   }
   absl::StatusOr<control::Listing> listing = (*client)->List(control::MAILBOXES, name->name);
@@ -134,9 +134,8 @@ CLI::App* Add(CLI::App& mailbox, Action* action, const std::string& name, const 
               const std::string& example, const ArgumentsPtr& arguments, Run run) {
   CLI::App* command = AddCommand(mailbox, name, help, example);
   AddSocketFlag(*command, &arguments->socket);
-  command->callback([arguments, action, run] {
-    *action = [arguments, run] { return Report(run(*arguments)); };
-  });
+  command->callback(
+      [arguments, action, run] { *action = [arguments, run] { return Report(run(*arguments)); }; });
   return command;
 }
 
@@ -147,9 +146,9 @@ void AddNames(CLI::App& command, MailboxArguments* arguments) {
 }
 
 void AddCreate(CLI::App& mailbox, Action* action, const ArgumentsPtr& arguments) {
-  CLI::App* command = Add(mailbox, action, "create", "Create mailboxes on this node",
-                          "mailrail mailbox create orders --max-message-bytes 64K", arguments,
-                          RunCreate);
+  CLI::App* command =
+      Add(mailbox, action, "create", "Create mailboxes on this node",
+          "mailrail mailbox create orders --max-message-bytes 64K", arguments, RunCreate);
   AddNames(*command, arguments.get());
   AddParsedFlag(*command, "--max-message-bytes", &arguments->max_message_bytes, ReadSize,
                 absl::StrCat("the largest body, as 64K or 4M (default: ",
@@ -157,10 +156,10 @@ void AddCreate(CLI::App& mailbox, Action* action, const ArgumentsPtr& arguments)
       ->type_name("SIZE");
   command->add_flag("--fixed-size", arguments->options.fixed_size,
                     "every body has exactly --max-message-bytes");
-  AddParsedFlag(*command, "--capacity", &arguments->capacity_messages, ReadCapacity,
-                absl::StrCat("how many messages of one sender may wait at one priority, up to ",
-                             kLargestCapacityMessages, " (default: ", kDefaultCapacityMessages,
-                             ")"))
+  AddParsedFlag(
+      *command, "--capacity", &arguments->capacity_messages, ReadCapacity,
+      absl::StrCat("how many messages of one sender may wait at one priority, up to ",
+                   kLargestCapacityMessages, " (default: ", kDefaultCapacityMessages, ")"))
       ->type_name("N");
   AddParsedFlag(*command, "--when-full", &arguments->options.when_full, ReadPolicy,
                 "whether senders wait for room, or get an error (default: block)")

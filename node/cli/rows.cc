@@ -36,7 +36,7 @@ const char* PolicyText(const proto::MailboxSpec& spec) {
   return spec.reject_when_full() ? "reject" : "block";
 }
 
-std::string FarEnd(const control::LinkRow& row) {
+std::string Peer(const control::LinkRow& row) {
   return row.mailbox().empty() ? IdText(row.b()) : row.mailbox();
 }
 
@@ -74,8 +74,8 @@ Json ToJson(const control::MailboxRow& row) {
 }
 
 Json ToJson(const control::LinkRow& row) {
-  Json json = {{"link", row.link_id()}, {"from", IdText(row.a())}, {"to", FarEnd(row)}};
-  json["to_mailbox"] = !row.mailbox().empty();
+  Json json = {{"link", row.link_id()}, {"process", IdText(row.a())}, {"peer", Peer(row)}};
+  json["peer_is_mailbox"] = !row.mailbox().empty();
   json["sent"] = row.sent();
   json["received"] = row.received();
   return json;
@@ -101,8 +101,8 @@ std::string ArrayOf(const Rows& rows) {
 
 std::string FormatProcesses(const control::Listing& listing, OutputFormat format) {
   if (format == OutputFormat::kJson) return ArrayOf(listing.processes());
-  Table table({{"PROCESS"}, {"NAMES"}, {"UID", Align::kRight}, {"LINKS", Align::kRight},
-               {"PROGRAM"}});
+  Table table(
+      {{"PROCESS"}, {"NAMES"}, {"UID", Align::kRight}, {"LINKS", Align::kRight}, {"PROGRAM"}});
   for (const control::ProcessRow& row : listing.processes()) {
     table.AddRow({IdText(row.process()), absl::StrJoin(row.names(), ","), absl::StrCat(row.uid()),
                   absl::StrCat(row.links()), row.program()});
@@ -112,9 +112,14 @@ std::string FormatProcesses(const control::Listing& listing, OutputFormat format
 
 std::string FormatMailboxes(const control::Listing& listing, OutputFormat format) {
   if (format == OutputFormat::kJson) return ArrayOf(listing.mailboxes());
-  Table table({{"MAILBOX"}, {"WAITING", Align::kRight}, {"LEASED", Align::kRight},
-               {"SENT", Align::kRight}, {"SENDERS", Align::kRight}, {"RECEIVERS", Align::kRight},
-               {"MAX BYTES", Align::kRight}, {"WHEN FULL"}});
+  Table table({{"MAILBOX"},
+               {"WAITING", Align::kRight},
+               {"LEASED", Align::kRight},
+               {"SENT", Align::kRight},
+               {"SENDERS", Align::kRight},
+               {"RECEIVERS", Align::kRight},
+               {"MAX BYTES", Align::kRight},
+               {"WHEN FULL"}});
   for (const control::MailboxRow& row : listing.mailboxes()) {
     table.AddRow({row.name(), absl::StrCat(row.waiting()), absl::StrCat(row.leased()),
                   absl::StrCat(row.sent()), absl::StrCat(row.senders()),
@@ -126,11 +131,14 @@ std::string FormatMailboxes(const control::Listing& listing, OutputFormat format
 
 std::string FormatLinks(const control::Listing& listing, OutputFormat format) {
   if (format == OutputFormat::kJson) return ArrayOf(listing.links());
-  Table table({{"LINK", Align::kRight}, {"FROM"}, {"TO"}, {"SENT", Align::kRight},
+  Table table({{"LINK", Align::kRight},
+               {"PROCESS"},
+               {"PEER"},
+               {"SENT", Align::kRight},
                {"RECEIVED", Align::kRight}});
   for (const control::LinkRow& row : listing.links()) {
-    table.AddRow({absl::StrCat(row.link_id()), IdText(row.a()), FarEnd(row),
-                  absl::StrCat(row.sent()), absl::StrCat(row.received())});
+    table.AddRow({absl::StrCat(row.link_id()), IdText(row.a()), Peer(row), absl::StrCat(row.sent()),
+                  absl::StrCat(row.received())});
   }
   return table.ToString();
 }
@@ -181,7 +189,8 @@ std::string FormatPing(const PingAnswer& answer, OutputFormat format) {
                 -1);
   }
   return absl::StrCat(answer.answered_by, ": ", Milliseconds(answer.round_trip_ns), ", ",
-                      Milliseconds(answer.beyond_the_agent_ns), " of it beyond this host's agent\n");
+                      Milliseconds(answer.beyond_the_agent_ns),
+                      " of it beyond this host's agent\n");
 }
 
 std::string FormatPingSummary(const std::vector<PingAnswer>& answers, OutputFormat format) {

@@ -31,7 +31,7 @@ std::string FormatVersion(const std::string& program, const std::string& agent,
 // One answer to a ping.
 struct PingAnswer {
   std::string answered_by;
-  uint64_t round_trip_ns = 0;         // as this program saw it
+  uint64_t round_trip_ns = 0;        // as this program saw it
   uint64_t beyond_the_agent_ns = 0;  // the part of it that was spent beyond this host's agent
 };
 std::string FormatPing(const PingAnswer& answer, OutputFormat format);

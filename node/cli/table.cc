@@ -13,8 +13,9 @@ constexpr absl::string_view kGap = "  ";
 
 // How many characters a terminal shows of UTF-8 text.
 size_t Width(absl::string_view text) {
-  return static_cast<size_t>(std::count_if(
-      text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
+  }));
 }
 
 std::string Shown(const std::string& cell) {

@@ -29,8 +29,8 @@ std::shared_ptr<grpc::Channel> MakePeerChannel(const PeerTransportOptions& optio
   args.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   args.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   args.SetInt(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
-  // The least time that one attempt to connect has.
-  args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, Milliseconds(options.handshake_timeout));
+  // What one attempt to connect may take: the dialer's own limit comes first.
+  args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, Milliseconds(2 * options.handshake_timeout));
   args.SetInt(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, static_cast<int>(options.max_message_bytes));
   // The timeout of keepalive is also that of TCP for data that is not acknowledged.
   args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(options.keepalive_time));

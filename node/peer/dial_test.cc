@@ -2,7 +2,6 @@
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
@@ -10,42 +9,18 @@
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
 #include "gtest/gtest.h"
-#include "node/peer/recording_handler.h"
 #include "node/peer/relay.h"
-#include "node/peer/transport.h"
+#include "node/peer/test_node.h"
 #include "proto/peer.grpc.pb.h"
 
 namespace mailrail {
 namespace {
 
-PeerTransportOptions OptionsOf(const std::string& node) {
-  PeerTransportOptions options;
-  options.cluster_id = "test";
-  options.node = node;
-  options.node_incarnation = 1;
-  options.listen_address = "127.0.0.1:0";
-  options.dial_back = false;
-  return options;
-}
-
-struct Node {
-  explicit Node(PeerTransportOptions options) {
-    auto started = PeerTransport::Start(std::move(options), &handler);
-    EXPECT_TRUE(started.ok()) << started.status();
-    transport = *std::move(started);
-  }
-
-  std::string address() const { return absl::StrCat("127.0.0.1:", transport->port()); }
-
-  RecordingHandler handler;
-  std::unique_ptr<PeerTransport> transport;
-};
-
 // Dials as node alpha of cluster "test" and returns the problem with node beta.
 absl::Status ProblemOf(const std::string& address, absl::StatusCode code) {
   PeerTransportOptions options = OptionsOf("alpha");
   options.peers["beta"] = address;
-  Node alpha(options);
+  TestNode alpha(options);
   absl::Status why = alpha.handler.AwaitProblem("beta", code);
   EXPECT_TRUE(alpha.handler.events().empty());
   return why;
@@ -54,7 +29,7 @@ absl::Status ProblemOf(const std::string& address, absl::StatusCode code) {
 TEST(Dial, OfAnotherClusterIsRefused) {
   PeerTransportOptions options = OptionsOf("beta");
   options.cluster_id = "other";
-  Node beta(options);
+  TestNode beta(options);
   EXPECT_EQ(ProblemOf(beta.address(), absl::StatusCode::kFailedPrecondition).message(),
             "node alpha belongs to cluster 'test', node beta to cluster 'other'");
   EXPECT_TRUE(beta.handler.events().empty());
@@ -63,33 +38,33 @@ TEST(Dial, OfAnotherClusterIsRefused) {
 TEST(Dial, OfAnotherVersionIsRefused) {
   PeerTransportOptions options = OptionsOf("beta");
   options.protocol_version = 2;
-  Node beta(options);
+  TestNode beta(options);
   EXPECT_EQ(ProblemOf(beta.address(), absl::StatusCode::kUnimplemented).message(),
             "node alpha speaks version 1 of the protocol between agents, node beta version 2");
   EXPECT_TRUE(beta.handler.events().empty());
 }
 
 TEST(Dial, OfAnAddressThatLeadsToAnotherNodeIsRefused) {
-  Node gamma(OptionsOf("gamma"));
+  TestNode gamma(OptionsOf("gamma"));
   EXPECT_EQ(ProblemOf(gamma.address(), absl::StatusCode::kFailedPrecondition).message(),
             "the address of node beta leads to node gamma");
   EXPECT_TRUE(gamma.handler.events().empty());
 }
 
 TEST(Dial, OfItselfIsRefused) {
-  Node alpha(OptionsOf("alpha"));
+  TestNode alpha(OptionsOf("alpha"));
   EXPECT_FALSE(ProblemOf(alpha.address(), absl::StatusCode::kFailedPrecondition).ok());
   EXPECT_TRUE(alpha.handler.events().empty());
 }
 
 TEST(Dial, OfAPortThatNeverAnswersIsAProblem) {
-  Node beta(OptionsOf("beta"));
+  TestNode beta(OptionsOf("beta"));
   Relay relay(beta.transport->port());
   relay.FallSilent();
   PeerTransportOptions options = OptionsOf("alpha");
   options.handshake_timeout = absl::Milliseconds(100);
   options.peers["beta"] = absl::StrCat("127.0.0.1:", relay.port());
-  Node alpha(options);
+  TestNode alpha(options);
   EXPECT_FALSE(alpha.handler.AwaitProblem("beta", absl::StatusCode::kUnavailable).ok());
   relay.Resume();
   alpha.handler.AwaitOpen("beta", proto::BULK, true);
@@ -98,11 +73,11 @@ TEST(Dial, OfAPortThatNeverAnswersIsAProblem) {
 TEST(Dial, ASilentNetworkIsNoticedByBothAndMended) {
   PeerTransportOptions options = OptionsOf("beta");
   options.keepalive_time = options.keepalive_timeout = absl::Milliseconds(200);
-  Node beta(options);
+  TestNode beta(options);
   Relay relay(beta.transport->port());
   options.node = "alpha";
   options.peers["beta"] = absl::StrCat("127.0.0.1:", relay.port());
-  Node alpha(options);
+  TestNode alpha(options);
   const auto out = alpha.handler.AwaitOpen("beta", proto::BULK, true);
   const auto in = beta.handler.AwaitOpen("alpha", proto::BULK, false);
   relay.FallSilent();
@@ -157,7 +132,7 @@ TEST(Dial, BulkAndUrgentSessionsHaveConnectionsOfTheirOwn) {
   const auto server = builder.BuildAndStart();
   PeerTransportOptions options = OptionsOf("alpha");
   options.peers["beta"] = absl::StrCat("127.0.0.1:", port);
-  Node alpha(options);
+  TestNode alpha(options);
   const auto [bulk, urgent] = service.AwaitBoth();
   EXPECT_NE(bulk, urgent);
 }

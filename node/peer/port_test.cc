@@ -19,8 +19,7 @@
 #include "grpcpp/support/byte_buffer.h"
 #include "gtest/gtest.h"
 #include "node/peer/handshake.h"
-#include "node/peer/recording_handler.h"
-#include "node/peer/transport.h"
+#include "node/peer/test_node.h"
 #include "proto/peer.grpc.pb.h"
 
 namespace mailrail {
@@ -28,15 +27,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-PeerTransportOptions OptionsOf(const std::string& node) {
-  PeerTransportOptions options;
-  options.cluster_id = "test";
-  options.node = node;
-  options.node_incarnation = 1;
-  options.listen_address = "127.0.0.1:0";
-  return options;
-}
 
 // A call as a stranger would make it, on a connection of its own.
 class RawCall {
@@ -98,16 +88,13 @@ class Port : public ::testing::Test {
 
   // That a rightful peer still gets through.
   void ExpectPeersAreServed() {
-    RecordingHandler handler;
     PeerTransportOptions options = OptionsOf("beta");
-    options.listen_address = "";
     options.peers["alpha"] = absl::StrCat("127.0.0.1:", transport_->port());
-    auto beta = PeerTransport::Start(options, &handler);
-    ASSERT_TRUE(beta.ok());
-    handler.AwaitOpen("alpha", proto::BULK, true);
+    TestNode beta(options);
+    beta.handler.AwaitOpen("alpha", proto::BULK, true);
   }
 
-  // A byte of request and answer for each method of other services, without their stubs.
+  // Sends one message to any method and returns the first answer; if there is none, "" and why.
   std::string CallOnce(const std::string& method, const std::string& request, grpc::Status* status);
 
   RecordingHandler handler_;

@@ -1,5 +1,6 @@
 #include "node/peer/transport.h"
 
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -55,6 +56,9 @@ absl::StatusOr<std::unique_ptr<PeerTransport>> PeerTransport::Start(PeerTranspor
                                                                     SessionHandler* handler) {
   if (absl::Status named = CheckName("node", options.node); !named.ok()) return named;
   if (options.cluster_id.empty()) return absl::InvalidArgumentError("the cluster has no id");
+  if (options.max_message_bytes > std::numeric_limits<int>::max()) {
+    return absl::InvalidArgumentError("gRPC has no messages of 2 GiB or more");
+  }
   for (const auto& [node, address] : options.peers) {
     if (absl::Status peer = CheckPeerAddress(node, address); !peer.ok()) return peer;
   }

@@ -1,36 +1,15 @@
 #include "node/peer/transport.h"
 
-#include <memory>
 #include <string>
 #include <thread>
-#include <utility>
 #include <vector>
 
-#include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
-#include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "node/peer/recording_handler.h"
+#include "node/peer/test_node.h"
 
 namespace mailrail {
 namespace {
-
-using ::testing::ElementsAre;
-
-PeerTransportOptions OptionsOf(const std::string& node) {
-  PeerTransportOptions options;
-  options.cluster_id = "test";
-  options.node = node;
-  options.node_incarnation = 1;
-  options.listen_address = "127.0.0.1:0";
-  options.dial_back = false;
-  return options;
-}
-
-std::string AddressOf(const PeerTransport& transport) {
-  return absl::StrCat("127.0.0.1:", transport.port());
-}
 
 proto::Frame NumberedFrame(uint64_t number, size_t body_bytes = 0) {
   proto::Frame frame;
@@ -39,18 +18,6 @@ proto::Frame NumberedFrame(uint64_t number, size_t body_bytes = 0) {
   return frame;
 }
 
-// A node: its handler and its transport.
-struct Node {
-  explicit Node(PeerTransportOptions options) {
-    auto started = PeerTransport::Start(std::move(options), &handler);
-    EXPECT_TRUE(started.ok()) << started.status();
-    transport = *std::move(started);
-  }
-
-  RecordingHandler handler;
-  std::unique_ptr<PeerTransport> transport;
-};
-
 // Two nodes, of which alpha dials beta.
 class TwoNodes : public ::testing::Test {
  protected:
@@ -58,16 +25,16 @@ class TwoNodes : public ::testing::Test {
 
   PeerTransportOptions DialingBeta() {
     PeerTransportOptions options = OptionsOf("alpha");
-    options.peers["beta"] = AddressOf(*beta.transport);
+    options.peers["beta"] = beta.address();
     return options;
   }
 
-  Node beta;
-  Node alpha;
+  TestNode beta;
+  TestNode alpha;
 };
 
 TEST_F(TwoNodes, OpenSessionsOfBothClassesBothWays) {
-  ASSERT_TRUE(beta.transport->AddPeer("alpha", AddressOf(*alpha.transport)).ok());
+  ASSERT_TRUE(beta.transport->AddPeer("alpha", alpha.address()).ok());
   for (const auto session_class : {proto::BULK, proto::URGENT}) {
     for (const bool dialed : {true, false}) {
       const auto session = alpha.handler.AwaitOpen("beta", session_class, dialed);
@@ -79,7 +46,7 @@ TEST_F(TwoNodes, OpenSessionsOfBothClassesBothWays) {
   const std::vector<PeerStatus> peers = alpha.transport->Peers();
   ASSERT_EQ(peers.size(), 1u);
   EXPECT_EQ(peers[0].node, "beta");
-  EXPECT_EQ(peers[0].address, AddressOf(*beta.transport));
+  EXPECT_EQ(peers[0].address, beta.address());
   EXPECT_TRUE(peers[0].connected);
   EXPECT_EQ(peers[0].open_sessions, 4);
   EXPECT_EQ(peers[0].incarnation, 1u);
@@ -216,14 +183,14 @@ TEST_F(TwoNodes, ASessionClosedByTheDialedNodeIsDialedAgain) {
 
 TEST_F(TwoNodes, APeerThatStartsAnewIsDialedAgain) {
   PeerTransportOptions options = OptionsOf("beta");
-  options.listen_address = AddressOf(*beta.transport);
+  options.listen_address = beta.address();
   options.node_incarnation = 2;
   const auto bulk = alpha.handler.AwaitOpen("beta", proto::BULK, true);
   const auto urgent = alpha.handler.AwaitOpen("beta", proto::URGENT, true);
   beta.transport.reset();
   EXPECT_FALSE(alpha.handler.AwaitClose(*bulk).ok());
   EXPECT_FALSE(alpha.handler.AwaitClose(*urgent).ok());
-  Node anew(options);
+  TestNode anew(options);
   EXPECT_EQ(alpha.handler.AwaitOpen("beta", proto::BULK, true)->peer_incarnation(), 2u);
   EXPECT_EQ(alpha.handler.AwaitOpen("beta", proto::URGENT, true)->peer_incarnation(), 2u);
   EXPECT_TRUE(alpha.transport->Peers()[0].connected);
@@ -233,8 +200,8 @@ TEST_F(TwoNodes, APeerThatStartsAnewIsDialedAgain) {
 TEST(PeerTransport, ReportsAPeerThatCannotBeReachedOnce) {
   PeerTransportOptions options = OptionsOf("alpha");
   {
-    Node gone(OptionsOf("beta"));
-    options.peers["beta"] = AddressOf(*gone.transport);
+    TestNode gone(OptionsOf("beta"));
+    options.peers["beta"] = gone.address();
   }
   absl::Mutex mu;
   std::vector<std::string> log;
@@ -245,13 +212,13 @@ TEST(PeerTransport, ReportsAPeerThatCannotBeReachedOnce) {
   options.backoff_min = absl::Milliseconds(1);
   options.backoff_max = absl::Milliseconds(10);
   const std::string address = options.peers["beta"];
-  Node alpha(options);
+  TestNode alpha(options);
   EXPECT_FALSE(alpha.handler.AwaitProblem("beta", absl::StatusCode::kUnavailable).ok());
   EXPECT_TRUE(absl::IsUnavailable(alpha.transport->Peers()[0].last_error));
   // Many dials later it is still the one problem, and it ends.
   PeerTransportOptions revived = OptionsOf("beta");
   revived.listen_address = address;
-  Node beta(revived);
+  TestNode beta(revived);
   alpha.handler.AwaitOpen("beta", proto::BULK, true);
   alpha.handler.AwaitOpen("beta", proto::URGENT, true);
   EXPECT_TRUE(alpha.transport->Peers()[0].last_error.ok());
@@ -261,18 +228,18 @@ TEST(PeerTransport, ReportsAPeerThatCannotBeReachedOnce) {
 }
 
 TEST(PeerTransport, DialsBackAPeerThatItDoesNotKnow) {
-  Node beta([] {
+  TestNode beta([] {
     PeerTransportOptions options = OptionsOf("beta");
     options.dial_back = true;
     return options;
   }());
   PeerTransportOptions options = OptionsOf("alpha");
   options.advertised_address = "127.0.0.1:0";
-  options.peers["beta"] = AddressOf(*beta.transport);
-  Node alpha(options);
+  options.peers["beta"] = beta.address();
+  TestNode alpha(options);
   const auto back = beta.handler.AwaitOpen("alpha", proto::BULK, true);
   EXPECT_EQ(back->peer_node(), "alpha");
-  EXPECT_EQ(beta.transport->Peers()[0].address, AddressOf(*alpha.transport));
+  EXPECT_EQ(beta.transport->Peers()[0].address, alpha.address());
   beta.handler.AwaitOpen("alpha", proto::URGENT, true);
   // When it has gone it is forgotten.
   alpha.transport.reset();
@@ -283,20 +250,20 @@ TEST(PeerTransport, DialsAPeerAtItsNewAddress) {
   PeerTransportOptions options = OptionsOf("alpha");
   options.backoff_min = options.backoff_max = absl::Hours(1);
   options.peers["beta"] = "127.0.0.1:1";
-  Node alpha(options);
+  TestNode alpha(options);
   EXPECT_FALSE(alpha.handler.AwaitProblem("beta", absl::StatusCode::kUnavailable).ok());
-  Node beta(OptionsOf("beta"));
-  ASSERT_TRUE(alpha.transport->AddPeer("beta", AddressOf(*beta.transport)).ok());
+  TestNode beta(OptionsOf("beta"));
+  ASSERT_TRUE(alpha.transport->AddPeer("beta", beta.address()).ok());
   alpha.handler.AwaitOpen("beta", proto::BULK, true);
 }
 
 TEST(PeerTransport, MayOnlyDial) {
-  Node beta(OptionsOf("beta"));
+  TestNode beta(OptionsOf("beta"));
   PeerTransportOptions options = OptionsOf("alpha");
   options.listen_address = "";
   options.peers["alpha"] = "127.0.0.1:1";
-  options.peers["beta"] = AddressOf(*beta.transport);
-  Node alpha(options);
+  options.peers["beta"] = beta.address();
+  TestNode alpha(options);
   EXPECT_EQ(alpha.transport->port(), 0);
   alpha.handler.AwaitOpen("beta", proto::BULK, true)->Write(NumberedFrame(1));
   beta.handler.AwaitFrames(*beta.handler.AwaitOpen("alpha", proto::BULK, false), 1);
@@ -316,10 +283,10 @@ TEST(PeerTransport, RefusesBadOptions) {
 }
 
 TEST(PeerTransport, RefusesAPortThatIsTaken) {
-  Node beta(OptionsOf("beta"));
+  TestNode beta(OptionsOf("beta"));
   RecordingHandler handler;
   PeerTransportOptions options = OptionsOf("alpha");
-  options.listen_address = AddressOf(*beta.transport);
+  options.listen_address = beta.address();
   EXPECT_TRUE(absl::IsUnavailable(PeerTransport::Start(options, &handler).status()));
 }
 

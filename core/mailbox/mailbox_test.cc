@@ -1,0 +1,270 @@
+// OutgoingLane and ReceiveQueue together, over lanes of both kinds.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/mailbox/test_channel.h"
+
+namespace mailrail {
+namespace {
+
+using Taken = ReceiveQueue::Taken;
+
+absl::Status TrySend(OutgoingLane& lane, int priority, absl::string_view body) {
+  return lane.Send(priority, {{}, body}, absl::InfinitePast());
+}
+
+// The body of the best message, or a word for what else there was.
+std::string Receive(ReceiveQueue& queue, TestChannel& channel) {
+  Message message;
+  switch (queue.Take(channel.control(), nullptr, &message)) {
+    case Taken::kMessage:
+      return std::string(message.body());
+    case Taken::kNothing:
+      return "(nothing)";
+    case Taken::kBehind:
+      return "(behind)";
+    case Taken::kCorrupt:
+      return "(corrupt)";
+    case Taken::kVoid:
+      return "(void)";
+  }
+  return "";
+}
+
+TEST(MailboxTest, LanesOfOneMailboxAreOneQueueInTheOrderOfSends) {
+  TestChannel channel;
+  MailboxQueue receiver(1);
+  const auto a = channel.AddCells({&receiver});
+  const auto b = channel.AddCells({&receiver});
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(TrySend(i % 3 == 0 ? *a : *b, 0, std::to_string(i)).ok());
+  }
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(Receive(receiver, channel), std::to_string(i));
+  EXPECT_EQ(Receive(receiver, channel), "(nothing)");
+}
+
+TEST(MailboxTest, HigherPrioritiesGoFirstAndEqualOnesKeepTheirOrder) {
+  TestChannel channel;
+  MailboxQueue receiver(1);
+  const auto lane = channel.AddCells({&receiver});
+  for (const auto& [priority, body] : std::vector<std::pair<int, std::string>>{
+           {0, "a"}, {31, "b"}, {7, "c"}, {31, "d"}, {0, "e"}, {7, "f"}}) {
+    ASSERT_TRUE(TrySend(*lane, priority, body).ok());
+  }
+  for (const char* body : {"b", "d", "c", "f", "a", "e"}) {
+    EXPECT_EQ(Receive(receiver, channel), body);
+  }
+}
+
+TEST(MailboxTest, AFullMailboxWaitsOrRejectsAndTakesMoreWhenRoomIsBack) {
+  MailboxOptions options;
+  options.capacity_messages = 3;
+  for (const FullPolicy policy : {FullPolicy::kBlock, FullPolicy::kReject}) {
+    options.when_full = policy;
+    TestChannel channel(options);
+    MailboxQueue receiver(1);
+    const auto lane = channel.AddCells({&receiver});
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(TrySend(*lane, 0, "x").ok());
+    EXPECT_EQ(TrySend(*lane, 0, "x").code(), policy == FullPolicy::kBlock
+                                                 ? absl::StatusCode::kDeadlineExceeded
+                                                 : absl::StatusCode::kResourceExhausted);
+    // Another priority has room of its own.
+    EXPECT_TRUE(TrySend(*lane, 24, "urgent").ok());
+    EXPECT_EQ(Receive(receiver, channel), "urgent");
+    EXPECT_EQ(Receive(receiver, channel), "x");
+    EXPECT_TRUE(TrySend(*lane, 0, "x").ok());
+  }
+}
+
+TEST(MailboxTest, ABlockedSenderGoesOnWhenAReceiverMakesRoom) {
+  MailboxOptions options;
+  options.capacity_messages = 1;
+  TestChannel channel(options);
+  MailboxQueue receiver(1);
+  const auto lane = channel.AddCells({&receiver});
+  constexpr int kMessages = 500;
+  std::thread sender([&] {
+    for (int i = 0; i < kMessages; ++i) {
+      EXPECT_TRUE(lane->Send(0, {{}, std::to_string(i)}, absl::InfiniteFuture()).ok());
+    }
+  });
+  for (int i = 0; i < kMessages;) {
+    const std::string body = Receive(receiver, channel);
+    if (body == "(nothing)") continue;
+    EXPECT_EQ(body, std::to_string(i++));
+  }
+  sender.join();
+}
+
+TEST(MailboxTest, CompetingReceiversTakeEachMessageOnce) {
+  TestChannel channel;
+  MailboxQueue first(1), second(2);
+  const auto a = channel.AddCells({&first, &second}, 100);
+  const auto b = channel.AddCells({&first, &second}, 101);
+  constexpr int kMessages = 20000;
+  std::vector<std::atomic<int>> seen(2 * kMessages);
+  std::atomic<int> taken{0};
+  const auto send = [&](OutgoingLane& lane, int begin) {
+    for (int i = begin; i < begin + kMessages; ++i) {
+      EXPECT_TRUE(lane.Send(i % 2, {{}, std::to_string(i)}, absl::InfiniteFuture()).ok());
+    }
+  };
+  const auto receive = [&](MailboxQueue& queue) {
+    while (taken.load() < 2 * kMessages) {
+      const std::string body = Receive(queue, channel);
+      if (body == "(nothing)") continue;
+      ++seen[static_cast<size_t>(std::stoi(body))];
+      ++taken;
+    }
+  };
+  std::thread threads[] = {std::thread([&] { send(*a, 0); }),
+                           std::thread([&] { send(*b, kMessages); }),
+                           std::thread([&] { receive(first); }),
+                           std::thread([&] { receive(second); })};
+  for (std::thread& thread : threads) thread.join();
+  for (const std::atomic<int>& count : seen) EXPECT_EQ(count.load(), 1);
+}
+
+TEST(MailboxTest, AReceiverThatDoesNotKnowOfALaneSaysThatItIsBehind) {
+  TestChannel channel;
+  MailboxQueue receiver(1);
+  const auto lane = channel.AddCells({});
+  ASSERT_TRUE(TrySend(*lane, 0, "x").ok());
+  EXPECT_EQ(Receive(receiver, channel), "(behind)");
+  receiver.Reach(channel.control().members_version.load());
+  EXPECT_EQ(Receive(receiver, channel), "(nothing)");
+}
+
+TEST(MailboxTest, ALeaseIsHandedOutAgainWhenItIsGivenBackAndNotWhenItIsReceived) {
+  TestChannel channel;
+  MailboxQueue first(1), second(2);
+  const auto lane = channel.AddCells({&first, &second});
+  ASSERT_TRUE(TrySend(*lane, 0, "one").ok());
+  ASSERT_TRUE(TrySend(*lane, 0, "two").ok());
+  Lease lease;
+  ASSERT_EQ(first.TakeLease(channel.control(), &lease), Taken::kMessage);
+  EXPECT_EQ(first.HeldLeases().size(), 1u);
+  EXPECT_TRUE(first.Finish(lease, false));
+  Message message;
+  ASSERT_EQ(second.Take(channel.control(), nullptr, &message), Taken::kMessage);
+  EXPECT_EQ(message.body(), "one");
+  EXPECT_TRUE(message.redelivered());
+  ASSERT_EQ(first.TakeLease(channel.control(), &lease), Taken::kMessage);
+  EXPECT_TRUE(first.Finish(lease, true));
+  EXPECT_FALSE(first.Finish(lease, true));
+  EXPECT_EQ(Receive(second, channel), "(nothing)");
+}
+
+TEST(MailboxTest, WhatIsSentToAClosedMailboxIsTakenBackUnlessItWasReceived) {
+  TestChannel channel;
+  MailboxQueue receiver(1);
+  const auto lane = channel.AddCells({&receiver});
+  ASSERT_TRUE(TrySend(*lane, 0, "before").ok());
+  channel.Close(CloseReason::kDestroyed);
+  EXPECT_EQ(TrySend(*lane, 0, "after").code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(Receive(receiver, channel), "before");
+  EXPECT_EQ(Receive(receiver, channel), "(nothing)");
+}
+
+TEST(MailboxTest, ABlockedSenderReturnsWhenTheDestinationCloses) {
+  MailboxOptions options;
+  options.capacity_messages = 1;
+  TestChannel channel(options);
+  const auto lane = channel.AddCells({});
+  ASSERT_TRUE(TrySend(*lane, 0, "x").ok());
+  std::thread sender([&] {
+    EXPECT_EQ(lane->Send(0, {{}, "y"}, absl::InfiniteFuture()).code(),
+              absl::StatusCode::kUnavailable);
+  });
+  channel.Close(CloseReason::kDestroyed);
+  sender.join();
+}
+
+TEST(MailboxTest, MessagesThatBreakTheMailboxesRulesAreRefused) {
+  MailboxOptions options;
+  options.max_message_bytes = 8;
+  options.fixed_size = true;
+  TestChannel channel(options);
+  const auto lane = channel.AddCells({});
+  EXPECT_TRUE(TrySend(*lane, 0, "12345678").ok());
+  for (const char* body : {"", "1234567", "123456789"}) {
+    EXPECT_EQ(TrySend(*lane, 0, body).code(), absl::StatusCode::kInvalidArgument);
+  }
+  EXPECT_EQ(TrySend(*lane, 32, "12345678").code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(TrySend(*lane, -1, "12345678").code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(InboxTest, OneSendersMessagesAreReceivedWhileTheOthersStay) {
+  TestChannel channel;
+  InboxQueue inbox;
+  const ProcessId alice("test", 1, 1), bob("test", 2, 2);
+  const auto from_alice = channel.AddRing(&inbox, alice);
+  const auto from_bob = channel.AddRing(&inbox, bob);
+  ASSERT_TRUE(TrySend(*from_alice, 31, "a").ok());
+  ASSERT_TRUE(TrySend(*from_bob, 0, "b").ok());
+  Message message;
+  ASSERT_EQ(inbox.Take(channel.control(), &bob, &message), Taken::kMessage);
+  EXPECT_EQ(message.body(), "b");
+  EXPECT_EQ(message.sender(), bob);
+  EXPECT_EQ(inbox.Take(channel.control(), &bob, &message), Taken::kNothing);
+  EXPECT_EQ(Receive(inbox, channel), "a");
+}
+
+TEST(InboxTest, LargeBodiesAreShownInPlaceAndTheirRoomComesBackInAnyOrder) {
+  MailboxOptions options;
+  options.max_message_bytes = 1 << 20;
+  TestChannel channel(options);
+  InboxQueue inbox;
+  const auto lane = channel.AddRing(&inbox, ProcessId("test", 1, 1));
+  std::vector<Message> held;
+  const std::string body(1 << 20, 'x');
+  while (TrySend(*lane, 0, body).ok()) {
+    Message message;
+    ASSERT_EQ(inbox.Take(channel.control(), nullptr, &message), Taken::kMessage);
+    held.push_back(std::move(message));
+  }
+  ASSERT_GE(held.size(), 2u);
+  held.erase(held.begin() + 1);
+  EXPECT_TRUE(TrySend(*lane, 0, body).ok());
+  for (const Message& message : held) EXPECT_EQ(message.body(), body);
+}
+
+TEST(InboxTest, ALaneThatEndsIsReceivedToItsEnd) {
+  TestChannel channel;
+  InboxQueue inbox;
+  const ProcessId sender("test", 1, 1);
+  const auto lane = channel.AddRing(&inbox, sender);
+  ASSERT_TRUE(TrySend(*lane, 0, "last").ok());
+  const uint32_t version = channel.control().members_version.load() + 1;
+  inbox.End(1, version);
+  channel.control().members_version.store(version);
+  EXPECT_EQ(Receive(inbox, channel), "last");
+  EXPECT_FALSE(inbox.HasLaneOf(sender));
+  EXPECT_EQ(Receive(inbox, channel), "(nothing)");
+}
+
+TEST(InboxTest, ABrokenLaneIsClosedByNameAndTheOthersGoOn) {
+  TestChannel channel;
+  InboxQueue inbox;
+  const auto good = channel.AddRing(&inbox, ProcessId("test", 1, 1));
+  const auto bad = channel.AddRing(&inbox, ProcessId("test", 2, 2));
+  ASSERT_TRUE(TrySend(*bad, 0, "x").ok());
+  ASSERT_TRUE(TrySend(*good, 0, "y").ok());
+  // A length beyond what a record may have.
+  const Mapping memory = channel.MapLastRing();
+  const RingGeometry geometry = RingGeometry::For(MailboxOptions().max_message_bytes);
+  reinterpret_cast<RecordHead*>(memory.data() + geometry.ring_offset(0))
+      ->head.store(PackHead(RecordKind::kInline, false, 100000, 1));
+  EXPECT_EQ(Receive(inbox, channel), "(corrupt)");
+  EXPECT_NE(std::string(inbox.error().message()).find("2.2@test"), std::string::npos);
+  EXPECT_EQ(Receive(inbox, channel), "y");
+  EXPECT_EQ(TrySend(*bad, 0, "z").code(), absl::StatusCode::kUnavailable);
+  EXPECT_TRUE(TrySend(*good, 0, "z").ok());
+}
+
+}  // namespace
+}  // namespace mailrail

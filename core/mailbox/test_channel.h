@@ -1,0 +1,94 @@
+// Channels made by hand, as an agent would make them, for tests of this layer.
+#ifndef MAILRAIL_CORE_MAILBOX_TEST_CHANNEL_H_
+#define MAILRAIL_CORE_MAILBOX_TEST_CHANNEL_H_
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "core/mailbox/control_page.h"
+#include "core/mailbox/outgoing_lane.h"
+#include "core/mailbox/receive_queue.h"
+#include "core/shm/memory.h"
+
+namespace mailrail {
+
+// One destination, with senders' lanes and receivers' queues over it.
+class TestChannel {
+ public:
+  explicit TestChannel(MailboxOptions options = {}) : options_(options) {
+    control_ = CreateMemory("control", sizeof(ControlPage)).value();
+    bell_ = CreateMemory("bell", sizeof(BellWords)).value();
+    gate_ = CreateMemory("gate", sizeof(GateWord)).value();
+    page_ = Map(control_, sizeof(ControlPage), Access::kReadWrite);
+  }
+
+  ControlPage& control() { return *reinterpret_cast<ControlPage*>(page_.data()); }
+  void Close(CloseReason reason) { control().closed.store(static_cast<uint32_t>(reason)); }
+
+  // A new sender's lane to a mailbox; `receivers` join it.
+  std::shared_ptr<OutgoingLane> AddCells(std::initializer_list<ReceiveQueue*> receivers,
+                                         uint32_t number = 100) {
+    const CellGeometry geometry =
+        CellGeometry::For(options_.capacity_messages, options_.max_message_bytes);
+    const Fd data = CreateMemory("data", geometry.data_bytes()).value();
+    const Fd state = CreateMemory("state", geometry.state_bytes()).value();
+    auto lane = std::make_shared<OutgoingLane>(
+        "mailbox test", options_, geometry, Map(data, geometry.data_bytes(), Access::kReadWrite),
+        Map(state, geometry.state_bytes(), Access::kReadWrite), number, Destination());
+    const uint32_t version = control().members_version.load() + 1;
+    for (ReceiveQueue* receiver : receivers) {
+      receiver->Join(std::make_shared<IncomingCells>(
+                         version, ProcessId("test", static_cast<int>(number), version), true,
+                         std::make_shared<const CellMemory>(CellMemory{
+                             geometry, Map(data, geometry.data_bytes(), Access::kReadOnly),
+                             Map(state, geometry.state_bytes(), Access::kReadWrite)})),
+                     version);
+    }
+    control().members_version.store(version);
+    return lane;
+  }
+
+  // A new link to an inbox.
+  std::shared_ptr<OutgoingLane> AddRing(InboxQueue* inbox, const ProcessId& sender) {
+    const RingGeometry geometry = RingGeometry::For(options_.max_message_bytes);
+    last_ring_ = CreateMemory("own", geometry.memory_bytes()).value();
+    const Fd peer = CreateMemory("peer", geometry.memory_bytes()).value();
+    const auto map = [&](const Fd& own, const Fd& other) {
+      return std::make_shared<LinkMemory>(
+          LinkMemory{geometry, Map(own, geometry.memory_bytes(), Access::kReadWrite),
+                     Map(other, geometry.memory_bytes(), Access::kReadOnly)});
+    };
+    auto lane = std::make_shared<OutgoingLane>("process test", options_, map(last_ring_, peer),
+                                               Destination());
+    const uint32_t version = control().members_version.load() + 1;
+    inbox->Join(std::make_shared<IncomingRing>(version, sender, true, map(peer, last_ring_)),
+                version);
+    control().members_version.store(version);
+    return lane;
+  }
+
+  // The memory of the sender that was added last, as its broken self might write it.
+  Mapping MapLastRing() {
+    return Map(last_ring_, RingGeometry::For(options_.max_message_bytes).memory_bytes(),
+               Access::kReadWrite);
+  }
+
+ private:
+  static Mapping Map(const Fd& fd, size_t bytes, Access access) {
+    return Mapping::Map(fd, bytes, access).value();
+  }
+  DestinationMemory Destination() {
+    return {Map(control_, sizeof(ControlPage), Access::kReadOnly),
+            Map(bell_, sizeof(BellWords), Access::kReadOnly),
+            Map(gate_, sizeof(GateWord), Access::kReadWrite)};
+  }
+
+  const MailboxOptions options_;
+  Fd control_, bell_, gate_, last_ring_;
+  Mapping page_;
+};
+
+}  // namespace mailrail
+
+#endif  // MAILRAIL_CORE_MAILBOX_TEST_CHANNEL_H_

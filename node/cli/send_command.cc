@@ -1,0 +1,171 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/types/optional.h"
+#include "core/base/fd.h"
+#include "core/shm/memory.h"
+#include "mailrail/limits.h"
+#include "mailrail/process.h"
+#include "node/cli/agent_client.h"
+#include "node/cli/commands.h"
+#include "node/cli/line_reader.h"
+#include "node/cli/progress.h"
+#include "node/config/units.h"
+
+namespace mailrail::cli {
+namespace {
+
+// A larger body goes to the agent in memory of its own: it would not fit a packet.
+constexpr size_t kMaxInlineBytes = 32 * 1024;
+
+constexpr absl::Duration kConnectTimeout = absl::Seconds(10);
+constexpr absl::Duration kPostTimeout = absl::Seconds(10);
+
+struct SendArguments {
+  std::string socket;
+  std::string destination;
+  absl::optional<std::string> message;
+  std::string file;
+  uint64_t priority = 0;
+  absl::optional<absl::Duration> timeout;
+};
+
+// Memory with `body`, which others can only read.
+absl::StatusOr<Fd> MemoryWith(absl::string_view body) {
+  absl::StatusOr<Fd> memory = CreateMemory("mailrail.post", body.size());
+  if (!memory.ok()) return memory;
+  absl::StatusOr<Mapping> mapping = Mapping::Map(*memory, body.size(), Access::kReadWrite);
+  if (!mapping.ok()) return mapping.status();
+  memcpy(mapping->data(), body.data(), body.size());
+  return OpenReadOnly(*memory);
+}
+
+// Has the agent send one message, so that this program need not attach.
+absl::Status Post(const SendArguments& arguments, absl::string_view body) {
+  control::Request request;
+  control::Post* post = request.mutable_post();
+  post->set_destination(arguments.destination);
+  post->set_priority(static_cast<uint32_t>(arguments.priority));
+  Fd memory;
+  std::vector<int> fds;
+  if (body.size() <= kMaxInlineBytes) {
+    post->set_body(std::string(body));
+  } else {
+    absl::StatusOr<Fd> filled = MemoryWith(body);
+    if (!filled.ok()) return filled.status();
+    memory = *std::move(filled);
+    post->set_memory_bytes(body.size());
+    fds.push_back(memory.get());
+  }
+  absl::StatusOr<std::unique_ptr<AgentClient>> client =
+      AgentClient::Connect(AttachOptionsFor(arguments.socket));
+  if (!client.ok()) return client.status();
+  const absl::Duration timeout = arguments.timeout.value_or(kPostTimeout);
+  return (*client)
+      ->Call(request, AgentClient::Repeat::kMustNot, absl::Now() + timeout, fds)
+      .status();
+}
+
+absl::Status SendFile(const SendArguments& arguments) {
+  Fd file;
+  int fd = STDIN_FILENO;
+  if (arguments.file != "-") {
+    file.Reset(open(arguments.file.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file.valid()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("cannot read ", arguments.file, ": ", strerror(errno)));
+    }
+    fd = file.get();
+  }
+  const absl::StatusOr<std::string> body = ReadAll(fd, kLargestMaxMessageBytes);
+  if (!body.ok()) return Annotate(arguments.file, body.status());
+  return Post(arguments, *body);
+}
+
+// Sends all of `lines`, with the timeout for each wait for room.
+absl::Status SendLines(Sender& sender, const SendArguments& arguments,
+                       absl::Span<const absl::string_view> lines, Progress* progress) {
+  SendOptions options;
+  options.priority = static_cast<int>(arguments.priority);
+  while (!lines.empty()) {
+    const absl::Time deadline = absl::Now() + arguments.timeout.value_or(absl::InfiniteDuration());
+    const absl::StatusOr<size_t> sent = sender.SendBatch(lines, options, deadline);
+    if (!sent.ok()) return sent.status();
+    for (const absl::string_view line : lines.first(*sent)) progress->Add(line.size());
+    lines.remove_prefix(*sent);
+    progress->Show();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SendStandardInput(const SendArguments& arguments) {
+  absl::StatusOr<Process> process = Process::Attach(AttachOptionsFor(arguments.socket));
+  if (!process.ok()) return process.status();
+  absl::StatusOr<Sender> sender =
+      process->Connect(arguments.destination, absl::Now() + kConnectTimeout);
+  if (!sender.ok()) return sender.status();
+  LineReader reader(STDIN_FILENO, sender->max_message_bytes());
+  Progress progress;
+  absl::Status status;
+  while (status.ok()) {
+    const absl::StatusOr<std::vector<absl::string_view>> lines = reader.Next();
+    status = lines.status();
+    if (!status.ok() || lines->empty()) break;
+    status = SendLines(*sender, arguments, *lines, &progress);
+  }
+  progress.Finish();
+  return Annotate(absl::StrCat("line ", progress.messages() + 1, ", all before it are sent"),
+                  status);
+}
+
+absl::Status RunSend(const SendArguments& arguments) {
+  if (arguments.message.has_value()) return Post(arguments, *arguments.message);
+  if (!arguments.file.empty()) return SendFile(arguments);
+  return SendStandardInput(arguments);
+}
+
+}  // namespace
+
+void AddSendCommand(CLI::App& app, Action* action) {
+  const auto arguments = std::make_shared<SendArguments>();
+  CLI::App* command = AddCommand(
+      app, "send", "Send a message, a file, or each line of standard input as a message",
+      "mailrail send orders 'one message' --priority 5\n  seq 1000 | mailrail send orders");
+  command
+      ->add_option("destination", arguments->destination,
+                   "a mailbox, or a process: its id, pid or name")
+      ->type_name("DEST")
+      ->required();
+  CLI::Option* message = command->add_option_function<std::string>(
+      "message", [arguments](const std::string& text) { arguments->message = text; },
+      "the message; without it, and without --file, lines of standard input");
+  message->type_name("MESSAGE");
+  command
+      ->add_option("--file", arguments->file,
+                   "send what is in this file as one message; - is standard input")
+      ->type_name("PATH")
+      ->excludes(message);
+  AddPriorityFlag(*command, &arguments->priority);
+  command
+      ->add_option_function<std::string>(
+          "--timeout",
+          [arguments](const std::string& text) { arguments->timeout = ReadDuration(text).value(); },
+          "how long a message may wait for room (default: 10s for one, inf for lines)")
+      ->type_name("DURATION")
+      ->check([](const std::string& text) {
+        return std::string(ReadDuration(text).status().message());
+      });
+  AddSocketFlag(*command, &arguments->socket);
+  command->callback(
+      [arguments, action] { *action = [arguments] { return Report(RunSend(*arguments)); }; });
+}
+
+}  // namespace mailrail::cli

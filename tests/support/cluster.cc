@@ -1,0 +1,112 @@
+#include "tests/support/cluster.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/fd.h"
+#include "tests/support/eventually.h"
+#include "tests/support/local_party.h"
+#include "tests/support/require.h"
+
+namespace mailrail {
+namespace {
+
+// A port of the loopback network that is free and stays so: nobody else takes an address that has
+// this process's pid in it, and outgoing connections get ports of 127.0.0.1.
+std::string FreeAddress() {
+  const auto pid = static_cast<uint32_t>(getpid());
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl((uint32_t{127} << 24) | ((pid % 0xfffffd) + 2));
+  socklen_t size = sizeof(address);
+  const Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  Require(bind(socket.get(), reinterpret_cast<sockaddr*>(&address), size) == 0, "bind");
+  Require(getsockname(socket.get(), reinterpret_cast<sockaddr*>(&address), &size) == 0,
+          "getsockname");
+  char text[INET_ADDRSTRLEN];
+  Require(inet_ntop(AF_INET, &address.sin_addr, text, sizeof(text)) != nullptr, "inet_ntop");
+  return absl::StrCat(text, ":", ntohs(address.sin_port));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(const std::vector<std::string>& nodes) {
+  std::string folder = "/tmp/mailrail-XXXXXX";
+  Require(mkdtemp(folder.data()) != nullptr, "mkdtemp");
+  std::unique_ptr<Cluster> cluster(new Cluster(folder));
+  for (const std::string& name : nodes) {
+    Node& node = cluster->nodes_[name];
+    node.socket = absl::StrCat(folder, "/", name, ".sock");
+    node.address = FreeAddress();
+  }
+  for (const std::string& name : nodes) cluster->StartAgent(name);
+  const absl::Status status = cluster->WaitUntilConnected();
+  if (!status.ok()) return status;
+  return cluster;
+}
+
+Cluster::~Cluster() {
+  nodes_.clear();
+  std::error_code ignored;
+  std::filesystem::remove_all(folder_, ignored);
+}
+
+void Cluster::StartAgent(const std::string& name) {
+  Node& node = nodes_.at(name);
+  std::vector<std::string> command = {BuiltProgram("tests/support/test_agent"), "agent"};
+  const auto flag = [&](std::string flag_name, std::string value) {
+    command.push_back(std::move(flag_name));
+    command.push_back(std::move(value));
+  };
+  flag("--node", name);
+  flag("--socket", node.socket);
+  if (nodes_.size() > 1) flag("--listen", node.address);
+  for (const auto& [other, peer] : nodes_) {
+    if (other != name) flag("--peer", absl::StrCat(other, "=", peer.address));
+  }
+  node.agent = Child(command);
+}
+
+absl::Status Cluster::Restart(const std::string& node) {
+  StartAgent(node);
+  return WaitUntilConnected();
+}
+
+absl::Status Cluster::WaitUntilConnected() {
+  absl::Status status;
+  Eventually([&] {
+    status = CheckConnected();
+    return status.ok() || status.code() == absl::StatusCode::kAborted;
+  });
+  return status;
+}
+
+absl::Status Cluster::CheckConnected() {
+  std::vector<std::unique_ptr<LocalParty>> parties;
+  for (auto& [name, node] : nodes_) {
+    if (node.agent.pid() < 0) continue;
+    if (!node.agent.Running()) {
+      return absl::AbortedError(absl::StrCat("the agent of ", name, " has ended"));
+    }
+    auto party = LocalParty::Attach(node.socket, nullptr);
+    if (!party.ok()) return party.status();
+    parties.push_back(std::move(*party));
+  }
+  for (const auto& party : parties) {
+    for (const auto& other : parties) {
+      const auto found = party->Resolve(other->id().ToString());
+      if (!found.ok()) return found.status();
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace mailrail

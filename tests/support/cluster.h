@@ -1,0 +1,60 @@
+#ifndef MAILRAIL_TESTS_SUPPORT_CLUSTER_H_
+#define MAILRAIL_TESTS_SUPPORT_CLUSTER_H_
+
+#include <sys/types.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "tests/support/child.h"
+
+namespace mailrail {
+
+// Agents of several nodes, each in a process of its own, on this host: sockets in a new folder
+// under /tmp, and addresses of the loopback network that no other test has. Killed, and the folder
+// removed, when this goes. One thread at a time: the test's main thread.
+class Cluster {
+ public:
+  // Starts an agent for each name, which knows all others, and waits until each answers and each
+  // pair is connected. kDeadlineExceeded when that does not happen within Patience(), kAborted when
+  // an agent has ended.
+  static absl::StatusOr<std::unique_ptr<Cluster>> Start(const std::vector<std::string>& nodes);
+  ~Cluster();
+
+  // The socket to attach at.
+  const std::string& Socket(const std::string& node) const { return nodes_.at(node).socket; }
+
+  // The process that was started for a node: its agent.
+  Child& Agent(const std::string& node) { return nodes_.at(node).agent; }
+
+  // Kills the agent of a node with SIGKILL, and with it the node.
+  void Kill(const std::string& node) { nodes_.at(node).agent.Kill(); }
+
+  // Starts a killed one again, and waits as Start does.
+  absl::Status Restart(const std::string& node);
+
+  // Waits until each agent that runs answers and is connected with each other one that runs.
+  absl::Status WaitUntilConnected();
+
+ private:
+  struct Node {
+    std::string socket;
+    std::string address;
+    Child agent;
+  };
+
+  explicit Cluster(std::string folder) : folder_(std::move(folder)) {}
+  void StartAgent(const std::string& name);
+  absl::Status CheckConnected();
+
+  const std::string folder_;
+  std::map<std::string, Node> nodes_;
+};
+
+}  // namespace mailrail
+
+#endif  // MAILRAIL_TESTS_SUPPORT_CLUSTER_H_

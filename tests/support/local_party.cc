@@ -1,0 +1,239 @@
+#include "tests/support/local_party.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "tests/support/body.h"
+#include "tests/support/require.h"
+
+namespace mailrail {
+namespace {
+
+// The state letter of a thread of this process, as in proc(5); ' ' when it is gone.
+char StateOf(pid_t thread) {
+  std::FILE* file = std::fopen(absl::StrCat("/proc/self/task/", thread, "/stat").c_str(), "re");
+  if (file == nullptr) return ' ';
+  char line[256] = "";
+  const size_t size = std::fread(line, 1, sizeof(line) - 1, file);
+  std::fclose(file);
+  // The state comes after the program's name, which is in parentheses.
+  const absl::string_view text(line, size);
+  const size_t name_end = text.rfind(')');
+  return name_end + 2 < text.size() ? text[name_end + 2] : ' ';
+}
+
+MailboxOptions OptionsOf(const mailrail::proto::MailboxSpec& spec) {
+  MailboxOptions options;
+  options.max_message_bytes = spec.max_message_bytes();
+  options.fixed_size = spec.fixed_size();
+  options.capacity_messages = spec.capacity_messages();
+  options.when_full = spec.reject_when_full() ? FullPolicy::kReject : FullPolicy::kBlock;
+  return options;
+}
+
+absl::Status SendOne(Sender& sender, party::Way way, const party::Outgoing& message,
+                     absl::Time deadline) {
+  const SendOptions options{.priority = message.priority()};
+  if (way == party::SEND) {
+    return sender.Send(MakeBody(message.number(), message.bytes()), options, deadline);
+  }
+  const size_t spare = way == party::TRUNCATE ? 100 : 0;
+  absl::StatusOr<ClaimedMessage> claim = sender.Claim(message.bytes() + spare, options, deadline);
+  if (!claim.ok()) return claim.status();
+  claim->Truncate(message.bytes());
+  FillBody(message.number(), claim->body());
+  return claim->Commit(deadline);
+}
+
+// Sends a run of messages of one priority, which starts at `first`. Returns how many were sent.
+absl::StatusOr<size_t> SendRun(Sender& sender, const party::Send& send, int first,
+                               absl::Time deadline) {
+  const int priority = send.messages(first).priority();
+  std::vector<std::string> bodies;
+  for (int i = first; i < send.messages_size() && send.messages(i).priority() == priority; ++i) {
+    bodies.push_back(MakeBody(send.messages(i).number(), send.messages(i).bytes()));
+  }
+  const std::vector<absl::string_view> views(bodies.begin(), bodies.end());
+  return sender.SendBatch(views, {.priority = priority}, deadline);
+}
+
+void Describe(const Message& message, party::Received& received) {
+  *received.mutable_sender() = ToProto(message.sender());
+  received.set_priority(message.priority());
+  received.set_sequence(message.sequence());
+  received.set_attempts(message.attempts());
+  received.set_number(NumberOf(message.body()));
+  received.set_bytes(message.body().size());
+  received.set_intact(IsIntact(message.body()));
+}
+
+}  // namespace
+
+// Notes for as long as it lives that this thread is in a call.
+class LocalParty::Running {
+ public:
+  explicit Running(LocalParty& party) : party_(party) {
+    absl::MutexLock lock(&party_.mutex_);
+    party_.callers_.insert(gettid());
+  }
+  ~Running() {
+    absl::MutexLock lock(&party_.mutex_);
+    party_.callers_.erase(party_.callers_.find(gettid()));
+  }
+
+ private:
+  LocalParty& party_;
+};
+
+absl::StatusOr<std::unique_ptr<LocalParty>> LocalParty::Attach(const std::string& socket,
+                                                               Ledger* ledger) {
+  AttachOptions options;
+  options.socket = socket;
+  options.autostart = false;
+  absl::StatusOr<Process> process = Process::Attach(options);
+  if (!process.ok()) return process.status();
+  return std::unique_ptr<LocalParty>(new LocalParty(std::move(*process), ledger));
+}
+
+LocalParty::LocalParty(Process process, Ledger* ledger)
+    : process_(std::move(process)), ledger_(ledger) {
+  set_id(process_->id());
+}
+
+LocalParty::Channel& LocalParty::channel(Handle handle) {
+  absl::MutexLock lock(&mutex_);
+  Require(handle >= 1 && handle <= channels_.size(), "a handle that was never given out");
+  return *channels_[handle - 1];
+}
+
+Sender& LocalParty::sender(Handle handle) { return std::get<Sender>(channel(handle)); }
+
+Receiver& LocalParty::receiver(Handle handle) {
+  return handle == kInbox ? process_->inbox() : std::get<Receiver>(channel(handle));
+}
+
+void LocalParty::End() {
+  absl::MutexLock lock(&mutex_);
+  for (const std::unique_ptr<Channel>& channel : channels_) channel->emplace<std::monostate>();
+  process_.reset();
+}
+
+Handle LocalParty::Keep(Channel channel) {
+  absl::MutexLock lock(&mutex_);
+  channels_.push_back(std::make_unique<Channel>(std::move(channel)));
+  return static_cast<Handle>(channels_.size());
+}
+
+party::Result LocalParty::Do(party::Command command) {
+  party::Result result;
+  if (command.has_asleep()) {
+    absl::MutexLock lock(&mutex_);
+    result.set_count(static_cast<uint64_t>(std::count_if(
+        callers_.begin(), callers_.end(), [](pid_t caller) { return StateOf(caller) == 'S'; })));
+    return result;
+  }
+  Running running(*this);
+  Carry(command, result);
+  return result;
+}
+
+void LocalParty::Carry(const party::Command& command, party::Result& result) {
+  const absl::Time deadline = DeadlineOf(command);
+  absl::Status status;
+  const auto keep = [&](auto channel) {
+    status = channel.status();
+    if (channel.ok()) result.set_count(Keep(*std::move(channel)));
+  };
+  switch (command.call_case()) {
+    case party::Command::kRegisterName:
+      status = process_->RegisterName(command.register_name());
+      break;
+    case party::Command::kResolve: {
+      const absl::StatusOr<ProcessId> found = process_->Resolve(command.resolve(), deadline);
+      status = found.status();
+      if (found.ok()) *result.mutable_process() = ToProto(*found);
+      break;
+    }
+    case party::Command::kConnectProcess:
+      keep(process_->Connect(FromProto(command.connect_process()), deadline));
+      break;
+    case party::Command::kConnectMailbox:
+      keep(process_->ConnectMailbox(command.connect_mailbox(), deadline));
+      break;
+    case party::Command::kConnect:
+      keep(process_->Connect(command.connect(), deadline));
+      break;
+    case party::Command::kCreateMailbox:
+      status = process_->CreateMailbox(command.create_mailbox().name(),
+                                       OptionsOf(command.create_mailbox().spec()), deadline);
+      break;
+    case party::Command::kOpenMailbox:
+      keep(process_->OpenMailbox(command.open_mailbox(), deadline));
+      break;
+    case party::Command::kDestroyMailbox:
+      status = process_->DestroyMailbox(command.destroy_mailbox(), deadline);
+      break;
+    case party::Command::kClose:
+      channel(command.close()).emplace<std::monostate>();
+      break;
+    case party::Command::kSend:
+      status = Send(command.send(), deadline, result);
+      break;
+    case party::Command::kReceive:
+      status = Receive(command.receive(), deadline, result);
+      break;
+    default:
+      Require(false, "a command that is not known");
+  }
+  *result.mutable_status() = ToProto(status);
+}
+
+absl::Status LocalParty::Send(const party::Send& send, absl::Time deadline,
+                              party::Result& result) {
+  Sender& to = sender(send.sender());
+  for (int i = 0; i < send.messages_size(); i = static_cast<int>(result.count())) {
+    size_t sent = 1;
+    if (send.way() == party::BATCH) {
+      const absl::StatusOr<size_t> run = SendRun(to, send, i, deadline);
+      if (!run.ok()) return run.status();
+      sent = *run;
+    } else if (const absl::Status status = SendOne(to, send.way(), send.messages(i), deadline);
+               !status.ok()) {
+      return status;
+    }
+    result.set_count(result.count() + sent);
+    if (send.ledger() != 0) ledger_->SetCount(send.ledger(), result.count());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LocalParty::Receive(const party::Receive& receive, absl::Time deadline,
+                                 party::Result& result) {
+  Receiver& from = receiver(receive.receiver());
+  const auto note = [&](const Message& message) {
+    Describe(message, *result.add_received());
+    if (receive.ledger() != 0) ledger_->Append(receive.ledger(), NumberOf(message.body()));
+  };
+  for (;;) {
+    const uint64_t missing = receive.count() - static_cast<uint64_t>(result.received_size());
+    if (missing == 0) return absl::OkStatus();
+    if (receive.batch() != 0) {
+      const absl::StatusOr<std::vector<Message>> batch =
+          from.ReceiveBatch(std::min(receive.batch(), missing), deadline);
+      if (!batch.ok()) return batch.status();
+      for (const Message& message : *batch) note(message);
+      continue;
+    }
+    const absl::StatusOr<Message> message =
+        receive.has_from() ? from.ReceiveFrom(FromProto(receive.from()), deadline)
+                           : from.Receive(deadline);
+    if (!message.ok()) return message.status();
+    note(*message);
+  }
+}
+
+}  // namespace mailrail

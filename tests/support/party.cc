@@ -1,0 +1,161 @@
+#include "tests/support/party.h"
+
+#include <cstdint>
+#include <limits>
+#include <utility>
+
+namespace mailrail {
+
+mailrail::proto::ProcessRef ToProto(const ProcessId& id) {
+  mailrail::proto::ProcessRef ref;
+  ref.set_node(id.node());
+  ref.set_pid(id.pid());
+  ref.set_incarnation(id.incarnation());
+  return ref;
+}
+
+ProcessId FromProto(const mailrail::proto::ProcessRef& ref) {
+  return ProcessId(ref.node(), ref.pid(), ref.incarnation());
+}
+
+mailrail::proto::StatusInfo ToProto(const absl::Status& status) {
+  mailrail::proto::StatusInfo info;
+  info.set_code(static_cast<int>(status.code()));
+  info.set_message(std::string(status.message()));
+  return info;
+}
+
+absl::Status FromProto(const mailrail::proto::StatusInfo& info) {
+  return absl::Status(static_cast<absl::StatusCode>(info.code()), info.message());
+}
+
+int64_t ToProto(absl::Time deadline) {
+  if (deadline == absl::InfiniteFuture()) return std::numeric_limits<int64_t>::max();
+  if (deadline == absl::InfinitePast()) return std::numeric_limits<int64_t>::min();
+  return absl::ToUnixNanos(deadline);
+}
+
+absl::Time DeadlineOf(const party::Command& command) {
+  const int64_t deadline = command.deadline_unix_ns();
+  if (deadline == std::numeric_limits<int64_t>::max()) return absl::InfiniteFuture();
+  if (deadline == std::numeric_limits<int64_t>::min()) return absl::InfinitePast();
+  return absl::FromUnixNanos(deadline);
+}
+
+absl::Status Party::RegisterName(absl::string_view name) {
+  party::Command command;
+  command.set_register_name(std::string(name));
+  return FromProto(Do(std::move(command), Patience()).status());
+}
+
+absl::StatusOr<ProcessId> Party::Resolve(absl::string_view name, absl::Time deadline) {
+  party::Command command;
+  command.set_resolve(std::string(name));
+  const party::Result result = Do(std::move(command), deadline);
+  if (result.status().code() != 0) return FromProto(result.status());
+  return FromProto(result.process());
+}
+
+absl::StatusOr<Handle> Party::Connect(const ProcessId& process, absl::Time deadline) {
+  party::Command command;
+  *command.mutable_connect_process() = ToProto(process);
+  return DoForHandle(std::move(command), deadline);
+}
+
+absl::StatusOr<Handle> Party::Connect(absl::string_view name, absl::Time deadline) {
+  party::Command command;
+  command.set_connect(std::string(name));
+  return DoForHandle(std::move(command), deadline);
+}
+
+absl::StatusOr<Handle> Party::ConnectMailbox(absl::string_view name, absl::Time deadline) {
+  party::Command command;
+  command.set_connect_mailbox(std::string(name));
+  return DoForHandle(std::move(command), deadline);
+}
+
+absl::Status Party::CreateMailbox(absl::string_view name, const MailboxOptions& options,
+                                  absl::Time deadline) {
+  party::Command command;
+  party::CreateMailbox& create = *command.mutable_create_mailbox();
+  create.set_name(std::string(name));
+  create.mutable_spec()->set_max_message_bytes(options.max_message_bytes);
+  create.mutable_spec()->set_fixed_size(options.fixed_size);
+  create.mutable_spec()->set_capacity_messages(options.capacity_messages);
+  create.mutable_spec()->set_reject_when_full(options.when_full == FullPolicy::kReject);
+  return FromProto(Do(std::move(command), deadline).status());
+}
+
+absl::StatusOr<Handle> Party::OpenMailbox(absl::string_view name, absl::Time deadline) {
+  party::Command command;
+  command.set_open_mailbox(std::string(name));
+  return DoForHandle(std::move(command), deadline);
+}
+
+absl::Status Party::DestroyMailbox(absl::string_view name, absl::Time deadline) {
+  party::Command command;
+  command.set_destroy_mailbox(std::string(name));
+  return FromProto(Do(std::move(command), deadline).status());
+}
+
+SendResult Party::Send(Handle sender, const std::vector<Outgoing>& messages, absl::Time deadline,
+                       const SendOrder& order) {
+  party::Command command;
+  party::Send& send = *command.mutable_send();
+  send.set_sender(sender);
+  send.set_way(order.way);
+  send.set_ledger(order.ledger);
+  for (const Outgoing& message : messages) {
+    party::Outgoing& outgoing = *send.add_messages();
+    outgoing.set_number(message.number);
+    outgoing.set_bytes(message.bytes);
+    outgoing.set_priority(message.priority);
+  }
+  const party::Result result = Do(std::move(command), deadline);
+  return {result.count(), FromProto(result.status())};
+}
+
+ReceiveResult Party::Receive(Handle receiver, size_t count, absl::Time deadline,
+                             const ReceiveOrder& order) {
+  party::Command command;
+  party::Receive& receive = *command.mutable_receive();
+  receive.set_receiver(receiver);
+  receive.set_count(count);
+  receive.set_batch(order.batch);
+  receive.set_ledger(order.ledger);
+  if (order.from.pid() != 0) *receive.mutable_from() = ToProto(order.from);
+  const party::Result result = Do(std::move(command), deadline);
+  ReceiveResult received;
+  received.status = FromProto(result.status());
+  for (const party::Received& message : result.received()) {
+    received.messages.push_back({FromProto(message.sender()), message.priority(),
+                                 message.sequence(), message.attempts(), message.number(),
+                                 message.bytes(), message.intact()});
+  }
+  return received;
+}
+
+void Party::Close(Handle handle) {
+  party::Command command;
+  command.set_close(handle);
+  Do(std::move(command), Patience());
+}
+
+size_t Party::Asleep() {
+  party::Command command;
+  command.set_asleep(true);
+  return Do(std::move(command), Patience()).count();
+}
+
+party::Result Party::Do(party::Command command, absl::Time deadline) {
+  command.set_deadline_unix_ns(ToProto(deadline));
+  return Do(std::move(command));
+}
+
+absl::StatusOr<Handle> Party::DoForHandle(party::Command command, absl::Time deadline) {
+  const party::Result result = Do(std::move(command), deadline);
+  if (result.status().code() != 0) return FromProto(result.status());
+  return static_cast<Handle>(result.count());
+}
+
+}  // namespace mailrail
