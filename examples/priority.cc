@@ -22,8 +22,12 @@ absl::Status SendAndReceive(mailrail::Process& process, const std::string& mailb
     int priority;
   };
   const std::vector<Order> orders = {
-      {"report 1", 0}, {"report 2", 0},           {"order 1", 10},
-      {"report 3", 0}, {"stop", mailrail::kUrgentPriority}, {"order 2", 10},
+      {"report 1", 0},
+      {"report 2", 0},
+      {"order 1", 10},
+      {"report 3", 0},
+      {"stop", mailrail::kUrgentPriority},
+      {"order 2", 10},
   };
   for (const Order& order : orders) {
     const absl::Status status = sender->Send(order.what, {.priority = order.priority});

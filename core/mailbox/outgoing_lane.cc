@@ -73,8 +73,10 @@ OutgoingLane::Try OutgoingLane::TrySend(int priority, const Payload& payload) {
 }
 
 absl::Status OutgoingLane::Published(int priority) {
-  ringer_.Ring();
+  // Looked at before the bell is rung, which may give the processor to the receiver: one that ends
+  // after this message has received it.
   const CloseReason closed = closed_reason();
+  ringer_.Ring();
   if (closed == CloseReason::kOpen) return absl::OkStatus();
   // Closed before or while we published. A mailbox's message may have been received all the same;
   // whoever wins the cell decides. Of an inbox nothing is received any more.

@@ -43,7 +43,10 @@ ReceiverImpl::ReceiverImpl(ProcessImpl* process, std::shared_ptr<ProcessImpl> ke
 
 ReceiverImpl::~ReceiverImpl() {
   if (watched_) process_->watcher()->Remove(this);
-  if (is_inbox_ || !process_->CheckUsable().ok()) return;
+  if (!process_->CheckUsable().ok()) return;
+  // What was received is then not counted as lost.
+  queue_->Flush();
+  if (is_inbox_) return;
   SetWanted(0);
   process_->CloseReceiver(destination_id_, queue_.get());
 }

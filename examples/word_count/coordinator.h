@@ -1,6 +1,7 @@
 #ifndef MAILRAIL_EXAMPLES_WORD_COUNT_COORDINATOR_H_
 #define MAILRAIL_EXAMPLES_WORD_COUNT_COORDINATOR_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -13,22 +14,23 @@
 
 namespace mailrail::examples {
 
-// Has text counted by workers on any node. Sends it in chunks to mailbox `chunks`, for which the
-// workers compete, and gets their counts in its inbox. Thread-compatible.
+// Has text counted by workers on any node: sends it in chunks to mailbox `chunks`, for which the
+// workers compete, and receives what they counted in its inbox. Thread-compatible.
 class Coordinator {
  public:
   struct Worker {
     ProcessId id;
     Sender sender;
-    uint64_t chunks = 0;   // of which the count has come
-    uint64_t counted = 0;  // as far as we know: `chunks`, or more, if the worker said so
+    uint64_t chunks = 0;   // whose counts have come
+    uint64_t counted = 0;  // chunks that are counted as far as is known; it may have said more
     uint64_t bytes = 0;
   };
 
+  // `process` outlives this.
   explicit Coordinator(Process* process) : process_(process) {}
 
-  // Waits until `workers` have joined, has `input` counted, and destroys the mailbox, which ends
-  // the workers. Half way it asks each for its status.
+  // Waits until `workers` have joined, and has `input` counted; half way it asks each worker for
+  // its status. Then destroys the mailbox, which ends the workers.
   absl::Status Count(const Input& input, size_t workers);
 
   const Counts& total() const { return total_; }
@@ -36,20 +38,23 @@ class Coordinator {
   const std::map<std::string, Worker>& workers() const { return workers_; }
 
  private:
-  absl::Status WaitForWorkers(size_t count);
   absl::Status SendChunks(const Input& input);
   absl::Status ReceiveReport(absl::Time deadline);
+  absl::Status AddWorker(const ProcessId& id);
   absl::Status AskForStatus();
   void PrintStatus(const Worker& worker);
-  void PrintProgress(uint64_t bytes);
+  void PrintProgress();
 
   Process* const process_;
-  std::map<std::string, Worker> workers_;  // by ID
+  uint64_t input_bytes_ = 0;
+  std::map<std::string, Worker> workers_;  // by node and ID, as a table shows them
   Counts total_;
-  uint64_t chunks_sent_ = 0;
-  uint64_t chunks_counted_ = 0;
-  absl::Time asked_;
-  size_t answers_ = 0;
+  uint64_t sent_ = 0;     // chunks
+  uint64_t counted_ = 0;  // chunks
+  absl::Time asked_at_;
+  size_t asked_ = 0;     // workers
+  size_t answered_ = 0;  // workers
+  absl::Time printed_at_;
   absl::Duration elapsed_;
 };
 

@@ -50,8 +50,8 @@ absl::StatusOr<WcCounts> RunWc(const std::vector<std::string>& files) {
   const int fd = mkstemp(result.data());
   if (fd < 0) return absl::UnavailableError("cannot write in /tmp");
   close(fd);
-  const std::string command =
-      absl::StrCat("export LC_ALL=C; { printf '\\377' | wc -w && xargs -0 cat -- | wc; } >", result);
+  const std::string command = absl::StrCat(
+      "export LC_ALL=C; { printf '\\377' | wc -w && xargs -0 cat -- | wc; } >", result);
   FILE* const shell = popen(command.c_str(), "w");
   for (const std::string& file : files) {
     if (shell != nullptr) fwrite(file.c_str(), 1, file.size() + 1, shell);

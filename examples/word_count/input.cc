@@ -20,7 +20,8 @@ bool IsText(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
   char start[4096];
   file.read(start, sizeof(start));
-  return file.gcount() > 0 && std::find(start, start + file.gcount(), '\0') == start + file.gcount();
+  return file.gcount() > 0 &&
+         std::find(start, start + file.gcount(), '\0') == start + file.gcount();
 }
 
 absl::Status AddFolder(const std::string& folder, Input* input) {

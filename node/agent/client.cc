@@ -90,9 +90,9 @@ void Client::Read() {
 
 void Client::Fail() {
   if (!open_) return;
-  const std::shared_ptr<Client> self = shared_from_this();
   Close();
-  handlers_.gone(self);
+  // Not now: it may be in the middle of telling several that somebody is gone that this one is too.
+  loop_->Post([self = shared_from_this()] { self->handlers_.gone(self); });
 }
 
 void Client::Close() {

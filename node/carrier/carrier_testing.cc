@@ -1,7 +1,9 @@
 #include "node/carrier/carrier_testing.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <iostream>
+#include <iterator>
 #include <random>
 
 #include "absl/strings/numbers.h"
@@ -53,7 +55,7 @@ DestinationMemory TestDestination::ForSender() const {
 }
 
 TestRoute::TestRoute(uint64_t id, TestNode* source, TestNode* target,
-                     const MailboxOptions& options)
+                     const MailboxOptions& options, bool known)
     : id_(id),
       source_(source),
       target_(target),
@@ -72,7 +74,7 @@ TestRoute::TestRoute(uint64_t id, TestNode* source, TestNode* target,
   receiver_->queue().Join(
       std::make_shared<IncomingRing>(id, ProcessId("alpha", 1, 1), true, std::move(back)), 1);
   inbox_.control()->members_version = 1;
-  target->AddTarget(this);
+  if (known) target->AddTarget(this);
   source->AddSource(this);
 }
 
@@ -99,6 +101,67 @@ InboundLane TestRoute::Inbound(bool recover) const {
     EXPECT_TRUE(status.ok()) << status;
   }
   return lane;
+}
+
+void TestRoute::AwaitPublished(int priority) {
+  const Mapping memory = target_memory_.Map(Access::kReadOnly);
+  const auto* const header = reinterpret_cast<const RingHeader*>(memory.data());
+  const auto published = [&] { return (header->rings_in_use.load() >> priority & 1) != 0; };
+  Parker parker(inbox_.bell(), inbox_.gate());
+  while (!published()) {
+    const FutexWord word = parker.Park();
+    if (!published()) FutexWait(word.word, word.expected, kLookAgain);
+    parker.Unpark(/*sole=*/true);
+  }
+}
+
+TestFlood::TestFlood(TestRoute* route, uint64_t seed, size_t messages, size_t largest)
+    : route_(route) {
+  constexpr int kPriorities[] = {0, 5, 23, 24, 31};
+  std::mt19937_64 random(seed);
+  for (size_t i = 0; i < messages; ++i) {
+    const uint64_t kind = random() % 1000;
+    const size_t limit = kind < 2    ? largest
+                         : kind < 20 ? std::min<size_t>(largest, 70'000)
+                                     : std::min<size_t>(largest, kind < 100 ? 5000 : 200);
+    plan_.push_back({kPriorities[random() % std::size(kPriorities)], random() % (limit + 1)});
+  }
+  sender_ = std::thread([this] { Send(); });
+  receiver_ = std::thread([this] { Receive(); });
+}
+
+void TestFlood::Send() {
+  for (size_t i = 0; i < plan_.size(); ++i) {
+    const std::string body = Pattern(i, plan_[i].size);
+    const absl::Status status =
+        route_->sender().Send(plan_[i].priority, {{}, body}, absl::InfiniteFuture());
+    ASSERT_TRUE(status.ok()) << status;
+  }
+}
+
+void TestFlood::Receive() {
+  size_t next[kPriorityCount] = {};  // the place in the plan from which to look for it
+  for (size_t i = 0; i < plan_.size(); ++i) {
+    const Message message = route_->receiver().Receive();
+    size_t& at = next[message.priority()];
+    while (at < plan_.size() && plan_[at].priority != message.priority()) ++at;
+    ASSERT_LT(at, plan_.size());
+    ASSERT_TRUE(message.body() == Pattern(at, plan_[at].size)) << "message " << at;
+    ++at;
+    absl::MutexLock lock(&mu_);
+    ++received_;
+  }
+}
+
+void TestFlood::AwaitReceived(size_t count) {
+  absl::MutexLock lock(&mu_);
+  const auto enough = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return received_ >= count; };
+  mu_.Await(absl::Condition(&enough));
+}
+
+void TestFlood::Finish() {
+  if (sender_.joinable()) sender_.join();
+  if (receiver_.joinable()) receiver_.join();
 }
 
 void TestEvents::Add(std::string event) {

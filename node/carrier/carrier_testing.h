@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -98,15 +99,22 @@ class TestReceiver {
 class TestNode;
 
 // A lane from a process on one node to the inbox of a process on another, all its memory, and the
-// two processes' ends.
+// two processes' ends. The target's node refuses it unless `known`.
 class TestRoute {
  public:
-  TestRoute(uint64_t id, TestNode* source, TestNode* target, const MailboxOptions& options);
+  TestRoute(uint64_t id, TestNode* source, TestNode* target, const MailboxOptions& options,
+            bool known = true);
 
   uint64_t id() const { return id_; }
   OutgoingLane& sender() { return *sender_; }
   TestReceiver<InboxQueue>& receiver() { return *receiver_; }
   TestDestination& inbox() { return inbox_; }
+  // The sender's memory, writable.
+  Mapping SenderMemory() const { return sender_memory_.Map(); }
+  const RingGeometry& geometry() const { return geometry_; }
+
+  // Waits until a message of this priority has come to the inbox; takes none.
+  void AwaitPublished(int priority);
 
   // What the agents hand to their carriers.
   OutboundLane Outbound(bool recover) const;
@@ -123,6 +131,35 @@ class TestRoute {
   TestDestination inbox_;
   std::unique_ptr<OutgoingLane> sender_;
   std::unique_ptr<TestReceiver<InboxQueue>> receiver_;
+};
+
+// A flow of messages of random sizes and priorities through a route: one thread sends them, one
+// receives them and checks that none is lost, doubled, changed or overtaken by one of its priority.
+class TestFlood {
+ public:
+  TestFlood(TestRoute* route, uint64_t seed, size_t messages, size_t largest);
+  ~TestFlood() { Finish(); }
+
+  // Waits until that many were received.
+  void AwaitReceived(size_t count);
+  // Waits for all.
+  void Finish();
+
+ private:
+  struct Planned {
+    int priority;
+    size_t size;
+  };
+
+  void Send();
+  void Receive();
+
+  TestRoute* const route_;
+  std::vector<Planned> plan_;
+  absl::Mutex mu_;
+  size_t received_ ABSL_GUARDED_BY(mu_) = 0;
+  std::thread sender_;
+  std::thread receiver_;
 };
 
 // What the carriers of a node told. Thread-safe.
@@ -172,7 +209,8 @@ class TestNode {
   // The carrier's bell, as a sender's destination.
   DestinationMemory CarrierBell(const TestDestination& destination) const;
 
-  // Starts the carrier and the transport: at the port that it had before, if it had one.
+  // Starts the carrier, with all that the one before it had, and the transport, at the port that it
+  // had before, if it had one.
   void Start() { StartCarrier(), StartTransport(); }
   void StartCarrier();
   void StartTransport();

@@ -62,6 +62,9 @@ class LaneSource {
   // Whether all that was sent is acknowledged, and nothing more is there.
   bool Drained();
 
+  // Tells the sender that its lane is not well-formed, and will not be read any more.
+  void Refuse() { reader_.Refuse(); }
+
   // Tells the sender of all room that it got back. Before a park.
   void Flush() { reader_.Flush(); }
 

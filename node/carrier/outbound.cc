@@ -143,6 +143,7 @@ bool Outbound::Send() {
   }
   next_ = begin == lanes_.end() ? 0 : begin->first + 1;
   for (const uint64_t id : corrupt) {
+    lanes_.find(id)->second->source.Refuse();
     Remove(id);
     events_->OnLaneCorrupt(id);
   }

@@ -97,7 +97,7 @@ TEST_F(LineReaderTest, LongLinesAndManyLinesArriveWhole) {
     const auto next = reader.Next();
     ASSERT_TRUE(next.ok()) << next.status();
     if (next->empty()) break;
-    lines.insert(lines.end(), next->begin(), next->end());
+    for (const absl::string_view line : *next) lines.emplace_back(line);
   }
   writer.join();
   ASSERT_THAT(lines, SizeIs(kLines + 2));

@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include <CLI/CLI.hpp>
+#include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "node/cli/commands.h"
@@ -53,6 +55,12 @@ int Main(int argc, char** argv) {
     return Report(Print(app.help()));
   } catch (const CLI::CallForVersion& version) {
     return Report(Print(absl::StrCat(version.what(), "\n")));
+  } catch (const CLI::RequiredError& error) {
+    // CLI11 asks for a subcommand before it tells of a word that is none.
+    const std::vector<std::string> rest = app.remaining(/*recurse=*/true);
+    const std::string why = rest.empty() ? error.what() : absl::StrCat("no command ", rest[0]);
+    return Report(
+        absl::InvalidArgumentError(absl::StrCat(why, "; see ", CommandName(app), " --help")));
   } catch (const CLI::Error& error) {
     return Report(absl::InvalidArgumentError(
         absl::StrCat(error.what(), "; see ", CommandName(app), " --help")));

@@ -125,7 +125,7 @@ TEST(RowsTest, MessagesAreLinesOrObjectsOnOneLine) {
   const std::string line = FormatMessage(message, OutputFormat::kJson);
   EXPECT_EQ(line.find('\n'), line.size() - 1);
   const json object = json::parse(line);
-  EXPECT_EQ(object["body"], message.body);
+  EXPECT_EQ(object["body"], std::string(message.body));
   EXPECT_EQ(object["sender"], "4711.3@alpha");
   EXPECT_EQ(object["priority"], 31);
   EXPECT_EQ(object["sequence"], 9);

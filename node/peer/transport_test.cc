@@ -1,5 +1,6 @@
 #include "node/peer/transport.h"
 
+#include <atomic>
 #include <string>
 #include <thread>
 #include <vector>
@@ -268,6 +269,35 @@ TEST(PeerTransport, MayOnlyDial) {
   alpha.handler.AwaitOpen("beta", proto::BULK, true)->Write(NumberedFrame(1));
   beta.handler.AwaitFrames(*beta.handler.AwaitOpen("alpha", proto::BULK, false), 1);
   EXPECT_EQ(alpha.transport->Peers().size(), 1u);
+}
+
+TEST(PeerTransport, SessionsMayEndWhileManyThreadsWrite) {
+  TestNode beta(OptionsOf("beta"));
+  PeerTransportOptions options = OptionsOf("alpha");
+  options.peers["beta"] = beta.address();
+  options.backoff_min = options.backoff_max = absl::Milliseconds(1);
+  TestNode alpha(options);
+  constexpr int kRounds = 20;
+  for (int round = 0; round < kRounds; ++round) {
+    const auto out = alpha.handler.AwaitOpen("beta", proto::BULK, true);
+    const auto in = beta.handler.AwaitOpen("alpha", proto::BULK, false);
+    std::atomic<bool> stop = false;
+    std::vector<std::thread> writers;
+    for (const auto& session : {out, out, in}) {
+      writers.emplace_back([&stop, session] {
+        for (uint64_t i = 0; !stop; ++i) {
+          session->Write(NumberedFrame(i, 100));
+          if (session->queued_bytes() > kLowMarkBytes) std::this_thread::yield();
+        }
+      });
+    }
+    beta.handler.AwaitFrames(*in, 100);
+    (round % 2 == 0 ? out : in)->Close(absl::CancelledError("enough"));
+    EXPECT_FALSE(alpha.handler.AwaitClose(*out).ok());
+    EXPECT_FALSE(beta.handler.AwaitClose(*in).ok());
+    stop = true;
+    for (std::thread& writer : writers) writer.join();
+  }
 }
 
 TEST(PeerTransport, RefusesBadOptions) {

@@ -2,14 +2,19 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
+#include <set>
 #include <system_error>
 #include <utility>
 
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/fd.h"
 #include "tests/support/eventually.h"
@@ -36,16 +41,26 @@ std::string FreeAddress() {
   return absl::StrCat(text, ":", ntohs(address.sin_port));
 }
 
+// The child of a keeper; -1 when it has none at this moment.
+pid_t FindProper(pid_t keeper) {
+  std::ifstream children(absl::StrCat("/proc/", keeper, "/task/", keeper, "/children"));
+  pid_t child = -1;
+  return children >> child ? child : -1;
+}
+
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(const std::vector<std::string>& nodes) {
+absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(const std::vector<std::string>& nodes,
+                                                        Agents agents) {
   std::string folder = "/tmp/mailrail-XXXXXX";
   Require(mkdtemp(folder.data()) != nullptr, "mkdtemp");
-  std::unique_ptr<Cluster> cluster(new Cluster(folder));
+  std::unique_ptr<Cluster> cluster(new Cluster(folder, agents));
+  std::set<std::string> addresses;
+  while (addresses.size() < nodes.size()) addresses.insert(FreeAddress());
   for (const std::string& name : nodes) {
     Node& node = cluster->nodes_[name];
     node.socket = absl::StrCat(folder, "/", name, ".sock");
-    node.address = FreeAddress();
+    node.address = addresses.extract(addresses.begin()).value();
   }
   for (const std::string& name : nodes) cluster->StartAgent(name);
   const absl::Status status = cluster->WaitUntilConnected();
@@ -54,6 +69,7 @@ absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(const std::vector<std::s
 }
 
 Cluster::~Cluster() {
+  for (auto& [name, node] : nodes_) Kill(name);
   nodes_.clear();
   std::error_code ignored;
   std::filesystem::remove_all(folder_, ignored);
@@ -61,7 +77,9 @@ Cluster::~Cluster() {
 
 void Cluster::StartAgent(const std::string& name) {
   Node& node = nodes_.at(name);
-  std::vector<std::string> command = {BuiltProgram("tests/support/test_agent"), "agent"};
+  std::vector<std::string> command = {
+      BuiltProgram(agents_ == Agents::kKept ? "node/cli/mailrail" : "tests/support/test_agent"),
+      "agent"};
   const auto flag = [&](std::string flag_name, std::string value) {
     command.push_back(std::move(flag_name));
     command.push_back(std::move(value));
@@ -73,6 +91,45 @@ void Cluster::StartAgent(const std::string& name) {
     if (other != name) flag("--peer", absl::StrCat(other, "=", peer.address));
   }
   node.agent = Child(command);
+}
+
+std::vector<pid_t> Cluster::Running(const std::string& node) const {
+  // The socket's path is this cluster's own, and in the arguments of whatever runs for the node.
+  std::vector<pid_t> pids;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", ignored)) {
+    pid_t pid;
+    if (!absl::SimpleAtoi(entry.path().filename().string(), &pid) || pid == getpid()) continue;
+    std::ifstream file(entry.path() / "cmdline");
+    const std::string arguments((std::istreambuf_iterator<char>(file)), {});
+    if (absl::StrContains(arguments, nodes_.at(node).socket)) pids.push_back(pid);
+  }
+  return pids;
+}
+
+void Cluster::Kill(const std::string& node) {
+  // All are stopped before any is killed: a keeper and an agent start each other again.
+  std::vector<pid_t> stopped;
+  while (Running(node).size() > stopped.size()) {
+    stopped = Running(node);
+    for (const pid_t pid : stopped) kill(pid, SIGSTOP);
+  }
+  for (const pid_t pid : stopped) kill(pid, SIGKILL);
+  nodes_.at(node).agent.Kill();
+  Eventually([&] { return Running(node).empty(); });
+}
+
+pid_t Cluster::Proper(const std::string& node) {
+  const pid_t keeper = nodes_.at(node).agent.pid();
+  pid_t proper = -1;
+  Eventually([&] { return (proper = FindProper(keeper)) > 0; });
+  return proper;
+}
+
+void Cluster::KillProper(const std::string& node) {
+  const pid_t before = Proper(node);
+  kill(before, SIGKILL);
+  Eventually([&] { return Proper(node) != before; });
 }
 
 absl::Status Cluster::Restart(const std::string& node) {

@@ -14,6 +14,12 @@
 
 namespace mailrail {
 
+// How a cluster's agents run.
+enum class Agents {
+  kAlone,  // the agent proper by itself
+  kKept,   // the program `mailrail agent`: a keeper, and the agent proper as its child
+};
+
 // Agents of several nodes, each in a process of its own, on this host: sockets in a new folder
 // under /tmp, and addresses of the loopback network that no other test has. Killed, and the folder
 // removed, when this goes. One thread at a time: the test's main thread.
@@ -22,17 +28,28 @@ class Cluster {
   // Starts an agent for each name, which knows all others, and waits until each answers and each
   // pair is connected. kDeadlineExceeded when that does not happen within Patience(), kAborted when
   // an agent has ended.
-  static absl::StatusOr<std::unique_ptr<Cluster>> Start(const std::vector<std::string>& nodes);
+  static absl::StatusOr<std::unique_ptr<Cluster>> Start(const std::vector<std::string>& nodes,
+                                                        Agents agents = Agents::kAlone);
   ~Cluster();
 
   // The socket to attach at.
   const std::string& Socket(const std::string& node) const { return nodes_.at(node).socket; }
 
-  // The process that was started for a node: its agent.
+  // Where a node's agent listens for other agents.
+  const std::string& Address(const std::string& node) const { return nodes_.at(node).address; }
+
+  // The process that was started for a node: its agent, or the agent's keeper.
   Child& Agent(const std::string& node) { return nodes_.at(node).agent; }
 
-  // Kills the agent of a node with SIGKILL, and with it the node.
-  void Kill(const std::string& node) { nodes_.at(node).agent.Kill(); }
+  // Kills the agent of a node, and its keeper, with SIGKILL, and with it the node.
+  void Kill(const std::string& node);
+
+  // REQUIRES: kKept. The process of the agent proper; waits until there is one.
+  pid_t Proper(const std::string& node);
+  // The processes that run for a node now: also those that a new keeper has started.
+  std::vector<pid_t> Running(const std::string& node) const;
+  // REQUIRES: kKept. Kills the agent proper, and waits until its keeper has started another.
+  void KillProper(const std::string& node);
 
   // Starts a killed one again, and waits as Start does.
   absl::Status Restart(const std::string& node);
@@ -47,11 +64,12 @@ class Cluster {
     Child agent;
   };
 
-  explicit Cluster(std::string folder) : folder_(std::move(folder)) {}
+  Cluster(std::string folder, Agents agents) : folder_(std::move(folder)), agents_(agents) {}
   void StartAgent(const std::string& name);
   absl::Status CheckConnected();
 
   const std::string folder_;
+  const Agents agents_;
   std::map<std::string, Node> nodes_;
 };
 

@@ -1,7 +1,5 @@
 #include "tests/support/eventually.h"
 
-#include "absl/time/clock.h"
-
 namespace mailrail {
 
 bool Eventually(absl::FunctionRef<bool()> condition) {

@@ -2,6 +2,7 @@
 #define MAILRAIL_TESTS_SUPPORT_EVENTUALLY_H_
 
 #include "absl/functional/function_ref.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 
 namespace mailrail {

@@ -1,0 +1,306 @@
+// A mailbox on one node (alpha), a receiver on another (beta).
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+#include "node/carrier/carrier.h"
+#include "node/carrier/carrier_testing.h"
+
+namespace mailrail {
+namespace {
+
+constexpr absl::Time kForEver = absl::InfiniteFuture();
+constexpr uint64_t kKey = 5;
+constexpr uint32_t kHomeNumber = 7;   // of the remote receiver, at home
+constexpr uint32_t kLocalNumber = 9;  // of a receiver on the mailbox's node
+constexpr size_t kLargest = 100'000;
+
+MailboxOptions Options() {
+  MailboxOptions options;
+  options.max_message_bytes = kLargest;
+  options.capacity_messages = 64;
+  return options;
+}
+
+// A mailbox with one lane, and its memory.
+class TestMailbox {
+ public:
+  explicit TestMailbox(uint64_t lane)
+      : lane_(lane),
+        geometry_(CellGeometry::For(Options().capacity_messages, kLargest)),
+        data_(geometry_.data_bytes()),
+        state_(geometry_.state_bytes()) {
+    destination.control()->members_version = 1;
+  }
+
+  std::shared_ptr<OutgoingLane> NewSender(uint32_t number, bool recover = false) {
+    auto lane = std::make_shared<OutgoingLane>("mailbox", Options(), geometry_, data_.Map(),
+                                               state_.Map(), number, destination.ForSender());
+    if (recover) {
+      const absl::Status status = lane->Recover();
+      EXPECT_TRUE(status.ok()) << status;
+    }
+    return lane;
+  }
+
+  std::shared_ptr<IncomingCells> NewIncoming() {
+    auto memory = std::make_shared<CellMemory>(
+        CellMemory{geometry_, data_.Map(Access::kReadOnly), state_.Map()});
+    return std::make_shared<IncomingCells>(lane_, ProcessId("alpha", 42, 3), true, memory);
+  }
+
+  TestDestination destination;
+
+ private:
+  const uint64_t lane_;
+  const CellGeometry geometry_;
+  TestMemory data_, state_;
+};
+
+class RemoteReceiverTest : public ::testing::Test {
+ protected:
+  RemoteReceiverTest()
+      : mailbox(11), receiver(&inner.destination, kLocalNumber), local(&mailbox.destination, 8) {
+    nodes.AwaitUp();
+    sender = mailbox.NewSender(1);
+    receiver.queue().Join(inner.NewIncoming(), 1);
+    local.queue().Join(mailbox.NewIncoming(), 1);
+    OpenAtHome(1);
+    AddProxy(false);
+  }
+
+  void OpenAtHome(uint32_t joined_version) {
+    RemoteReceiver remote;
+    remote.key = kKey;
+    remote.peer_node = "beta";
+    home_queue = std::make_shared<MailboxQueue>(kHomeNumber);
+    if (joined_version == 1) home_queue->Join(mailbox.NewIncoming(), 1);
+    remote.queue = home_queue;
+    remote.control = mailbox.destination.control_memory.Map();
+    remote.bell = mailbox.destination.bell_memory.Map();
+    remote.gate = mailbox.destination.gate_memory.Map();
+    alpha.carrier().AddReceiver(std::move(remote));
+  }
+
+  void AddProxy(bool recover) {
+    ReceiverProxy proxy;
+    proxy.key = kKey;
+    proxy.peer_node = "alpha";
+    proxy.lane = inner.NewSender(2, recover);
+    proxy.bell = inner.destination.bell_memory.Map();
+    beta.carrier().AddProxy(std::move(proxy));
+  }
+
+  void Want(uint32_t count) {
+    inner.destination.bell()->wanted = count;
+    RingGate(beta.carrier_gate());
+  }
+
+  // As a receiving process does.
+  Message ReceiveRemotely() {
+    Want(1);
+    Message message = receiver.Receive();
+    Want(0);
+    return message;
+  }
+
+  void Send(int priority, absl::string_view body) {
+    const absl::Status status = sender->Send(priority, {{}, body}, kForEver);
+    ASSERT_TRUE(status.ok()) << status;
+  }
+
+  TwoTestNodes nodes;
+  TestNode& alpha = nodes.alpha;
+  TestNode& beta = nodes.beta;
+  TestMailbox mailbox;
+  TestMailbox inner{22};  // the private mailbox that stands for it on beta
+  TestReceiver<MailboxQueue> receiver;
+  TestReceiver<MailboxQueue> local;  // another receiver of the mailbox, on its own node
+  std::shared_ptr<OutgoingLane> sender;
+  std::shared_ptr<MailboxQueue> home_queue;
+};
+
+TEST_F(RemoteReceiverTest, ReceivesWhatTheMailboxHas) {
+  Send(3, "hello");
+  const Message message = ReceiveRemotely();
+  EXPECT_EQ(message.body(), "hello");
+  EXPECT_EQ(message.priority(), 3);
+  EXPECT_EQ(message.sender(), ProcessId("alpha", 42, 3));
+  EXPECT_FALSE(message.redelivered());
+}
+
+TEST_F(RemoteReceiverTest, WaitsForWhatIsSentLater) {
+  std::thread later([&] { Send(31, "later"); });
+  EXPECT_EQ(ReceiveRemotely().body(), "later");
+  later.join();
+}
+
+TEST_F(RemoteReceiverTest, ReceivesEachOfManyOnceAndInOrder) {
+  constexpr uint64_t kMessages = 2000;
+  std::thread flood([&] {
+    for (uint64_t i = 0; i < kMessages; ++i) Send(0, Pattern(i, i * 7919 % 3000));
+  });
+  for (uint64_t i = 0; i < kMessages; ++i) {
+    ASSERT_TRUE(ReceiveRemotely().body() == Pattern(i, i * 7919 % 3000)) << i;
+  }
+  flood.join();
+}
+
+TEST_F(RemoteReceiverTest, CompetesWithALocalReceiver) {
+  constexpr int kMessages = 2000;
+  std::thread flood([&] {
+    for (int i = 0; i < kMessages; ++i) Send(0, absl::StrCat(i));
+    // One for each receiver, to end it.
+    Send(0, "end");
+    Send(0, "end");
+  });
+  std::vector<int> seen(kMessages, 0);
+  std::vector<std::string> locally;
+  std::thread other([&] {
+    for (std::string body; body != "end";) {
+      body = std::string(local.Receive().body());
+      locally.push_back(body);
+    }
+  });
+  for (std::string body; body != "end";) {
+    body = std::string(ReceiveRemotely().body());
+    if (body != "end") ++seen[static_cast<size_t>(std::stoi(body))];
+  }
+  flood.join();
+  other.join();
+  for (const std::string& body : locally) {
+    if (body != "end") ++seen[static_cast<size_t>(std::stoi(body))];
+  }
+  for (int i = 0; i < kMessages; ++i) EXPECT_EQ(seen[static_cast<size_t>(i)], 1) << i;
+}
+
+TEST_F(RemoteReceiverTest, AWithdrawnWantLeavesTheMessageToOthers) {
+  Want(1);
+  Want(0);
+  Send(0, "for whoever comes");
+  EXPECT_EQ(local.Receive().body(), "for whoever comes");
+}
+
+TEST_F(RemoteReceiverTest, ADeliveryThatIsNotWantedAnyMoreGoesBack) {
+  Want(1);
+  Send(0, "delivered");
+  // It is here, but not taken.
+  while (!receiver.queue().MayHave(*inner.destination.control())) std::this_thread::yield();
+  Want(0);
+  const Message message = local.Receive();
+  EXPECT_EQ(message.body(), "delivered");
+  EXPECT_EQ(message.attempts(), 1);
+  EXPECT_FALSE(receiver.TryReceive().has_value());
+}
+
+TEST_F(RemoteReceiverTest, ADeliveryComesAgainWhenTheReceiverIsGone) {
+  Want(1);
+  Send(0, "delivered");
+  while (!receiver.queue().MayHave(*inner.destination.control())) std::this_thread::yield();
+  beta.carrier().RemoveProxy(kKey);
+  const Message message = local.Receive();
+  EXPECT_EQ(message.body(), "delivered");
+  EXPECT_TRUE(message.redelivered());
+  EXPECT_EQ(message.attempts(), 1);
+  alpha.events().Await("gone beta 5");
+}
+
+TEST_F(RemoteReceiverTest, WhatAGoneReceiverHadTakenDoesNotComeAgain) {
+  Want(1);
+  Send(0, "taken");
+  EXPECT_EQ(receiver.Receive().body(), "taken");
+  beta.carrier().RemoveProxy(kKey);
+  alpha.events().Await("gone beta 5");
+  EXPECT_FALSE(local.TryReceive().has_value());
+}
+
+TEST_F(RemoteReceiverTest, AReceiverThatLeavesWhileTheHomeIsAwayIsReportedLater) {
+  Want(1);
+  Send(0, "delivered");
+  while (!receiver.queue().MayHave(*inner.destination.control())) std::this_thread::yield();
+  alpha.on_restart = [&] { OpenAtHome(1); };
+  alpha.Stop();
+  beta.events().Await("down alpha");
+  beta.carrier().RemoveProxy(kKey);
+  alpha.Start();
+  EXPECT_EQ(local.Receive().attempts(), 1);
+  alpha.events().Await("gone beta 5");
+}
+
+TEST_F(RemoteReceiverTest, IsToldThatTheMailboxIsDestroyed) {
+  mailbox.destination.Close(CloseReason::kDestroyed);
+  RingGate(mailbox.destination.gate());
+  alpha.events().Await("destroyed beta 5");
+  beta.events().Await("destroyed alpha 5");
+}
+
+TEST_F(RemoteReceiverTest, IsToldOfADestroyedMailboxWhenItAsks) {
+  mailbox.destination.Close(CloseReason::kDestroyed);
+  alpha.carrier().RemoveReceiver("beta", kKey, /*tell=*/false);
+  Want(1);
+  beta.events().Await("destroyed alpha 5");
+}
+
+TEST_F(RemoteReceiverTest, ARemovedReceiverGivesBackWhatItHasLeased) {
+  Want(1);
+  Send(0, "leased");
+  while (!receiver.queue().MayHave(*inner.destination.control())) std::this_thread::yield();
+  alpha.carrier().RemoveReceiver("beta", kKey, /*tell=*/true);
+  EXPECT_EQ(local.Receive().attempts(), 1);
+  beta.events().Await("destroyed alpha 5");
+  EXPECT_FALSE(receiver.TryReceive().has_value());
+}
+
+TEST_F(RemoteReceiverTest, AsksForLanesThatHaveJoined) {
+  alpha.carrier().RemoveReceiver("beta", kKey, false);
+  alpha.events().on_receiver_behind = [this](uint64_t) {
+    home_queue->Join(mailbox.NewIncoming(), 1);
+    alpha.carrier().Poke();
+  };
+  OpenAtHome(0);
+  Send(0, "in a lane that has joined");
+  EXPECT_EQ(ReceiveRemotely().body(), "in a lane that has joined");
+  EXPECT_EQ(alpha.events().Count("behind beta 5"), 1);
+}
+
+TEST_F(RemoteReceiverTest, ReceivesEachOnceThoughSessionsAreCut) {
+  constexpr uint64_t kMessages = 1000;
+  std::thread flood([&] {
+    for (uint64_t i = 0; i < kMessages; ++i) Send(i % 2 == 0 ? 0 : 31, Pattern(i, 100));
+  });
+  // In order at each priority: what was delivered is never delivered again, even when its
+  // acknowledgement was lost.
+  uint64_t next[2] = {0, 1};
+  for (uint64_t i = 0; i < kMessages; ++i) {
+    const Message message = ReceiveRemotely();
+    uint64_t& expected = next[message.priority() == 31];
+    ASSERT_TRUE(message.body() == Pattern(expected, 100)) << expected;
+    expected += 2;
+    if (i % 20 == 0) {
+      TestNode& node = i % 40 == 0 ? alpha : beta;
+      node.Cut(i % 80 < 40 ? proto::BULK : proto::URGENT, i % 160 < 80);
+    }
+  }
+  flood.join();
+}
+
+TEST_F(RemoteReceiverTest, ReceivesEachOnceThoughTheHomesCarrierIsMadeAnew) {
+  alpha.on_restart = [&] { OpenAtHome(1); };
+  constexpr uint64_t kMessages = 500;
+  std::thread flood([&] {
+    for (uint64_t i = 0; i < kMessages; ++i) Send(0, Pattern(i, 100));
+  });
+  for (uint64_t i = 0; i < kMessages; ++i) {
+    ASSERT_TRUE(ReceiveRemotely().body() == Pattern(i, 100)) << i;
+    if (i % 50 == 0) {
+      alpha.Stop();
+      alpha.Start();
+    }
+  }
+  flood.join();
+}
+
+}  // namespace
+}  // namespace mailrail
