@@ -53,7 +53,8 @@ absl::StatusOr<std::shared_ptr<const ReceiverMemory>> MapReceiver(absl::Span<con
 ProcessImpl::ProcessImpl(Fd socket)
     : fork_generation_(ForkGeneration()), connection_(std::move(socket), this) {}
 
-ProcessImpl::~ProcessImpl() = default;
+// The inbox uses the rest of this when it ends.
+ProcessImpl::~ProcessImpl() { inbox_.reset(); }
 
 absl::StatusOr<std::shared_ptr<ProcessImpl>> ProcessImpl::Attach(const AttachOptions& options) {
   absl::StatusOr<Fd> socket = ConnectToAgent(options);

@@ -29,40 +29,51 @@ const char* LineStart() { return isatty(STDOUT_FILENO) ? "\r\033[K" : ""; }
 absl::Status Coordinator::Count(const Input& input, size_t workers) {
   input_bytes_ = input.bytes;
   if (absl::Status status = process_->CreateMailbox(kMailbox); !status.ok()) return status;
-  // The workers find us by this name, and join.
-  absl::Status status = process_->RegisterName("word_count");
-  while (status.ok() && workers_.size() < workers) {
-    status = ReceiveReport(absl::InfiniteFuture());
-  }
-  const absl::Time start = absl::Now();
-  if (status.ok()) status = SendChunks(input);
-  while (status.ok() && (counted_ < sent_ || answered_ < asked_)) {
+  absl::Status status = SendChunks(input, workers);
+  while (status.ok() && (counted_ < sent_ || answers_ < workers_.size())) {
     status = ReceiveReport(absl::Now() + kPatience);
     PrintProgress();
   }
-  elapsed_ = absl::Now() - start;
+  elapsed_ = absl::Now() - started_at_;
   absl::PrintF("%s", LineStart());
   status.Update(process_->DestroyMailbox(kMailbox));
   return status;
 }
 
-absl::Status Coordinator::SendChunks(const Input& input) {
+absl::Status Coordinator::SendChunks(const Input& input, size_t workers) {
   absl::StatusOr<Sender> sender = process_->ConnectMailbox(kMailbox);
   if (!sender.ok()) return sender.status();
   ChunkReader reader(input.files, kChunkBytes);
   while (true) {
     absl::StatusOr<std::string> chunk = reader.Next();
     if (!chunk.ok()) return chunk.status();
-    if (chunk->empty()) return absl::OkStatus();
-    // Waits for room while the mailbox is full.
-    if (absl::Status status = sender->Send(*chunk); !status.ok()) return status;
+    if (chunk->empty()) break;
+    absl::Status status = sender->Send(*chunk, {}, absl::InfinitePast());
+    if (absl::IsDeadlineExceeded(status)) {
+      // The mailbox is full: from now on as fast as the workers make room.
+      status = StartWorkers(workers);
+      if (status.ok()) status = sender->Send(*chunk);
+    }
+    if (!status.ok()) return status;
     ++sent_;
     // What has been counted meanwhile.
-    absl::Status status;
     while (status.ok()) status = ReceiveReport(absl::InfinitePast());
     if (!absl::IsDeadlineExceeded(status)) return status;
     PrintProgress();
   }
+  return StartWorkers(workers);
+}
+
+absl::Status Coordinator::StartWorkers(size_t count) {
+  if (started_) return absl::OkStatus();
+  // By this name the workers find us, and join.
+  if (absl::Status status = process_->RegisterName("word_count"); !status.ok()) return status;
+  while (workers_.size() < count) {
+    if (absl::Status status = ReceiveReport(absl::InfiniteFuture()); !status.ok()) return status;
+  }
+  started_ = true;
+  started_at_ = absl::Now();
+  return TellWorkers("start");
 }
 
 absl::Status Coordinator::ReceiveReport(absl::Time deadline) {
@@ -77,7 +88,7 @@ absl::Status Coordinator::ReceiveReport(absl::Time deadline) {
   Worker& worker = found->second;
   if (report.has_status()) {
     worker.counted = std::max(worker.counted, report.status().chunks());
-    ++answered_;
+    ++answers_;
     PrintStatus(worker);
     return absl::OkStatus();
   }
@@ -86,23 +97,24 @@ absl::Status Coordinator::ReceiveReport(absl::Time deadline) {
   worker.counted = std::max(worker.counted, worker.chunks);
   worker.bytes += report.counted().bytes();
   Add(report.counted(), &total_);
-  const bool half_way = asked_ == 0 && total_.bytes() >= input_bytes_ / 2;
-  return half_way ? AskForStatus() : absl::OkStatus();
+  if (asked_ || total_.bytes() < input_bytes_ / 2) return absl::OkStatus();
+  asked_ = true;
+  asked_at_ = absl::Now();
+  return TellWorkers("status");
 }
 
 absl::Status Coordinator::AddWorker(const ProcessId& id) {
+  if (started_) return absl::OkStatus();  // too late: it waits for a start, and ends with us
   absl::StatusOr<Sender> sender = process_->Connect(id);
   if (!sender.ok()) return sender.status();
   workers_.emplace(Key(id), Worker{id, *std::move(sender)});
   return absl::OkStatus();
 }
 
-absl::Status Coordinator::AskForStatus() {
-  asked_at_ = absl::Now();
+absl::Status Coordinator::TellWorkers(absl::string_view message) {
   for (auto& [key, worker] : workers_) {
-    const absl::Status status = worker.sender.Send("status", {.priority = kMaxPriority});
+    const absl::Status status = worker.sender.Send(message, {.priority = kMaxPriority});
     if (!status.ok()) return status;
-    ++asked_;
   }
   return absl::OkStatus();
 }

@@ -29,8 +29,9 @@ class Coordinator {
   // `process` outlives this.
   explicit Coordinator(Process* process) : process_(process) {}
 
-  // Waits until `workers` have joined, and has `input` counted; half way it asks each worker for
-  // its status. Then destroys the mailbox, which ends the workers.
+  // Fills the mailbox with chunks of `input`, waits until `workers` have joined, starts them
+  // together, and half way asks each for its status. At the end it destroys the mailbox, which ends
+  // the workers.
   absl::Status Count(const Input& input, size_t workers);
 
   const Counts& total() const { return total_; }
@@ -38,10 +39,11 @@ class Coordinator {
   const std::map<std::string, Worker>& workers() const { return workers_; }
 
  private:
-  absl::Status SendChunks(const Input& input);
+  absl::Status SendChunks(const Input& input, size_t workers);
+  absl::Status StartWorkers(size_t count);
   absl::Status ReceiveReport(absl::Time deadline);
   absl::Status AddWorker(const ProcessId& id);
-  absl::Status AskForStatus();
+  absl::Status TellWorkers(absl::string_view message);
   void PrintStatus(const Worker& worker);
   void PrintProgress();
 
@@ -51,9 +53,11 @@ class Coordinator {
   Counts total_;
   uint64_t sent_ = 0;     // chunks
   uint64_t counted_ = 0;  // chunks
+  bool started_ = false;
+  absl::Time started_at_;
+  bool asked_ = false;
   absl::Time asked_at_;
-  size_t asked_ = 0;     // workers
-  size_t answered_ = 0;  // workers
+  size_t answers_ = 0;
   absl::Time printed_at_;
   absl::Duration elapsed_;
 };

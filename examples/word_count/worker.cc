@@ -17,9 +17,9 @@ bool MayCome(const absl::Status& status) {
   return absl::IsNotFound(status) || absl::IsUnavailable(status);
 }
 
-absl::StatusOr<Sender> FindCoordinator(Process& process) {
+absl::StatusOr<ProcessId> FindCoordinator(Process& process) {
   while (true) {
-    absl::StatusOr<Sender> coordinator = process.Connect("word_count");
+    absl::StatusOr<ProcessId> coordinator = process.Resolve("word_count");
     if (coordinator.ok() || !MayCome(coordinator.status())) return coordinator;
     absl::SleepFor(kAskAgain);
   }
@@ -28,7 +28,9 @@ absl::StatusOr<Sender> FindCoordinator(Process& process) {
 absl::Status Work() {
   absl::StatusOr<Process> process = Process::Attach();
   if (!process.ok()) return process.status();
-  absl::StatusOr<Sender> coordinator = FindCoordinator(*process);
+  absl::StatusOr<ProcessId> id = FindCoordinator(*process);
+  if (!id.ok()) return id.status();
+  absl::StatusOr<Sender> coordinator = process->Connect(*id);
   if (!coordinator.ok()) return coordinator.status();
   absl::StatusOr<Receiver> chunks = process->OpenMailbox("chunks");
   if (!chunks.ok()) return chunks.status();
@@ -37,6 +39,9 @@ absl::Status Work() {
   joined.mutable_joined();
   status.mutable_status();
   if (absl::Status sent = SendProto(*coordinator, joined); !sent.ok()) return sent;
+  // All workers start together. kUnavailable if the coordinator dies first.
+  absl::StatusOr<Message> start = process->inbox().ReceiveFrom(*id);
+  if (!start.ok()) return start.status();
 
   // The inbox first: a question is answered ahead of all chunks that wait.
   Receiver* const receivers[] = {&process->inbox(), &*chunks};

@@ -40,7 +40,7 @@ void Inbound::Add(InboundLane lane, Peer* peer) {
   const Key key(peer, lane.id);
   const auto asked = asked_.find(key);
   const auto found = sinks_.find(key);
-  // Added once more, to answer once more: what waits in it stays.
+  // A lane that is there already is added once more to answer once more.
   if (found == sinks_.end() || found->second->lane() != lane.lane) {
     Erase(key);
     sinks_[key] = std::make_unique<LaneSink>(std::move(lane), peer, windows_, counters_);
@@ -48,7 +48,12 @@ void Inbound::Add(InboundLane lane, Peer* peer) {
   if (asked == asked_.end()) return;  // the peer will ask
   LaneSink* const sink = Find(peer, asked->second, key.second);
   asked_.erase(asked);
-  if (sink != nullptr) Say(peer, sink->State());
+  if (sink != nullptr) Answer(sink);
+}
+
+void Inbound::Answer(LaneSink* sink) {
+  sink->Restart();
+  Say(sink->peer(), sink->State());
 }
 
 void Inbound::Refuse(Peer* peer, uint64_t lane, const absl::Status& why) {
@@ -73,10 +78,9 @@ void Inbound::SessionEnded(const Peer* peer) {
 
 void Inbound::TakeLaneOpen(Peer* peer, const Session& session, const proto::LaneOpen& open) {
   LaneSink* const sink = Find(peer, session.peer_incarnation(), open.lane());
-  if (sink != nullptr) {
-    Say(peer, sink->State());
-    return;
-  }
+  // All that the origin sent on the sessions before has come: their end was told before the new
+  // ones were opened.
+  if (sink != nullptr) return Answer(sink);
   Erase({peer, open.lane()});
   asked_[{peer, open.lane()}] = session.peer_incarnation();
   events_->OnLaneOpen(peer->node(), session.peer_incarnation(), open);

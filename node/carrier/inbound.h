@@ -51,6 +51,8 @@ class Inbound {
   using Key = std::pair<Peer*, uint64_t>;
 
   LaneSink* Find(Peer* peer, uint64_t incarnation, uint64_t lane);
+  // Says from where the origin is to go on.
+  static void Answer(LaneSink* sink);
   void Activate(LaneSink* sink);
   // Takes the lane out; what waits in it is dropped.
   void Erase(const Key& key);

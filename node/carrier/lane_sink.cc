@@ -30,6 +30,17 @@ bool LaneSink::IsOf(uint64_t incarnation) {
   return lane_.peer_incarnation == incarnation;
 }
 
+void LaneSink::Restart() {
+  for (Queue& queue : queues_) {
+    queue.chunks.clear();
+    queue.received = queue.published;
+  }
+  for (Flow& flow : flows_) flow.bytes = flow.records = 0;
+  waiting_rings_ = full_rings_ = ack_due_ = 0;
+  room_word_.reset();
+  ended_ = false;
+}
+
 proto::LaneState LaneSink::State() const {
   proto::LaneState state = lane_.state;
   state.set_lane(id());

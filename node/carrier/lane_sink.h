@@ -36,6 +36,11 @@ class LaneSink {
   // Whether this lane is of this life of the peer.
   bool IsOf(uint64_t incarnation);
 
+  // There are new sessions with the origin, which will send again what was not published: drops
+  // it. Otherwise what is sent in another order than before would exceed the window, and what is
+  // acknowledged would not have been sent, as the origin sees it.
+  void Restart();
+
   // The answer to LaneOpen.
   proto::LaneState State() const;
 

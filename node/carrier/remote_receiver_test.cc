@@ -69,6 +69,12 @@ class RemoteReceiverTest : public ::testing::Test {
     local.queue().Join(mailbox.NewIncoming(), 1);
     OpenAtHome(1);
     AddProxy(false);
+    EXPECT_FALSE(receiver.TryReceive().has_value());  // takes over the lane
+  }
+
+  // Waits until a message is here; takes none.
+  void AwaitDelivered() {
+    while (!receiver.queue().MayHave(*inner.destination.control())) std::this_thread::yield();
   }
 
   void OpenAtHome(uint32_t joined_version) {
@@ -186,8 +192,7 @@ TEST_F(RemoteReceiverTest, AWithdrawnWantLeavesTheMessageToOthers) {
 TEST_F(RemoteReceiverTest, ADeliveryThatIsNotWantedAnyMoreGoesBack) {
   Want(1);
   Send(0, "delivered");
-  // It is here, but not taken.
-  while (!receiver.queue().MayHave(*inner.destination.control())) std::this_thread::yield();
+  AwaitDelivered();
   Want(0);
   const Message message = local.Receive();
   EXPECT_EQ(message.body(), "delivered");
@@ -198,7 +203,7 @@ TEST_F(RemoteReceiverTest, ADeliveryThatIsNotWantedAnyMoreGoesBack) {
 TEST_F(RemoteReceiverTest, ADeliveryComesAgainWhenTheReceiverIsGone) {
   Want(1);
   Send(0, "delivered");
-  while (!receiver.queue().MayHave(*inner.destination.control())) std::this_thread::yield();
+  AwaitDelivered();
   beta.carrier().RemoveProxy(kKey);
   const Message message = local.Receive();
   EXPECT_EQ(message.body(), "delivered");
@@ -219,7 +224,7 @@ TEST_F(RemoteReceiverTest, WhatAGoneReceiverHadTakenDoesNotComeAgain) {
 TEST_F(RemoteReceiverTest, AReceiverThatLeavesWhileTheHomeIsAwayIsReportedLater) {
   Want(1);
   Send(0, "delivered");
-  while (!receiver.queue().MayHave(*inner.destination.control())) std::this_thread::yield();
+  AwaitDelivered();
   alpha.on_restart = [&] { OpenAtHome(1); };
   alpha.Stop();
   beta.events().Await("down alpha");
@@ -246,7 +251,7 @@ TEST_F(RemoteReceiverTest, IsToldOfADestroyedMailboxWhenItAsks) {
 TEST_F(RemoteReceiverTest, ARemovedReceiverGivesBackWhatItHasLeased) {
   Want(1);
   Send(0, "leased");
-  while (!receiver.queue().MayHave(*inner.destination.control())) std::this_thread::yield();
+  AwaitDelivered();
   alpha.carrier().RemoveReceiver("beta", kKey, /*tell=*/true);
   EXPECT_EQ(local.Receive().attempts(), 1);
   beta.events().Await("destroyed alpha 5");

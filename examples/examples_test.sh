@@ -1,0 +1,156 @@
+#!/usr/bin/env bash
+# Runs every example on three nodes of this machine, as a user would.
+#
+#   examples_test.sh MAILRAIL     the program whose agents to start
+#
+# Prints "[case] ok NAME" or "[case] FAILED NAME" for each.
+set -uo pipefail
+here=$(dirname "${BASH_SOURCE[0]}")
+# shellcheck source=examples/cluster.sh
+source "$here/cluster.sh"
+
+trap 'status=$?; cluster_stop; exit $status' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+cluster_start "$1" loopback || exit
+failed=0
+
+# run NAME: runs the function of that name, which fails when a command in it does.
+run() {
+  local output=$cluster_folder/$1.out
+  (
+    set -e
+    trap 'kill $(jobs -p) 2>/dev/null' EXIT
+    "$1"
+  ) >"$output" 2>&1
+  if (($? == 0)); then
+    echo "[case] ok $1"
+  else
+    sed 's/^/  /' "$output"
+    echo "[case] FAILED $1"
+    failed=1
+  fi
+}
+
+# on NODE EXAMPLE ARGUMENT...
+on() { (cluster_exec "$1" "$here/$2" "${@:3}"); }
+
+# until_line PATTERN FILE: until the example in the background has printed such a line.
+until_line() {
+  until grep -q -- "$1" "$2"; do
+    kill -0 $! || { cat "$2"; return 1; }
+    sleep 0.02
+  done
+}
+
+# prints PATTERN...: its input has a line for each, in this order, and shows it.
+prints() {
+  local text pattern
+  text=$(cat)
+  echo "$text"
+  for pattern; do
+    grep -q -- "$pattern" <<<"$text" || { echo "no line like: $pattern"; return 1; }
+    text=$(sed "0,/$pattern/d" <<<"$text")
+  done
+}
+
+hello() {
+  on alpha hello receive >"$cluster_folder/hello" &
+  until_line "also called greeter" "$cluster_folder/hello"
+  on alpha hello send
+  wait $!
+  prints "@alpha says: hello" <"$cluster_folder/hello"
+}
+
+hello_between_nodes() {
+  on alpha hello receive >"$cluster_folder/hello" &
+  until_line "also called greeter" "$cluster_folder/hello"
+  on beta hello send
+  wait $!
+  prints "@beta says: hello" <"$cluster_folder/hello"
+}
+
+hello_without_agent_says_what_to_do() {
+  local status=0
+  MAILRAIL_SOCKET=/nowhere/agent.sock "$here/hello" receive >"$cluster_folder/hello" 2>&1 ||
+    status=$?
+  ((status == 14))
+  prints "mailrail agent" <"$cluster_folder/hello"
+}
+
+ping_pong() {
+  on alpha ping_pong serve >"$cluster_folder/pong" &
+  until_line "serving pong" "$cluster_folder/pong"
+  on alpha ping_pong ping pong 2000 | prints "^2000 round trips between .*@alpha and .*@alpha"
+  wait $!
+}
+
+ping_pong_between_nodes() {
+  on gamma ping_pong serve far >"$cluster_folder/pong" &
+  until_line "serving far" "$cluster_folder/pong"
+  on beta ping_pong ping far@gamma 500 | prints "^500 round trips between .*@beta and .*@gamma"
+  wait $!
+}
+
+work_queue() {
+  on alpha work_queue |
+    prints "@alpha did [0-9]* tasks" "@alpha did" "@alpha did" "all 3000 tasks were done, each once"
+}
+
+priority() {
+  on alpha priority |
+    prints "^received *24.stop" "^received *10.order 1" "^received *10.order 2" \
+      "^received *0.report 1" "^received *0.report 2" "^received *0.report 3" "32 is refused"
+}
+
+zero_copy() {
+  on alpha zero_copy | prints "frame 0: 32 MiB" "frame 1:" "frame 2:" "frame 3:" "frame 4:"
+}
+
+# count FOLDER...: counts with a worker on each node.
+count() {
+  local node workers=()
+  for node in "${cluster_nodes[@]}"; do
+    on "$node" word_count/worker &
+    workers+=($!)
+  done
+  on alpha word_count/coordinator --workers=3 "$@"
+  for node in "${workers[@]}"; do wait "$node"; done
+}
+
+word_count() {
+  count | prints "MB of text" "^status of worker .* answered in .* ms, with [0-9]* chunks" \
+    "^status of worker" "^status of worker" "^node .*worker .*chunks .*MB/s" "^alpha " "^beta " \
+    "^gamma " "^all .*3 workers" "^check: equal"
+}
+
+# Words that are longer than a chunk or go on in the next file, bytes that are no text, odd names.
+word_count_of_odd_text() {
+  local folder=$cluster_folder/odd
+  mkdir -p "$folder/a b" "$folder/none"
+  head -c 300000 /dev/zero | tr '\0' x >"$folder/1 long word"
+  printf 'goes on  here\n\n\377 \001 \t\v\f\rend' >"$folder/2"$'\n'"bytes"
+  printf ' y\r\n' >"$folder/a b/-3 \"quoted\" 'name'"
+  : >"$folder/4 empty"
+  printf 'not\0text' >"$folder/5 binary"
+  ln -s "$folder" "$folder/6 link"
+  seq 200000 >"$folder/7"
+  count "$folder" | prints "taken [0-9]* times" "^check: equal"
+}
+
+word_count_that_differs_fails() {
+  local status=0
+  mkdir -p "$cluster_folder/bin"
+  printf '#!/bin/sh\necho 1 2 3\n' >"$cluster_folder/bin/wc"
+  chmod +x "$cluster_folder/bin/wc"
+  PATH=$cluster_folder/bin:$PATH count "$here" >"$cluster_folder/differs" || status=$?
+  ((status == 1))
+  prints "^check: DIFFERENT" <"$cluster_folder/differs"
+}
+
+for name in hello hello_between_nodes hello_without_agent_says_what_to_do ping_pong \
+  ping_pong_between_nodes work_queue priority zero_copy word_count word_count_of_odd_text \
+  word_count_that_differs_fails; do
+  run "$name"
+done
+exit "$failed"

@@ -1,0 +1,252 @@
+// Programs that misuse the agent's socket harm themselves and nobody else.
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <memory>
+#include <random>
+#include <string>
+
+#include "core/base/seqpacket.h"
+#include "core/process/agent_connection.h"
+#include "mailrail/mailrail.h"
+#include "proto/agent.pb.h"
+#include "tests/support/cluster.h"
+#include "tests/support/eventually.h"
+
+namespace mailrail {
+namespace {
+
+size_t OpenDescriptors(pid_t pid) {
+  size_t count = 0;
+  for ([[maybe_unused]] const auto& entry :
+       std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/fd")) {
+    ++count;
+  }
+  return count;
+}
+
+class HostileClientTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    auto cluster = Cluster::Start({"alpha"});
+    ASSERT_TRUE(cluster.ok()) << cluster.status();
+    cluster_ = *std::move(cluster);
+    auto witness = Attach();
+    ASSERT_TRUE(witness.ok()) << witness.status();
+    witness_ = std::make_unique<Process>(*std::move(witness));
+  }
+  absl::StatusOr<Process> Attach() {
+    AttachOptions options;
+    options.socket = cluster_->Socket("alpha");
+    options.autostart = false;
+    return Process::Attach(options);
+  }
+  Fd Connect() { return SeqpacketConnect(cluster_->Socket("alpha")).value(); }
+  // Everybody else is served as before, by the same agent.
+  void ExpectUnharmed() {
+    EXPECT_TRUE(cluster_->Agent("alpha").Running());
+    auto self = witness_->Connect(witness_->id());
+    ASSERT_TRUE(self.ok()) << self.status();
+    ASSERT_TRUE(self->Send("still here").ok());
+    const absl::StatusOr<Message> message = witness_->inbox().Receive(Patience());
+    ASSERT_TRUE(message.ok()) << message.status();
+    EXPECT_EQ(message->body(), "still here");
+  }
+
+  std::unique_ptr<Cluster> cluster_;
+  std::unique_ptr<Process> witness_;
+};
+
+TEST_F(HostileClientTest, RandomBytesOnTheSocketEndThatConnectionAlone) {
+  const unsigned seed = std::random_device{}();
+  SCOPED_TRACE(seed);
+  std::mt19937 random(seed);
+  for (int i = 0; i < 2000; ++i) {
+    const Fd socket = Connect();
+    std::string bytes(random() % 300, '\0');
+    for (char& c : bytes) c = static_cast<char>(random());
+    (void)!send(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  }
+  ExpectUnharmed();
+}
+
+TEST_F(HostileClientTest, RequestsWithEveryKindOfNonsenseAreAnsweredOrRefused) {
+  const unsigned seed = std::random_device{}();
+  SCOPED_TRACE(seed);
+  std::mt19937 engine(seed);
+  const auto random = [&engine] { return static_cast<uint32_t>(engine()); };
+  const std::string names[] = {"", "x", "x@alpha", "x@nowhere", "4711", "99999999999", "\xff\xfe",
+                               std::string(5000, 'n'), "1.1@alpha", "@", "0"};
+  const auto name = [&] { return names[random() % std::size(names)]; };
+  for (int i = 0; i < 2000; ++i) {
+    const Fd socket = Connect();
+    if (random() % 2 == 0) {
+      control::Request attach;
+      attach.set_id(1);
+      attach.mutable_attach()->set_protocol_version(random() % 3);
+      attach.mutable_attach()->set_layout_version(random() % 3);
+      ASSERT_TRUE(SendPacket(socket.get(), attach.SerializeAsString()).ok());
+    }
+    control::Request request;
+    request.set_id(random());
+    request.set_timeout_ms(1);
+    switch (random() % 10) {
+      case 0:
+        request.set_connect_process(name());
+        break;
+      case 1:
+        request.set_connect_mailbox(name());
+        break;
+      case 2:
+        request.mutable_create_mailbox()->set_name(name());
+        request.mutable_create_mailbox()->mutable_spec()->set_max_message_bytes(random());
+        request.mutable_create_mailbox()->mutable_spec()->set_capacity_messages(random());
+        break;
+      case 3:
+        request.set_open_mailbox(name());
+        break;
+      case 4:
+        request.set_close_receiver(random() % 100);
+        break;
+      case 5:
+        request.mutable_post()->set_destination(name());
+        request.mutable_post()->set_priority(random());
+        request.mutable_post()->set_memory_bytes(random());
+        break;
+      case 6:
+        request.set_notices_seen(~uint64_t{0});
+        break;
+      case 7:
+        request.mutable_list()->set_after(name());
+        break;
+      case 8:
+        request.mutable_register_name()->set_name(name());
+        break;
+      default:
+        request.set_ping(name());
+    }
+    // With a descriptor that nobody asked for, now and then.
+    std::vector<int> fds;
+    if (random() % 3 == 0) fds.push_back(socket.get());
+    ASSERT_TRUE(SendPacket(socket.get(), request.SerializeAsString(), fds).ok());
+  }
+  ExpectUnharmed();
+}
+
+TEST_F(HostileClientTest, AClientThatAsksAndNeverReadsIsCutOff) {
+  const Fd socket = Connect();
+  control::Request request;
+  request.mutable_list();
+  absl::Status status;
+  EXPECT_TRUE(Eventually([&] {
+    request.set_id(request.id() + 1);
+    status = SendPacket(socket.get(), request.SerializeAsString());
+    return absl::IsUnavailable(status);
+  })) << status;
+  ExpectUnharmed();
+}
+
+TEST_F(HostileClientTest, AnotherVersionOfTheLibraryIsRefusedInWords) {
+  const Fd socket = Connect();
+  control::Request attach;
+  attach.set_id(1);
+  attach.mutable_attach()->set_protocol_version(internal::kControlProtocolVersion + 1);
+  ASSERT_TRUE(SendPacket(socket.get(), attach.SerializeAsString()).ok());
+  const absl::StatusOr<Packet> packet = ReceivePacket(socket.get(), true);
+  ASSERT_TRUE(packet.ok());
+  control::ToProcess answer;
+  ASSERT_TRUE(answer.ParseFromString(packet->bytes));
+  EXPECT_EQ(answer.response().status().code(), static_cast<int>(absl::StatusCode::kUnimplemented));
+  EXPECT_NE(answer.response().status().message().find("version 2"), std::string::npos)
+      << answer.response().status().message();
+}
+
+TEST_F(HostileClientTest, ClientsThatDisappearHalfWayLeaveNothingBehind) {
+  ExpectUnharmed();
+  const pid_t agent = cluster_->Agent("alpha").pid();
+  const size_t before = OpenDescriptors(agent);
+  control::Request attach;
+  attach.set_id(1);
+  attach.mutable_attach()->set_protocol_version(internal::kControlProtocolVersion);
+  attach.mutable_attach()->set_layout_version(1);
+  control::Request connect;
+  connect.set_id(2);
+  connect.set_connect_process(witness_->id().ToString());
+  for (int i = 0; i < 500; ++i) {
+    const Fd socket = Connect();
+    ASSERT_TRUE(SendPacket(socket.get(), attach.SerializeAsString()).ok());
+    ASSERT_TRUE(SendPacket(socket.get(), connect.SerializeAsString()).ok());
+    // Some read what they were granted, and go without a word.
+    if (i % 2 == 0) {
+      ASSERT_TRUE(ReceivePacket(socket.get(), true).ok());
+    }
+  }
+  // The witness reads its notices, so that none waits in the agent with its descriptors.
+  EXPECT_TRUE(Eventually([&] {
+    (void)witness_->inbox().TryReceive();
+    return OpenDescriptors(agent) <= before;
+  })) << OpenDescriptors(agent)
+      << " descriptors, before " << before;
+  ExpectUnharmed();
+}
+
+TEST_F(HostileClientTest, ASecondAgentOnTheSocketIsRefusedAndTheFirstGoesOn) {
+  Child second({BuiltProgram("node/cli/mailrail"), "agent", "--node", "alpha", "--socket",
+                cluster_->Socket("alpha")});
+  const int status = second.Wait();
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), static_cast<int>(absl::StatusCode::kFailedPrecondition));
+  ExpectUnharmed();
+}
+
+TEST_F(HostileClientTest, OneHundredThousandOneShotSendersLeaveNeitherLanesNorDescriptors) {
+  MailboxOptions options;
+  options.max_message_bytes = 100;
+  ASSERT_TRUE(witness_->CreateMailbox("q", options).ok());
+  auto receiver = witness_->OpenMailbox("q");
+  ASSERT_TRUE(receiver.ok()) << receiver.status();
+  constexpr int kSenders = 100000;
+  const pid_t agent = cluster_->Agent("alpha").pid();
+  size_t before = 0;
+  int received = 0;
+  control::Request post;
+  post.set_id(1);
+  post.mutable_post()->set_destination("q");
+  for (int i = 0; i < kSenders; ++i) {
+    if (i == 100) before = OpenDescriptors(agent);
+    const Fd socket = Connect();
+    post.mutable_post()->set_body(std::to_string(i));
+    ASSERT_TRUE(SendPacket(socket.get(), post.SerializeAsString()).ok());
+    const absl::StatusOr<Packet> packet = ReceivePacket(socket.get(), true);
+    ASSERT_TRUE(packet.ok());
+    control::ToProcess answer;
+    ASSERT_TRUE(answer.ParseFromString(packet->bytes));
+    ASSERT_EQ(answer.response().status().code(), 0) << answer.response().status().message();
+    while (received < i - 1000) {
+      const absl::StatusOr<Message> message = receiver->Receive(Patience());
+      ASSERT_TRUE(message.ok()) << message.status();
+      ASSERT_EQ(message->body(), std::to_string(received));
+      ++received;
+    }
+  }
+  for (; received < kSenders; ++received) {
+    const absl::StatusOr<Message> message = receiver->Receive(Patience());
+    ASSERT_TRUE(message.ok()) << message.status();
+    ASSERT_EQ(message->body(), std::to_string(received));
+  }
+  EXPECT_TRUE(Eventually([&] { return OpenDescriptors(agent) <= before; }))
+      << OpenDescriptors(agent) << " descriptors, before " << before;
+  const Fd socket = Connect();
+  control::Request list;
+  list.set_id(1);
+  list.mutable_list()->set_kind(control::MAILBOXES);
+  ASSERT_TRUE(SendPacket(socket.get(), list.SerializeAsString()).ok());
+  control::ToProcess answer;
+  ASSERT_TRUE(answer.ParseFromString(ReceivePacket(socket.get(), true)->bytes));
+  EXPECT_EQ(answer.response().listing().mailboxes(0).senders(), 1u);
+}
+
+}  // namespace
+}  // namespace mailrail
