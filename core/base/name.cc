@@ -9,8 +9,8 @@ namespace mailrail {
 
 absl::Status CheckName(absl::string_view what, absl::string_view name) {
   const auto bad = [&](absl::string_view why) {
-    return absl::InvalidArgumentError(absl::StrCat("bad ", what, " name '",
-                                                   absl::CHexEscape(name.substr(0, 80)), "': ", why));
+    return absl::InvalidArgumentError(
+        absl::StrCat("bad ", what, " name '", absl::CHexEscape(name.substr(0, 80)), "': ", why));
   };
   if (name.empty()) return bad("it is empty");
   if (name.size() > kMaxNameLength) return bad(absl::StrCat("longer than ", kMaxNameLength));

@@ -17,9 +17,9 @@ absl::StatusOr<sockaddr_un> Address(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.empty() || path.size() >= sizeof(address.sun_path)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("socket path '", path, "' is empty or longer than ",
-                     sizeof(address.sun_path) - 1, " bytes"));
+    return absl::InvalidArgumentError(absl::StrCat("socket path '", path,
+                                                   "' is empty or longer than ",
+                                                   sizeof(address.sun_path) - 1, " bytes"));
   }
   memcpy(address.sun_path, path.data(), path.size());
   return address;
@@ -61,8 +61,7 @@ absl::StatusOr<Fd> SeqpacketListen(const std::string& path, unsigned mode) {
   absl::StatusOr<sockaddr_un> address = Address(path);
   if (!address.ok()) return address.status();
   if (SeqpacketConnect(path).ok()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("another agent already listens at ", path));
+    return absl::FailedPreconditionError(absl::StrCat("another agent already listens at ", path));
   }
   absl::StatusOr<Fd> fd = NewSocket();
   if (!fd.ok()) return fd.status();

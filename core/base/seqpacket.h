@@ -31,8 +31,8 @@ absl::StatusOr<std::pair<Fd, Fd>> SeqpacketPair();
 // kInvalidArgument when the path is too long.
 absl::StatusOr<Fd> SeqpacketConnect(const std::string& path);
 
-// Listens at `path`, with that mode; accepting does not wait. An old socket file that nobody listens at is replaced;
-// kFailedPrecondition when somebody does.
+// Listens at `path`, with that mode; accepting does not wait. An old socket file that nobody
+// listens at is replaced; kFailedPrecondition when somebody does.
 absl::StatusOr<Fd> SeqpacketListen(const std::string& path, unsigned mode);
 
 // Sends one packet without waiting. The descriptors stay the caller's. kResourceExhausted when the

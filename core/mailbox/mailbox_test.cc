@@ -121,10 +121,9 @@ TEST(MailboxTest, CompetingReceiversTakeEachMessageOnce) {
       ++taken;
     }
   };
-  std::thread threads[] = {std::thread([&] { send(*a, 0); }),
-                           std::thread([&] { send(*b, kMessages); }),
-                           std::thread([&] { receive(first); }),
-                           std::thread([&] { receive(second); })};
+  std::thread threads[] = {
+      std::thread([&] { send(*a, 0); }), std::thread([&] { send(*b, kMessages); }),
+      std::thread([&] { receive(first); }), std::thread([&] { receive(second); })};
   for (std::thread& thread : threads) thread.join();
   for (const std::atomic<int>& count : seen) EXPECT_EQ(count.load(), 1);
 }

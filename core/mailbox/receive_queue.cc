@@ -14,8 +14,8 @@ namespace {
 constexpr uint32_t kAlwaysCopied = 1024;
 
 absl::Status BadLane(const ProcessId& sender) {
-  return absl::DataLossError(absl::StrCat("the lane of ", sender.ToString(),
-                                          " is not well-formed; it was closed"));
+  return absl::DataLossError(
+      absl::StrCat("the lane of ", sender.ToString(), " is not well-formed; it was closed"));
 }
 
 }  // namespace
@@ -249,8 +249,7 @@ ReceiveQueue::Claimed MailboxQueue::Claim(const Candidate& best, Message* messag
                    best.head.slot, best.head.attempts, record};
     return Claimed::kYes;
   }
-  const bool view =
-      whole && record.in_slab && lane->same_user() && record.length > kAlwaysCopied;
+  const bool view = whole && record.in_slab && lane->same_user() && record.length > kAlwaysCopied;
   // Copied before it is taken: whoever dies in between has not received it.
   if (whole && !view) whole = internal::MessageAccess::Copy(record, origin, message);
   if (!reader.Take(best.priority, best.head.slot, best.head.position, number_, view)) {
@@ -274,9 +273,8 @@ ReceiveQueue::Taken MailboxQueue::TakeLease(const ControlPage& control, Lease* l
 
 bool MailboxQueue::Finish(const Lease& lease, bool received) {
   CellReader& reader = lease.lane->reader();
-  return received
-             ? reader.Take(lease.priority, lease.slot, lease.sequence, number_, false)
-             : reader.Return(lease.priority, lease.slot, lease.sequence, number_);
+  return received ? reader.Take(lease.priority, lease.slot, lease.sequence, number_, false)
+                  : reader.Return(lease.priority, lease.slot, lease.sequence, number_);
 }
 
 std::vector<Lease> MailboxQueue::HeldLeases() {

@@ -18,10 +18,10 @@ constexpr uint64_t kAcknowledgeEvery = 8;
 bool Poll(int fd, short events, absl::Time deadline) {
   pollfd entry{fd, events, 0};
   const absl::Duration left = deadline - absl::Now();
-  const int64_t ms = left >= absl::Hours(1)
-                         ? 3600000
-                         : std::max<int64_t>(0, absl::ToInt64Milliseconds(
-                                                    left + absl::Microseconds(999)));
+  const int64_t ms =
+      left >= absl::Hours(1)
+          ? 3600000
+          : std::max<int64_t>(0, absl::ToInt64Milliseconds(left + absl::Microseconds(999)));
   return poll(&entry, 1, static_cast<int>(ms)) > 0;
 }
 
@@ -139,8 +139,8 @@ absl::StatusOr<AgentReply> AgentConnection::Call(control::Request request, absl:
     id = ++last_id_;
     request.set_id(id);
     const absl::Duration left = deadline - absl::Now();
-    request.set_timeout_ms(static_cast<uint64_t>(
-        std::clamp<int64_t>(absl::ToInt64Milliseconds(left), 1, 3600000)));
+    request.set_timeout_ms(
+        static_cast<uint64_t>(std::clamp<int64_t>(absl::ToInt64Milliseconds(left), 1, 3600000)));
     pending.packet = request.SerializeAsString();
     if (absl::Status status = SendAll(pending.packet, pending.fds, deadline); !status.ok()) {
       if (absl::IsUnavailable(status)) lost_ = true;

@@ -42,9 +42,8 @@ absl::Status StartAgent(const std::string& program, const std::string& socket) {
   const int error = posix_spawnp(&pid, name.c_str(), &actions, nullptr, arguments, environ);
   posix_spawn_file_actions_destroy(&actions);
   if (error != 0) {
-    return absl::UnavailableError(
-        absl::StrCat("no agent answers at ", socket, ", and '", program,
-                     "' cannot be started: ", strerror(error)));
+    return absl::UnavailableError(absl::StrCat("no agent answers at ", socket, ", and '", program,
+                                               "' cannot be started: ", strerror(error)));
   }
   int status = 0;
   while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
@@ -72,8 +71,8 @@ absl::StatusOr<Fd> ConnectToAgent(const AttachOptions& options) {
   absl::StatusOr<Fd> socket = SeqpacketConnect(path);
   if (socket.ok() || !absl::IsUnavailable(socket.status())) return socket;
   if (!options.autostart || Environment("MAILRAIL_AUTOSTART") == "0") {
-    return absl::UnavailableError(absl::StrCat(socket.status().message(),
-                                               "; start one with: mailrail agent --node NAME"));
+    return absl::UnavailableError(
+        absl::StrCat(socket.status().message(), "; start one with: mailrail agent --node NAME"));
   }
   std::string program = options.program;
   if (program.empty()) program = Environment("MAILRAIL_PROGRAM");
@@ -81,8 +80,9 @@ absl::StatusOr<Fd> ConnectToAgent(const AttachOptions& options) {
   if (absl::Status status = StartAgent(program, path); !status.ok()) return status;
   socket = SeqpacketConnect(path);
   if (socket.ok()) return socket;
-  return absl::UnavailableError(absl::StrCat(
-      socket.status().message(), "; starting one failed, see: ", program, " agent --socket=", path));
+  return absl::UnavailableError(absl::StrCat(socket.status().message(),
+                                             "; starting one failed, see: ", program,
+                                             " agent --socket=", path));
 }
 
 }  // namespace mailrail::internal

@@ -71,18 +71,16 @@ absl::StatusOr<MappedLink> MapLink(const control::LinkGrant& grant, absl::Span<c
   absl::StatusOr<RingGeometry> geometry = FromProto(grant.geometry());
   if (!geometry.ok()) return geometry.status();
   if (fds.size() != 5) return Misfit();
-  absl::StatusOr<Mapping> own =
-      Mapping::Map(fds[0], geometry->memory_bytes(), Access::kReadWrite);
+  absl::StatusOr<Mapping> own = Mapping::Map(fds[0], geometry->memory_bytes(), Access::kReadWrite);
   if (!own.ok()) return own.status();
   if (absl::Status status = SealAgainstWriting(fds[0]); !status.ok()) return status;
-  absl::StatusOr<Mapping> peer =
-      Mapping::Map(fds[1], geometry->memory_bytes(), Access::kReadOnly);
+  absl::StatusOr<Mapping> peer = Mapping::Map(fds[1], geometry->memory_bytes(), Access::kReadOnly);
   if (!peer.ok()) return peer.status();
   absl::StatusOr<DestinationMemory> destination = MapDestination(fds.subspan(2));
   if (!destination.ok()) return destination.status();
   MappedLink link;
-  link.memory = std::make_shared<LinkMemory>(
-      LinkMemory{*geometry, *std::move(own), *std::move(peer)});
+  link.memory =
+      std::make_shared<LinkMemory>(LinkMemory{*geometry, *std::move(own), *std::move(peer)});
   const std::string name = grant.mailbox().empty()
                                ? absl::StrCat("process ", FromProto(grant.peer()).ToString())
                                : absl::StrCat("mailbox ", grant.mailbox());
@@ -99,8 +97,7 @@ absl::StatusOr<std::shared_ptr<OutgoingLane>> MapLane(const control::LaneGrant& 
   absl::StatusOr<Mapping> data = Mapping::Map(fds[0], geometry->data_bytes(), Access::kReadWrite);
   if (!data.ok()) return data.status();
   if (absl::Status status = SealAgainstWriting(fds[0]); !status.ok()) return status;
-  absl::StatusOr<Mapping> state =
-      Mapping::Map(fds[1], geometry->state_bytes(), Access::kReadWrite);
+  absl::StatusOr<Mapping> state = Mapping::Map(fds[1], geometry->state_bytes(), Access::kReadWrite);
   if (!state.ok()) return state.status();
   absl::StatusOr<DestinationMemory> destination = MapDestination(fds.subspan(2));
   if (!destination.ok()) return destination.status();
@@ -116,8 +113,7 @@ absl::StatusOr<std::shared_ptr<const CellMemory>> MapIncoming(const control::Lan
   if (fds.size() != 2) return Misfit();
   absl::StatusOr<Mapping> data = Mapping::Map(fds[0], geometry->data_bytes(), Access::kReadOnly);
   if (!data.ok()) return data.status();
-  absl::StatusOr<Mapping> state =
-      Mapping::Map(fds[1], geometry->state_bytes(), Access::kReadWrite);
+  absl::StatusOr<Mapping> state = Mapping::Map(fds[1], geometry->state_bytes(), Access::kReadWrite);
   if (!state.ok()) return state.status();
   return std::make_shared<const CellMemory>(
       CellMemory{*geometry, *std::move(data), *std::move(state)});

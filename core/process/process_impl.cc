@@ -20,9 +20,8 @@ std::atomic<uint32_t> fork_generation{0};
 
 uint32_t ForkGeneration() {
   static absl::once_flag once;
-  absl::call_once(once, [] {
-    pthread_atfork(nullptr, nullptr, [] { fork_generation.fetch_add(1); });
-  });
+  absl::call_once(once,
+                  [] { pthread_atfork(nullptr, nullptr, [] { fork_generation.fetch_add(1); }); });
   return fork_generation.load(std::memory_order_relaxed);
 }
 
@@ -79,9 +78,9 @@ absl::Status ProcessImpl::Introduce(absl::Time deadline) {
   number_ = attached.number();
   inbox_id_ = attached.inbox_id();
   const auto queue = std::make_shared<InboxQueue>();
-  inbox_ = ReceiverAccess::Make(std::make_unique<ReceiverImpl>(
-      this, nullptr, absl::StrCat("inbox of ", id_.ToString()), inbox_id_, queue,
-      *std::move(memory), /*is_inbox=*/true));
+  inbox_ = ReceiverAccess::Make(
+      std::make_unique<ReceiverImpl>(this, nullptr, absl::StrCat("inbox of ", id_.ToString()),
+                                     inbox_id_, queue, *std::move(memory), /*is_inbox=*/true));
   absl::MutexLock lock(&mutex_);
   inbox_queue_ = queue;
   return absl::OkStatus();
@@ -144,8 +143,8 @@ absl::StatusOr<std::shared_ptr<OutgoingLane>> ProcessImpl::ConnectMailbox(const 
     lane = MapLane(response.lane(), number_, reply->fds);
   } else if (response.has_link()) {
     absl::StatusOr<MappedLink> mapped = MapLink(response.link(), reply->fds);
-    lane = mapped.ok() ? absl::StatusOr<std::shared_ptr<OutgoingLane>>(mapped->lane)
-                       : mapped.status();
+    lane =
+        mapped.ok() ? absl::StatusOr<std::shared_ptr<OutgoingLane>>(mapped->lane) : mapped.status();
   }
   // The agent grants a lane again when it is asked again, by another thread or under another name.
   // The first mapping stays: it is the one writer, and by its seal the only one.
@@ -239,10 +238,9 @@ void ProcessImpl::OnLinkJoined(const control::LinkGrant& grant, std::vector<Fd> 
   absl::StatusOr<MappedLink> mapped = MapLink(grant, fds);
   if (mapped.ok()) {
     link.lane = mapped->lane;
-    inbox_queue_->Join(
-        std::make_shared<IncomingRing>(grant.link_id(), link.peer, grant.same_user(),
-                                       std::move(mapped->memory)),
-        version);
+    inbox_queue_->Join(std::make_shared<IncomingRing>(grant.link_id(), link.peer, grant.same_user(),
+                                                      std::move(mapped->memory)),
+                       version);
   } else {
     link.status = mapped.status();
     inbox_queue_->Reach(version);

@@ -65,8 +65,7 @@ void ReceiverImpl::SetWanted(uint32_t count) {
 absl::Status ReceiverImpl::EndStatus(const ProcessId* only_from) {
   const auto closed = static_cast<CloseReason>(control().closed.load());
   if (closed != CloseReason::kOpen) return ClosedStatus(name_, closed);
-  if (only_from != nullptr && !queue_->HasLaneOf(*only_from) &&
-      !process_->LinkedWith(*only_from)) {
+  if (only_from != nullptr && !queue_->HasLaneOf(*only_from) && !process_->LinkedWith(*only_from)) {
     return absl::UnavailableError(
         absl::StrCat("process ", only_from->ToString(), " is gone or was never linked"));
   }
@@ -90,8 +89,8 @@ absl::StatusOr<Message> ReceiverImpl::Try(const ProcessId* only_from, absl::Time
         return absl::AbortedError("detached: declared gone by the agent; attach again");
       case Taken::kBehind: {
         // Normally the notices wait in the socket already, and this costs one read.
-        const absl::Time until = std::min(std::max(deadline, absl::Now() + kCatchUp),
-                                          absl::Now() + kCatchUp);
+        const absl::Time until =
+            std::min(std::max(deadline, absl::Now() + kCatchUp), absl::Now() + kCatchUp);
         const uint32_t target = control().members_version.load();
         if (!process_->connection().ReadUntil(
                 [&] { return static_cast<int32_t>(queue_->version() - target) >= 0; }, until)) {
@@ -139,8 +138,8 @@ absl::StatusOr<Message> ReceiverImpl::Wait(const ProcessId* only_from, absl::Tim
   };
   bool spin = wait_mode_ != WaitMode::kBlock;
   while (true) {
-    const absl::Time spin_until =
-        wait_mode_ == WaitMode::kSpin ? std::min(deadline, absl::Now() + kLookAgain)
+    const absl::Time spin_until = wait_mode_ == WaitMode::kSpin
+                                      ? std::min(deadline, absl::Now() + kLookAgain)
                                       : std::min(deadline, absl::Now() + kSpin);
     while (spin) {
       absl::StatusOr<Message> message = look();

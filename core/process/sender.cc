@@ -34,8 +34,7 @@ Sender::Sender(Sender&&) noexcept = default;
 Sender& Sender::operator=(Sender&&) noexcept = default;
 Sender::~Sender() = default;
 
-absl::Status Sender::Send(absl::string_view body, const SendOptions& options,
-                          absl::Time deadline) {
+absl::Status Sender::Send(absl::string_view body, const SendOptions& options, absl::Time deadline) {
   if (absl::Status status = impl_->process->CheckUsable(); !status.ok()) return status;
   return impl_->lane->Send(options.priority, {{}, body}, deadline);
 }

@@ -11,9 +11,8 @@ namespace mailrail {
 
 absl::StatusOr<size_t> WaitAny(absl::Span<Receiver* const> receivers, absl::Time deadline) {
   if (receivers.empty() || receivers.size() >= kMaxFutexWords) {
-    return absl::InvalidArgumentError(absl::StrCat("cannot wait for ", receivers.size(),
-                                                   " receivers, only for 1 to ",
-                                                   kMaxFutexWords - 1));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "cannot wait for ", receivers.size(), " receivers, only for 1 to ", kMaxFutexWords - 1));
   }
   std::vector<internal::ReceiverImpl*> impls;
   for (Receiver* receiver : receivers) impls.push_back(internal::ReceiverAccess::Impl(receiver));

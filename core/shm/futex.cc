@@ -45,8 +45,8 @@ void FutexWaitAny(absl::Span<const FutexWord> words, absl::Duration timeout) {
   }
   timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
-  const timespec until = absl::ToTimespec(absl::DurationFromTimespec(now) +
-                                          std::max(timeout, absl::ZeroDuration()));
+  const timespec until =
+      absl::ToTimespec(absl::DurationFromTimespec(now) + std::max(timeout, absl::ZeroDuration()));
   const long result =
       syscall(__NR_futex_waitv, entries.data(), entries.size(), 0, &until, CLOCK_MONOTONIC);
   // Before 5.16: wait for the first word alone, briefly, so that the others are looked at soon.

@@ -152,8 +152,8 @@ void Agent::MakeParts(uint64_t incarnation) {
     local_->Notify(number, std::move(notice), std::move(fds));
   };
   broker_options.log = log;
-  broker_ = std::make_unique<Broker>(std::move(broker_options), &loop_, registry_.get(),
-                                     &carrier_bell_);
+  broker_ =
+      std::make_unique<Broker>(std::move(broker_options), &loop_, registry_.get(), &carrier_bell_);
   broker_->set_carrier(carrier_.get());
   LocalService::Options local_options;
   local_options.max_processes = config_.max_processes;

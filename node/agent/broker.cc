@@ -53,10 +53,7 @@ Endpoint RemoteEnd(const ProcessId& id) {
 }  // namespace
 
 Broker::Broker(Options options, Loop* loop, Registry* registry, const Destination* carrier_bell)
-    : options_(std::move(options)),
-      loop_(loop),
-      registry_(registry),
-      carrier_bell_(carrier_bell) {}
+    : options_(std::move(options)), loop_(loop), registry_(registry), carrier_bell_(carrier_bell) {}
 
 Broker::~Broker() = default;
 
@@ -351,10 +348,9 @@ absl::StatusOr<std::shared_ptr<IncomingLane>> Broker::MapForQueue(const MailboxL
   absl::StatusOr<Mapping> state =
       Mapping::Map(lane.state, lane.geometry.state_bytes(), Access::kReadWrite);
   if (!state.ok()) return state.status();
-  return std::make_shared<IncomingCells>(
-      lane.id, lane.sender_id, /*same_user=*/false,
-      std::make_shared<const CellMemory>(
-          CellMemory{lane.geometry, *std::move(data), *std::move(state)}));
+  return std::make_shared<IncomingCells>(lane.id, lane.sender_id, /*same_user=*/false,
+                                         std::make_shared<const CellMemory>(CellMemory{
+                                             lane.geometry, *std::move(data), *std::move(state)}));
 }
 
 absl::Status Broker::StartRemoteReceiver(const LocalMailbox& mailbox, const std::string& node,
@@ -411,8 +407,7 @@ void Broker::CloseRemoteReceiver(const std::string& node, uint64_t key) {
 }
 
 absl::StatusOr<Proxy*> Broker::AddProxy(LocalProcess* process, const std::string& node,
-                                        const std::string& mailbox,
-                                        const MailboxOptions& options) {
+                                        const std::string& mailbox, const MailboxOptions& options) {
   absl::StatusOr<Proxy*> proxy = registry_->AddProxy(process, node, mailbox, options);
   if (!proxy.ok()) return proxy;
   control::Notice notice;

@@ -103,9 +103,7 @@ class Broker {
   Fd DuplicateCarrierGate() const { return carrier_bell_->DuplicateGate(); }
 
   // Whether all that end a has sent to a remote end b is acknowledged.
-  bool Carried(const Link& link) const {
-    return Unreceived(link.memory_a, link.memory_b) == 0;
-  }
+  bool Carried(const Link& link) const { return Unreceived(link.memory_a, link.memory_b) == 0; }
 
   // Counts what is in a mailbox, for display. Purge drops it.
   CellReader::Counts Count(const LocalMailbox& mailbox);

@@ -77,16 +77,16 @@ void Broker::ProcessGone(uint32_t number) {
   if (process == nullptr) return;
   // First closed, so that senders find out; then its claims are void.
   process->inbox.Close(CloseReason::kProcessGone);
-  for (const uint64_t id : std::vector<uint64_t>(process->mailboxes.begin(),
-                                                 process->mailboxes.end())) {
+  for (const uint64_t id :
+       std::vector<uint64_t>(process->mailboxes.begin(), process->mailboxes.end())) {
     LocalMailbox* mailbox = registry_->FindMailbox(id);
     if (mailbox == nullptr) continue;
     mailbox->receivers.erase(number);
     registry_->SaveMailbox(*mailbox);
     ReleaseClaims(*mailbox, number);
   }
-  for (const uint64_t id : std::vector<uint64_t>(process->proxies.begin(),
-                                                 process->proxies.end())) {
+  for (const uint64_t id :
+       std::vector<uint64_t>(process->proxies.begin(), process->proxies.end())) {
     carrier_->RemoveProxy(id);
     registry_->RemoveProxy(id);
   }
@@ -95,8 +95,8 @@ void Broker::ProcessGone(uint32_t number) {
     unreceived += EndLink(id, number);
   }
   if (unreceived > 0) {
-    options_.log(absl::StrCat("process ", process->id.ToString(), " is gone with up to ", unreceived,
-                              " messages in its inbox"));
+    options_.log(absl::StrCat("process ", process->id.ToString(), " is gone with up to ",
+                              unreceived, " messages in its inbox"));
   }
   for (const uint64_t id : process->lanes) {
     MailboxLane* lane = registry_->FindLane(id);
@@ -188,8 +188,8 @@ uint64_t Broker::Purge(LocalMailbox* mailbox) {
   Lease lease;
   // Senders may send on while we purge: what was there at first is enough.
   const uint64_t waiting = Count(*mailbox).waiting;
-  while (purged < waiting && queue.TakeLease(*mailbox->destination.page(), &lease) ==
-                                 ReceiveQueue::Taken::kMessage) {
+  while (purged < waiting &&
+         queue.TakeLease(*mailbox->destination.page(), &lease) == ReceiveQueue::Taken::kMessage) {
     queue.Finish(lease, /*received=*/true);
     ++purged;
   }

@@ -71,8 +71,8 @@ absl::StatusOr<InboundLane> Broker::AcceptLane(const std::string& node,
                                                const proto::LaneOpen& open) {
   const ProcessId sender = FromProto(open.sender());
   if (sender.node() != node) {
-    return absl::PermissionDeniedError(absl::StrCat("node ", node, " may not send as process ",
-                                                    sender.ToString()));
+    return absl::PermissionDeniedError(
+        absl::StrCat("node ", node, " may not send as process ", sender.ToString()));
   }
   InboundLane inbound;
   inbound.peer_node = node;
@@ -135,8 +135,8 @@ void Broker::EndInbound(const std::string& node, uint64_t lane) {
     return;
   }
   for (const auto& [id, cells] : registry_->lanes()) {
-    if (cells->sender.kind == Endpoint::Kind::kRemoteProcess &&
-        cells->sender.peer_node() == node && cells->origin_lane == lane) {
+    if (cells->sender.kind == Endpoint::Kind::kRemoteProcess && cells->sender.peer_node() == node &&
+        cells->origin_lane == lane) {
       cells->orphaned = true;
       registry_->SaveLane(*cells);
       ScheduleSweep(absl::Milliseconds(20));
@@ -201,8 +201,7 @@ void Broker::StartProxy(const Proxy& proxy) {
       Mapping::Map(proxy.data, proxy.geometry.data_bytes(), Access::kReadWrite);
   absl::StatusOr<Mapping> state =
       Mapping::Map(proxy.state, proxy.geometry.state_bytes(), Access::kReadWrite);
-  absl::StatusOr<DestinationMemory> destination =
-      MapSender(proxy.destination, proxy.destination);
+  absl::StatusOr<DestinationMemory> destination = MapSender(proxy.destination, proxy.destination);
   absl::StatusOr<Mapping> bell = proxy.destination.MapBell();
   if (!data.ok() || !state.ok() || !destination.ok() || !bell.ok()) {
     options_.log(absl::StrCat("cannot map the proxy of mailbox ", proxy.mailbox));

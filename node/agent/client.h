@@ -77,7 +77,7 @@ class Client : public std::enable_shared_from_this<Client> {
   bool waiting_ = false;  // for room in the socket
   std::deque<Outgoing> outgoing_;
   size_t responses_waiting_ = 0;  // of these
-  uint64_t notices_made_ = 0;  // numbered
+  uint64_t notices_made_ = 0;     // numbered
   uint64_t notices_sent_ = 0;
   uint64_t notices_seen_ = 0;
 };

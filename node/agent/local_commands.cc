@@ -32,13 +32,14 @@ void LocalService::Post(const CallPtr& call, std::vector<Fd> fds) {
   }
   const ClientPtr client = call->client.lock();
   const LocalProcess* caller = Caller(*call);
-  // One that has not attached has no incarnation of its own: it is gone before it could be answered.
-  const ProcessId sender = caller != nullptr ? caller->id
-                                             : ProcessId(registry_->node(), client->pid(), 0);
+  // One that has not attached has no incarnation of its own: it is gone before it could be
+  // answered.
+  const ProcessId sender =
+      caller != nullptr ? caller->id : ProcessId(registry_->node(), client->pid(), 0);
   const std::string prefix = EncodePrefix({sender});
   if (call->request.post().priority() > static_cast<uint32_t>(kMaxPriority)) {
-    return Respond(*call, absl::InvalidArgumentError(absl::StrCat(
-                              "priority ", post->priority(), " is not in 0..", kMaxPriority)));
+    return Respond(*call, absl::InvalidArgumentError(absl::StrCat("priority ", post->priority(),
+                                                                  " is not in 0..", kMaxPriority)));
   }
   FindProcess(post->destination(), call->deadline,
               [this, call, prefix](absl::StatusOr<ProcessId> id) {
@@ -83,8 +84,8 @@ void LocalService::TryPost(const CallPtr& call, std::shared_ptr<OutgoingLane> la
                            std::string prefix) {
   if (call->client.expired()) return;
   const control::Post& post = call->request.post();
-  const absl::Status status = lane->Send(static_cast<int>(post.priority()),
-                                         {prefix, post.body()}, absl::InfinitePast());
+  const absl::Status status =
+      lane->Send(static_cast<int>(post.priority()), {prefix, post.body()}, absl::InfinitePast());
   if (!absl::IsDeadlineExceeded(status) || absl::Now() >= call->deadline) {
     return Respond(*call, status);
   }
@@ -131,16 +132,16 @@ void LocalService::List(const CallPtr& call) {
         row->set_name(mailbox->name);
         ToProto(mailbox->options, row->mutable_spec());
         row->set_senders(static_cast<uint32_t>(mailbox->lanes.size()));
-        row->set_receivers(static_cast<uint32_t>(mailbox->receivers.size() +
-                                                 mailbox->remote_receivers.size()));
+        row->set_receivers(
+            static_cast<uint32_t>(mailbox->receivers.size() + mailbox->remote_receivers.size()));
         const CellReader::Counts counts = broker_->Count(*mailbox);
         row->set_waiting(counts.waiting);
         row->set_leased(counts.leased);
         row->set_sent(counts.sent);
       }
       if (!list.name().empty() && listing->mailboxes().empty()) {
-        return Respond(*call, absl::NotFoundError(absl::StrCat(
-                                  "there is no mailbox '", list.name(), "' on this node")));
+        return Respond(*call, absl::NotFoundError(absl::StrCat("there is no mailbox '", list.name(),
+                                                               "' on this node")));
       }
       break;
     case control::LINKS:

@@ -20,16 +20,16 @@ void LocalService::FindMailbox(
   if (name->node.empty() || name->node == registry_->node()) {
     if (LocalMailbox* mailbox = registry_->FindMailbox(name->name)) return here(mailbox);
     if (!name->node.empty()) {
-      return Respond(*call, absl::NotFoundError(absl::StrCat("there is no mailbox '", text,
-                                                             "'; create it first")));
+      return Respond(*call, absl::NotFoundError(
+                                absl::StrCat("there is no mailbox '", text, "'; create it first")));
     }
   }
-  directory_->FindMailbox(name->name, name->node, call->deadline,
-                          [this, call, far = std::move(far),
-                           name = name->name](absl::StatusOr<FoundMailbox> found) {
-                            if (!found.ok()) return Respond(*call, found.status());
-                            far(*found, name);
-                          });
+  directory_->FindMailbox(
+      name->name, name->node, call->deadline,
+      [this, call, far = std::move(far), name = name->name](absl::StatusOr<FoundMailbox> found) {
+        if (!found.ok()) return Respond(*call, found.status());
+        far(*found, name);
+      });
 }
 
 void LocalService::ConnectMailbox(const CallPtr& call) {
@@ -80,13 +80,13 @@ void LocalService::CreateMailbox(const CallPtr& call) {
   if (!name.ok()) return Respond(*call, name.status());
   if (absl::Status status = CheckOptions(options); !status.ok()) return Respond(*call, status);
   if (!name->node.empty() && name->node != registry_->node()) {
-    return Respond(*call, absl::InvalidArgumentError(absl::StrCat(
-                              "a mailbox is created on its own node: this is ",
-                              registry_->node(), ", not ", name->node)));
+    return Respond(*call, absl::InvalidArgumentError(
+                              absl::StrCat("a mailbox is created on its own node: this is ",
+                                           registry_->node(), ", not ", name->node)));
   }
   const auto taken = [this, call, name = name->name](absl::string_view node) {
-    Respond(*call, absl::AlreadyExistsError(
-                       absl::StrCat("mailbox '", name, "' exists on node ", node)));
+    Respond(*call,
+            absl::AlreadyExistsError(absl::StrCat("mailbox '", name, "' exists on node ", node)));
   };
   const auto exists = [this, call, taken, name = name->name] {
     const LocalMailbox* mailbox = registry_->FindMailbox(name);
@@ -162,8 +162,7 @@ void LocalService::OpenFarMailbox(const CallPtr& call, const FoundMailbox& found
                  control::Opened* opened = response.mutable_opened();
                  opened->set_destination_id(id);
                  ToProto(opened_proxy->options, opened->mutable_spec());
-                 opened->set_mailbox(
-                     absl::StrCat(opened_proxy->mailbox, "@", opened_proxy->node));
+                 opened->set_mailbox(absl::StrCat(opened_proxy->mailbox, "@", opened_proxy->node));
                  opened->set_remote(true);
                  opened->set_members_version(opened_proxy->destination.version());
                  Respond(*call, std::move(response), *std::move(fds));
@@ -181,10 +180,9 @@ void LocalService::DestroyMailbox(const CallPtr& call) {
       [this, call](const FoundMailbox& found, const std::string& name) {
         proto::Request request;
         request.set_destroy_mailbox(name);
-        peers_->Call(found.node, std::move(request), call->deadline,
-                     [this, call](absl::StatusOr<proto::Reply> reply) {
-                       Respond(*call, reply.status());
-                     });
+        peers_->Call(
+            found.node, std::move(request), call->deadline,
+            [this, call](absl::StatusOr<proto::Reply> reply) { Respond(*call, reply.status()); });
       });
 }
 

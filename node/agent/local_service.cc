@@ -95,8 +95,8 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
   call->number = client->number();
   call->request = request;
   const uint64_t timeout_ms = request.timeout_ms() == 0 ? 10000 : request.timeout_ms();
-  call->deadline =
-      absl::Now() + absl::Milliseconds(static_cast<int64_t>(std::min<uint64_t>(timeout_ms, 3600000)));
+  call->deadline = absl::Now() + absl::Milliseconds(
+                                     static_cast<int64_t>(std::min<uint64_t>(timeout_ms, 3600000)));
   const bool attached = Caller(*call) != nullptr;
   using Kind = control::Request::CallCase;
   switch (request.call_case()) {
@@ -151,9 +151,9 @@ void LocalService::Attach(const ClientPtr& client, const CallPtr& call) {
   LocalProcess* process = Caller(*call);
   if (process == nullptr) {
     if (attached() >= options_.max_processes) {
-      return Respond(*call, absl::ResourceExhaustedError(absl::StrCat(
-                                "this agent serves at most ", options_.max_processes,
-                                " processes")));
+      return Respond(
+          *call, absl::ResourceExhaustedError(absl::StrCat("this agent serves at most ",
+                                                           options_.max_processes, " processes")));
     }
     Fd pidfd = client->OpenPidfd();
     absl::StatusOr<LocalProcess*> added = registry_->AddProcess(
@@ -206,13 +206,12 @@ void LocalService::FindProcess(const std::string& text, absl::Time deadline,
 }
 
 void LocalService::Resolve(const CallPtr& call) {
-  FindProcess(call->request.resolve(), call->deadline,
-              [this, call](absl::StatusOr<ProcessId> id) {
-                if (!id.ok()) return Respond(*call, id.status());
-                control::Response response;
-                ToProto(*id, response.mutable_process());
-                Respond(*call, std::move(response));
-              });
+  FindProcess(call->request.resolve(), call->deadline, [this, call](absl::StatusOr<ProcessId> id) {
+    if (!id.ok()) return Respond(*call, id.status());
+    control::Response response;
+    ToProto(*id, response.mutable_process());
+    Respond(*call, std::move(response));
+  });
 }
 
 void LocalService::ConnectProcess(const CallPtr& call) {
@@ -225,8 +224,8 @@ void LocalService::ConnectProcess(const CallPtr& call) {
         if (id->node() == registry_->node()) {
           LocalProcess* peer = registry_->FindProcess(*id);
           if (peer == nullptr) {
-            return Respond(*call, absl::NotFoundError(
-                                      absl::StrCat("process ", id->ToString(), " is gone")));
+            return Respond(
+                *call, absl::NotFoundError(absl::StrCat("process ", id->ToString(), " is gone")));
           }
           absl::StatusOr<Link*> link = broker_->LinkLocal(caller, peer);
           if (!link.ok()) return Respond(*call, link.status());

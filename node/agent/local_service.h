@@ -100,8 +100,8 @@ class LocalService {
   Broker* const broker_;
   Directory* const directory_;
   PeerCaller* const peers_;
-  std::map<uint32_t, ClientPtr> clients_;           // attached
-  std::map<const Client*, ClientPtr> newcomers_;    // not attached
+  std::map<uint32_t, ClientPtr> clients_;                        // attached
+  std::map<const Client*, ClientPtr> newcomers_;                 // not attached
   absl::flat_hash_map<uint64_t, std::vector<CallPtr>> opening_;  // by link
   absl::flat_hash_map<uint64_t, bool> open_links_;
 };

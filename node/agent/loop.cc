@@ -81,8 +81,8 @@ void Loop::Run() {
     int64_t wait_ms = -1;
     if (!timers_.empty()) {
       const absl::Duration left = timers_.begin()->first.first - absl::Now();
-      wait_ms = std::clamp<int64_t>(absl::ToInt64Milliseconds(left + absl::Microseconds(999)), 0,
-                                    60000);
+      wait_ms =
+          std::clamp<int64_t>(absl::ToInt64Milliseconds(left + absl::Microseconds(999)), 0, 60000);
     }
     const int count = epoll_wait(epoll_.get(), events, 64, static_cast<int>(wait_ms));
     const uint64_t before = last_number_;

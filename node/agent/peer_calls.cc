@@ -57,8 +57,8 @@ void PeerCalls::Call(const std::string& node, proto::Request request, absl::Time
     const bool connected = peers_[node].connected;
     Finish(id, connected ? absl::DeadlineExceededError(
                                absl::StrCat("node ", node, " did not answer until the deadline"))
-                         : absl::UnavailableError(absl::StrCat(
-                               "node ", node, " was not reached until the deadline")));
+                         : absl::UnavailableError(
+                               absl::StrCat("node ", node, " was not reached until the deadline")));
   });
   if (peers_[node].connected) Send(pending);
 }

@@ -76,8 +76,7 @@ uint64_t Registry::NewId() {
   return last_id_;
 }
 
-absl::StatusOr<LocalProcess*> Registry::AddProcess(int32_t pid, uint32_t uid, Fd socket,
-                                                   Fd pidfd) {
+absl::StatusOr<LocalProcess*> Registry::AddProcess(int32_t pid, uint32_t uid, Fd socket, Fd pidfd) {
   const uint32_t number = NewNumber();
   if (number > kMaxOwner) {
     return absl::ResourceExhaustedError("this agent has given out all its process numbers");

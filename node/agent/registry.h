@@ -38,9 +38,9 @@ struct LocalProcess {
   std::string program;
   std::set<std::string> names;
   absl::flat_hash_set<uint64_t> links;
-  absl::flat_hash_set<uint64_t> lanes;        // that it sends on
-  absl::flat_hash_set<uint64_t> mailboxes;    // that it receives from
-  absl::flat_hash_set<uint64_t> proxies;      // for mailboxes of other nodes
+  absl::flat_hash_set<uint64_t> lanes;      // that it sends on
+  absl::flat_hash_set<uint64_t> mailboxes;  // that it receives from
+  absl::flat_hash_set<uint64_t> proxies;    // for mailboxes of other nodes
 };
 
 // A process of another node that receives from a mailbox of this one.
@@ -54,7 +54,7 @@ struct LocalMailbox {
   std::string name;
   MailboxOptions options;
   Destination destination;
-  std::set<uint32_t> receivers;                                        // numbers of processes
+  std::set<uint32_t> receivers;  // numbers of processes
   std::map<std::pair<std::string, uint64_t>, RemoteReceiverEntry> remote_receivers;  // node, key
   std::set<uint64_t> lanes;
   uint32_t creator = 0;
@@ -65,10 +65,10 @@ struct LocalMailbox {
 struct Endpoint {
   enum class Kind { kProcess, kAgent, kRemoteProcess, kRemoteMailbox };
   Kind kind = Kind::kAgent;
-  uint32_t number = 0;    // kProcess
-  ProcessId process;      // kRemoteProcess
-  std::string node;       // kRemoteMailbox
-  std::string mailbox;    // kRemoteMailbox
+  uint32_t number = 0;  // kProcess
+  ProcessId process;    // kRemoteProcess
+  std::string node;     // kRemoteMailbox
+  std::string mailbox;  // kRemoteMailbox
 
   bool remote() const { return kind == Kind::kRemoteProcess || kind == Kind::kRemoteMailbox; }
   const std::string& peer_node() const {
@@ -85,9 +85,9 @@ struct Link {
   Endpoint b;
   MailboxOptions options;
   RingGeometry geometry;
-  Fd memory_a;  // written by end a
-  Fd memory_b;  // written by end b, or, if that is remote, by this agent
-  Destination far;  // a remote end b: control page, with the carrier's bell and gate
+  Fd memory_a;                // written by end a
+  Fd memory_b;                // written by end b, or, if that is remote, by this agent
+  Destination far;            // a remote end b: control page, with the carrier's bell and gate
   uint64_t inbound_lane = 0;  // a remote end b: its lane's id there
   bool finishing = false;
 };

@@ -23,8 +23,8 @@ absl::StatusOr<MailboxLane*> Registry::AddLane(LocalMailbox* mailbox, const Endp
   auto lane = std::make_unique<MailboxLane>();
   lane->id = NewId();
   lane->mailbox = mailbox->id;
-  lane->geometry = CellGeometry::For(mailbox->options.capacity_messages,
-                                     mailbox->options.max_message_bytes);
+  lane->geometry =
+      CellGeometry::For(mailbox->options.capacity_messages, mailbox->options.max_message_bytes);
   lane->sender = sender;
   lane->sender_id = sender_id;
   lane->sender_uid = sender_uid;
@@ -106,9 +106,8 @@ absl::StatusOr<Link*> Registry::AddLink(const Endpoint& a, const Endpoint& b,
   if (!memory.ok()) return memory.status();
   link->memory_a = *std::move(memory);
   // A process linked to itself is both ends: one memory is its lane and what it says as receiver.
-  memory = a.Key() == b.Key()
-               ? absl::StatusOr<Fd>(link->memory_a.Duplicate())
-               : CreateMemory("mailrail.link", link->geometry.memory_bytes());
+  memory = a.Key() == b.Key() ? absl::StatusOr<Fd>(link->memory_a.Duplicate())
+                              : CreateMemory("mailrail.link", link->geometry.memory_bytes());
   if (!memory.ok()) return memory.status();
   link->memory_b = *std::move(memory);
   std::vector<int> fds = {link->memory_a.get(), link->memory_b.get()};

@@ -21,9 +21,9 @@ absl::StatusOr<T> Parse(const KeptRecord& record, size_t fds) {
 
 // The descriptors from `begin` on.
 std::vector<Fd> Rest(std::vector<Fd>* fds, size_t begin, size_t count) {
-  return std::vector<Fd>(std::make_move_iterator(fds->begin() + static_cast<std::ptrdiff_t>(begin)),
-                         std::make_move_iterator(fds->begin() +
-                                                 static_cast<std::ptrdiff_t>(begin + count)));
+  return std::vector<Fd>(
+      std::make_move_iterator(fds->begin() + static_cast<std::ptrdiff_t>(begin)),
+      std::make_move_iterator(fds->begin() + static_cast<std::ptrdiff_t>(begin + count)));
 }
 
 }  // namespace

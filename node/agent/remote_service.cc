@@ -31,8 +31,7 @@ void RemoteService::Meet(const std::string& node, uint64_t incarnation) {
   broker_->SavePeer(node, incarnation);
 }
 
-void RemoteService::OnPeerUp(const std::string& node, uint64_t incarnation,
-                             const std::string&) {
+void RemoteService::OnPeerUp(const std::string& node, uint64_t incarnation, const std::string&) {
   loop_->Post([this, node, incarnation] {
     Meet(node, incarnation);
     options_.log(absl::StrCat("node ", node, " is connected"));
@@ -120,12 +119,11 @@ void RemoteService::Answer(const std::string& node, const proto::Request& reques
   switch (request.call_case()) {
     case proto::Request::kResolveProcess: {
       const absl::StatusOr<ProcessId> id = ProcessId::Parse(request.resolve_process());
-      const LocalProcess* process = id.ok() ? registry_->FindProcess(*id)
-                                            : registry_->FindName(request.resolve_process());
+      const LocalProcess* process =
+          id.ok() ? registry_->FindProcess(*id) : registry_->FindName(request.resolve_process());
       if (process == nullptr) {
-        status = absl::NotFoundError(absl::StrCat("there is no process '",
-                                                  request.resolve_process(), "' on node ",
-                                                  registry_->node()));
+        status = absl::NotFoundError(absl::StrCat(
+            "there is no process '", request.resolve_process(), "' on node ", registry_->node()));
       } else {
         ToProto(process->id, reply->mutable_process());
       }
@@ -169,8 +167,7 @@ void RemoteService::OnRequestsLost(const std::string&) {
   // Peer calls are sent again after a reconnect, until their deadlines.
 }
 
-void RemoteService::OnReceiverGone(const std::string& node, uint64_t key,
-                                   bool mailbox_destroyed) {
+void RemoteService::OnReceiverGone(const std::string& node, uint64_t key, bool mailbox_destroyed) {
   loop_->Post([this, node, key, mailbox_destroyed] {
     if (mailbox_destroyed) {
       broker_->CloseProxy(node, key);

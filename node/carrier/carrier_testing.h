@@ -133,6 +133,35 @@ class TestRoute {
   std::unique_ptr<TestReceiver<InboxQueue>> receiver_;
 };
 
+// A session that keeps what is written. Thread-compatible.
+class FakeSession : public Session {
+ public:
+  FakeSession(proto::SessionClass session_class, bool dialed, uint64_t incarnation = 1)
+      : class_(session_class), dialed_(dialed), incarnation_(incarnation) {}
+
+  const std::string& peer_node() const override { return node_; }
+  uint64_t peer_incarnation() const override { return incarnation_; }
+  const std::string& peer_address() const override { return address_; }
+  proto::SessionClass session_class() const override { return class_; }
+  bool dialed() const override { return dialed_; }
+  void Write(std::vector<proto::Frame> more) override {
+    for (proto::Frame& frame : more) frames.push_back(std::move(frame));
+  }
+  size_t queued_bytes() const override { return queued; }
+  void Close(absl::Status why) override { closed = std::move(why); }
+
+  std::vector<proto::Frame> frames;
+  size_t queued = 0;
+  absl::Status closed;
+
+ private:
+  const proto::SessionClass class_;
+  const bool dialed_;
+  const uint64_t incarnation_;
+  const std::string node_ = "peer";
+  const std::string address_;
+};
+
 // A flow of messages of random sizes and priorities through a route: one thread sends them, one
 // receives them and checks that none is lost, doubled, changed or overtaken by one of its priority.
 class TestFlood {

@@ -1,4 +1,6 @@
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <map>
@@ -50,6 +52,16 @@ absl::StatusOr<AgentConfig> Load(const AgentArguments& arguments) {
   return config;
 }
 
+// Makes the socket's folder, so that the agent does not fail at that again and again.
+absl::Status MakeSocketFolder(const AgentConfig& config) {
+  const std::string folder = std::filesystem::path(config.socket).parent_path().string();
+  if (folder.empty() || mkdir(folder.c_str(), 0755) == 0 || errno == EEXIST) {
+    return absl::OkStatus();
+  }
+  return Annotate(absl::StrCat("the socket's folder ", folder),
+                  absl::ErrnoToStatus(errno, "cannot be made; choose another --socket"));
+}
+
 // The agent proper's command line; the keeper appends its descriptor.
 std::vector<std::string> ProperCommand(const AgentConfig& config) {
   std::vector<std::string> command = {"mailrail", "agent", "--proper"};
@@ -61,6 +73,7 @@ int RunAgentCommand(const AgentArguments& arguments) {
   const absl::StatusOr<AgentConfig> config = Load(arguments);
   if (!config.ok()) return Report(config.status());
   if (arguments.proper) return RunAgent(*config, arguments.keeper_fd, ProperCommand(*config));
+  if (absl::Status status = MakeSocketFolder(*config); !status.ok()) return Report(status);
   const auto serve = [&arguments, &config] {
     if (arguments.no_keeper) return RunAgent(*config, -1, {});
     KeeperOptions options;

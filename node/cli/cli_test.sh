@@ -1,0 +1,362 @@
+#!/usr/bin/env bash
+# Drives the program as people and scripts do: each command, its exit codes, its JSON.
+# Usage: cli_test.sh PROGRAM
+set -uo pipefail
+
+mailrail=$(realpath "$1")
+dir=$(mktemp -d /tmp/mailrail-cli.XXXXXX)
+pids=()
+failed=0
+
+cleanup() {
+  kill "${pids[@]}" 2>/dev/null
+  # Agents in the background are not our children; their sockets are in our folder alone.
+  pgrep -f -- "--socket=$dir/" | xargs -r kill 2>/dev/null
+  wait
+  rm -rf "$dir"
+}
+trap cleanup EXIT
+
+unset "${!MAILRAIL_@}" XDG_STATE_HOME
+export MAILRAIL_AUTOSTART=0 MAILRAIL_SOCKET=$dir/alpha.sock
+
+# check NAME COMMAND...: one case, which passes if the command does.
+check() {
+  local name=$1
+  shift
+  if "$@" >"$dir/check.log" 2>&1; then
+    echo "[case] ok $name"
+  else
+    echo "[case] FAILED $name"
+    sed 's/^/    /' "$dir/check.log"
+    failed=1
+  fi
+}
+
+# exits CODE ARGUMENTS...: mailrail ends with this code, and writes one line if that is an error.
+exits() {
+  local want=$1 got=0
+  shift
+  "$mailrail" "$@" >"$dir/out" 2>"$dir/err" </dev/null || got=$?
+  echo "mailrail $*: exit code $got: $(cat "$dir/err")"
+  ((got == want)) || return 1
+  ((want == 0)) || { (($(wc -l <"$dir/err") == 1)) && grep -q '^mailrail: ' "$dir/err"; }
+}
+says() { grep -q -- "$1" "$dir/err" || { echo "no '$1' in: $(cat "$dir/err")"; return 1; }; }
+prints() { diff <(printf '%s' "$1") "$dir/out"; }
+# json EXPRESSION: the output is JSON, and EXPRESSION holds for it (`j`).
+json() { python3 -c "import json,sys; j=json.load(sys.stdin); assert $1, j" <"$dir/out"; }
+
+# eventually COMMAND...: it succeeds within half a minute.
+eventually() {
+  local end=$((SECONDS + 30))
+  until "$@" >/dev/null 2>&1; do
+    ((SECONDS < end)) || { echo "still not: $*"; return 1; }
+    sleep 0.05
+  done
+}
+
+# --- Without an agent ---
+
+every_command_has_help_with_an_example() {
+  local command
+  exits 0 --help && grep -q 'Example:' "$dir/out" || return 1
+  for command in agent ps nodes links mailbox "mailbox create" "mailbox ls" "mailbox stat" \
+    "mailbox rm" "mailbox purge" send recv ping version; do
+    # shellcheck disable=SC2086
+    exits 0 $command --help && grep -A1 'Example:' "$dir/out" | grep -q "mailrail ${command%% *}" ||
+      return 1
+  done
+}
+check EveryCommandHasHelpWithAnExample every_command_has_help_with_an_example
+
+wrong_arguments_exit_with_3() {
+  exits 3 && says 'see mailrail --help' &&
+    exits 3 nonsense && says nonsense &&
+    exits 3 send && says 'mailrail send --help' &&
+    exits 3 send orders hi --priority 32 && says '0 to 31' &&
+    exits 3 send orders hi --file x && says file &&
+    exits 3 send orders --file "$dir/missing" && says missing &&
+    exits 3 recv orders --count 0 &&
+    exits 3 recv orders --timeout soon && says duration &&
+    exits 3 ps -o xml && says json &&
+    exits 3 ps surplus && says surplus &&
+    exits 3 mailbox create q --max-message-bytes 4T && says size &&
+    exits 3 mailbox create q --capacity 0 &&
+    exits 3 mailbox create q --when-full wait
+}
+check WrongArgumentsExitWith3 wrong_arguments_exit_with_3
+
+without_agent_exits_with_14() {
+  local command
+  for command in ps nodes links "mailbox ls" "mailbox create q" "send q hi" "recv q" "ping alpha"; do
+    # shellcheck disable=SC2086
+    exits 14 $command && says 'start one with: mailrail agent' || return 1
+  done
+  exits 0 version && grep -q 'no agent' "$dir/out" &&
+    exits 0 version -o json && json 'j["agent"] is None' &&
+    exits 0 --version
+}
+check WithoutAgentExitsWith14 without_agent_exits_with_14
+
+configuration_errors_come_before_the_agent() {
+  printf 'node: alpha\nlissten: 127.0.0.1:1\n' >"$dir/bad.yaml"
+  exits 3 agent --config "$dir/bad.yaml" && says "bad.yaml:2: unknown key 'lissten'" || return 1
+  printf 'node: alpha\npeers: [beta]\n' >"$dir/bad.yaml"
+  exits 3 agent --config "$dir/bad.yaml" && says 'bad.yaml:2: ' &&
+    exits 3 agent --config "$dir/missing.yaml" && says missing.yaml &&
+    exits 3 agent --node 'two words' && says -- --node &&
+    exits 3 agent --peer beta && says -- --peer &&
+    exits 3 agent --background --idle-exit soon || return 1
+  MAILRAIL_LISTEN=nowhere exits 3 agent && says MAILRAIL_LISTEN
+}
+check ConfigurationErrorsComeBeforeTheAgent configuration_errors_come_before_the_agent
+
+# --- With two nodes: alpha from a file, environment and flags, beta from flags ---
+
+net=127.$((RANDOM % 200 + 20)).$((RANDOM % 250 + 1))
+beta=(--socket "$dir/beta.sock")
+cat >"$dir/alpha.yaml" <<END
+node: not-this
+cluster: cli-test
+listen: 127.0.0.1:1
+peers:
+  beta: $net.2:7400
+END
+MAILRAIL_NODE=nor-this MAILRAIL_LISTEN=$net.1:7400 \
+  "$mailrail" agent --config "$dir/alpha.yaml" --node alpha 2>"$dir/alpha.log" &
+alpha_pid=$!
+"$mailrail" agent --node beta --cluster cli-test --listen "$net.2:7400" \
+  --peer "alpha=$net.1:7400" "${beta[@]}" 2>"$dir/beta.log" &
+beta_pid=$!
+pids+=("$alpha_pid" "$beta_pid")
+
+connected() { exits 0 nodes "$@" -o json && json 'len(j) == 2 and all(n["connected"] for n in j)'; }
+
+agents_start_and_connect() {
+  eventually connected && eventually connected "${beta[@]}" &&
+    exits 0 nodes -o json && json '[n["node"] for n in j if n["self"]] == ["alpha"]' &&
+    exits 0 nodes && grep -q '^beta .* connected' "$dir/out"
+}
+check AgentsStartAndConnect agents_start_and_connect
+
+second_agent_on_one_socket_exits_with_9() {
+  exits 9 agent --node gamma --background && says alpha || return 1
+  "$mailrail" agent --node gamma >/dev/null 2>"$dir/err"
+  local got=$?
+  cat "$dir/err"
+  ((got == 9)) && says 'another agent'
+}
+check SecondAgentOnOneSocketExitsWith9 second_agent_on_one_socket_exits_with_9
+
+mailboxes_are_created_listed_and_removed() {
+  exits 0 mailbox create orders && exits 6 mailbox create orders && says exists &&
+    exits 0 mailbox create small --max-message-bytes 64K --capacity 10 --when-full reject &&
+    exits 0 mailbox ls && grep -q '^small .* 64K  *reject$' "$dir/out" &&
+    exits 0 mailbox ls -o json && json '[m["mailbox"] for m in j] == ["orders", "small"]' &&
+    exits 0 mailbox stat small -o json &&
+    json '(j["max_message_bytes"], j["capacity_messages"]) == (65536, 10)' &&
+    exits 0 mailbox stat small && grep -q 'when_full: *reject' "$dir/out" &&
+    exits 0 mailbox stat small@alpha && exits 3 mailbox stat small@beta &&
+    exits 0 mailbox rm small && exits 5 mailbox stat small && exits 5 mailbox rm small &&
+    exits 3 mailbox create 'bad name' && says 'bad mailbox name' &&
+    exits 3 mailbox create 4711 && exits 3 mailbox create q --max-message-bytes 1G
+}
+check MailboxesAreCreatedListedAndRemoved mailboxes_are_created_listed_and_removed
+
+one_message_is_sent_and_received() {
+  exits 0 send orders 'hello there' && exits 0 recv orders && prints $'hello there\n' &&
+    exits 0 send orders '' && exits 0 recv orders && prints $'\n' &&
+    exits 0 send orders@alpha -- '-x' && exits 0 recv orders && prints $'-x\n' &&
+    exits 0 mailbox stat orders -o json && json 'j["waiting"] == 0'
+}
+check OneMessageIsSentAndReceived one_message_is_sent_and_received
+
+files_are_sent_whole() {
+  local bytes
+  for bytes in 0 32768 32769 70000 5000000; do
+    head -c "$bytes" /dev/urandom >"$dir/file"
+    exits 0 send orders --file "$dir/file" && exits 0 recv orders || return 1
+    cmp <(cat "$dir/file" && echo) "$dir/out" || return 1
+  done
+  "$mailrail" send orders --file - <"$dir/file" && exits 0 recv orders &&
+    cmp <(cat "$dir/file" && echo) "$dir/out"
+}
+check FilesAreSentWhole files_are_sent_whole
+
+each_line_of_standard_input_is_a_message() {
+  seq 5000 | "$mailrail" send orders || return 1
+  exits 0 mailbox stat orders -o json && json 'j["waiting"] == 5000' &&
+    exits 0 recv orders --count 5000 && cmp <(seq 5000) "$dir/out" || return 1
+  printf 'one\n\nthree' | "$mailrail" send orders || return 1
+  exits 0 recv orders --count 3 && prints $'one\n\nthree\n' || return 1
+  "$mailrail" send orders </dev/null && exits 4 recv orders --timeout 50ms
+}
+check EachLineOfStandardInputIsAMessage each_line_of_standard_input_is_a_message
+
+higher_priority_is_received_first() {
+  exits 0 send orders low && exits 0 send orders high --priority 31 &&
+    exits 0 recv orders --count 2 && prints $'high\nlow\n'
+}
+check HigherPriorityIsReceivedFirst higher_priority_is_received_first
+
+json_tells_all_of_a_message() {
+  exits 0 send orders $'"\xc3\xb6\n' --priority 7 && exits 0 recv orders -o json &&
+    (($(wc -l <"$dir/out") == 1)) &&
+    json 'j["body"] == "\"\u00f6\n" and j["priority"] == 7 and j["sequence"] >= 1' &&
+    json 'j["mailbox"] == "orders" and j["sender"].endswith("@alpha")' &&
+    python3 -m json.tool <"$dir/out" || return 1
+  printf '\xff\x00\x01' >"$dir/file"
+  exits 0 send orders --file "$dir/file" && exits 0 recv orders -o json &&
+    json 'j["body_base64"] == "/wAB" and "body" not in j'
+}
+check JsonTellsAllOfAMessage json_tells_all_of_a_message
+
+errors_have_their_own_exit_codes() {
+  exits 4 recv orders --timeout 50ms && says 'no message' &&
+    exits 5 send nowhere hi && says nowhere &&
+    exits 5 recv nowhere && exits 5 send 999999.1@alpha hi && exits 3 send '???' hi &&
+    exits 5 mailbox purge nowhere &&
+    exits 0 mailbox create fixed --max-message-bytes 4 --fixed-size --capacity 2 \
+      --when-full reject &&
+    exits 0 send fixed 1234 && exits 3 send fixed 123 && exits 3 send fixed 12345 &&
+    exits 0 send fixed 1234 && exits 8 send fixed 1234 && says full &&
+    exits 0 mailbox create block --capacity 1 &&
+    exits 0 send block 1 && exits 4 send block 2 --timeout 100ms && says room || return 1
+  printf '1234\n123\n' | "$mailrail" send fixed --priority 1 2>"$dir/err"
+  (($? == 3)) && says 'line 2'
+}
+check ErrorsHaveTheirOwnExitCodes errors_have_their_own_exit_codes
+
+purge_tells_how_many() {
+  seq 7 | "$mailrail" send orders || return 1
+  exits 0 mailbox purge orders && prints $'purged 7 messages from orders\n' &&
+    exits 0 mailbox purge orders -o json && json 'j["purged"] == 0' &&
+    exits 4 recv orders --timeout 50ms
+}
+check PurgeTellsHowMany purge_tells_how_many
+
+lines_in() { (($(wc -l <"$1") == $2)); }
+
+follow_goes_on_until_sigint() {
+  "$mailrail" recv orders --follow >"$dir/follow" 2>"$dir/follow.err" &
+  local pid=$! got=0
+  pids+=("$pid")
+  exits 0 send orders 1 && eventually lines_in "$dir/follow" 1 &&
+    exits 0 send orders 2 && exits 0 send orders 3 && eventually lines_in "$dir/follow" 3 &&
+    exits 0 ps -o json && json "[p['pid'] for p in j] == [$pid]" &&
+    exits 0 ps && grep -q "^$pid\\." "$dir/out" || return 1
+  kill -INT "$pid"
+  wait "$pid" || got=$?
+  cat "$dir/follow.err"
+  ((got == 0)) && cmp <(seq 3) "$dir/follow"
+}
+check FollowGoesOnUntilSigint follow_goes_on_until_sigint
+
+follow_takes_nothing_that_nobody_reads() {
+  mkfifo "$dir/fifo"
+  "$mailrail" recv orders --follow >"$dir/fifo" 2>"$dir/follow.err" &
+  local pid=$! line got=0
+  pids+=("$pid")
+  exec 7<"$dir/fifo"
+  exits 0 send orders first && read -r line <&7 && [[ $line == first ]] || return 1
+  exec 7<&-
+  wait "$pid" || got=$?
+  cat "$dir/follow.err"
+  ((got == 0)) && exits 0 send orders second && exits 0 recv orders && prints $'second\n'
+}
+check FollowTakesNothingThatNobodyReads follow_takes_nothing_that_nobody_reads
+
+ping_asks_nodes_and_processes() {
+  exits 0 ping alpha --count 2 && grep -q 'node alpha' "$dir/out" &&
+    exits 0 ping beta && grep -q '^4 answers' "$dir/out" &&
+    exits 0 ping beta --count 1 -o json && json 'j["answered_by"] == "node beta"' || return 1
+  "$mailrail" recv orders --follow >/dev/null &
+  local pid=$!
+  pids+=("$pid")
+  eventually exits 0 ping "$pid" --count 1 && exits 0 ps -o json || return 1
+  local id
+  id=$(python3 -c 'import json,sys; print(json.load(sys.stdin)[0]["process"])' <"$dir/out")
+  exits 0 ping "$id" --count 1 && grep -q "$id" "$dir/out" &&
+    exits 0 ping "$id" --count 1 "${beta[@]}" || return 1
+  kill "$pid"
+  wait "$pid"
+  eventually exits 5 ping "$id" && exits 5 ping nobody
+}
+check PingAsksNodesAndProcesses ping_asks_nodes_and_processes
+
+other_nodes_mailboxes_work_alike() {
+  exits 0 mailbox create far "${beta[@]}" && exits 6 mailbox create far &&
+    exits 0 send far 'from alpha' && exits 0 recv far "${beta[@]}" --timeout 20s &&
+    prints $'from alpha\n' &&
+    exits 0 send far@beta 'and back' && exits 0 recv far@beta --timeout 20s &&
+    prints $'and back\n' || return 1
+  seq 3000 | "$mailrail" send far || return 1
+  exits 0 recv far --count 3000 --timeout 20s "${beta[@]}" && cmp <(seq 3000) "$dir/out" &&
+    exits 0 links && exits 0 links -o json && json 'isinstance(j, list)' &&
+    exits 5 send nowhere@beta hi && exits 0 mailbox rm far
+}
+check OtherNodesMailboxesWorkAlike other_nodes_mailboxes_work_alike
+
+message_outlives_the_agent_proper() {
+  exits 0 send orders survivor || return 1
+  local proper
+  proper=$(pgrep -P "$alpha_pid") && kill -KILL "$proper" || return 1
+  exits 0 recv orders --timeout 20s && prints $'survivor\n' && exits 0 nodes
+}
+check MessageOutlivesTheAgentProper message_outlives_the_agent_proper
+
+sigterm_ends_the_agent_with_0() {
+  local got=0
+  kill -TERM "$beta_pid"
+  wait "$beta_pid" || got=$?
+  cat "$dir/beta.log"
+  ((got == 0)) && exits 14 nodes "${beta[@]}"
+}
+check SigtermEndsTheAgentWith0 sigterm_ends_the_agent_with_0
+
+# --- In the background ---
+
+background_agent_answers_when_the_call_returns() {
+  local socket=(--socket "$dir/back.sock")
+  XDG_STATE_HOME=$dir/state exits 0 agent --background --node back --idle-exit 300ms "${socket[@]}" &&
+    exits 0 nodes "${socket[@]}" -o json && json 'j[0]["node"] == "back"' &&
+    grep -q listening "$dir/state/mailrail/agent.log" &&
+    exits 0 agent --background --node back "${socket[@]}" &&
+    exits 9 agent --background --node other "${socket[@]}" &&
+    eventually exits 14 nodes "${socket[@]}"
+}
+check BackgroundAgentAnswersWhenTheCallReturns background_agent_answers_when_the_call_returns
+
+background_agent_that_cannot_start_says_so() {
+  exits 5 agent --background --node back --socket "$dir/none/such/a.sock" && says 'none/such' &&
+    : >"$dir/plain" && exits 9 agent --background --node back --socket "$dir/plain" && says plain
+}
+check BackgroundAgentThatCannotStartSaysSo background_agent_that_cannot_start_says_so
+
+commands_start_an_agent() {
+  local socket=(--socket "$dir/auto.sock")
+  export MAILRAIL_AUTOSTART=1 MAILRAIL_IDLE_EXIT=300ms
+  exits 0 mailbox create orders "${socket[@]}" && exits 0 send orders hi "${socket[@]}" &&
+    exits 0 recv orders "${socket[@]}" && prints $'hi\n' || return 1
+  export MAILRAIL_AUTOSTART=0
+  unset MAILRAIL_IDLE_EXIT
+  eventually exits 14 ps "${socket[@]}"
+}
+check CommandsStartAnAgent commands_start_an_agent
+
+many_commands_at_once_start_one_agent() {
+  local socket=(--socket "$dir/many.sock") i got=0 starts=()
+  export MAILRAIL_AUTOSTART=1 MAILRAIL_IDLE_EXIT=2s
+  for i in 1 2 3 4 5; do
+    "$mailrail" mailbox create "m$i" "${socket[@]}" &
+    starts+=($!)
+  done
+  for i in "${starts[@]}"; do wait "$i" || got=$?; done
+  export MAILRAIL_AUTOSTART=0
+  unset MAILRAIL_IDLE_EXIT
+  ((got == 0)) && exits 0 mailbox ls "${socket[@]}" -o json && json 'len(j) == 5'
+}
+check ManyCommandsAtOnceStartOneAgent many_commands_at_once_start_one_agent
+
+exit "$failed"

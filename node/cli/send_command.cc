@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -95,12 +96,19 @@ absl::Status SendLines(Sender& sender, const SendArguments& arguments,
                        absl::Span<const absl::string_view> lines, Progress* progress) {
   SendOptions options;
   options.priority = static_cast<int>(arguments.priority);
+  size_t batch = lines.size();
   while (!lines.empty()) {
     const absl::Time deadline = absl::Now() + arguments.timeout.value_or(absl::InfiniteDuration());
-    const absl::StatusOr<size_t> sent = sender.SendBatch(lines, options, deadline);
+    const absl::StatusOr<size_t> sent = sender.SendBatch(lines.first(batch), options, deadline);
+    if (absl::IsInvalidArgument(sent.status()) && batch > 1) {
+      // One of them has a wrong size, and none was sent: those before it are to be.
+      batch = 1;
+      continue;
+    }
     if (!sent.ok()) return sent.status();
     for (const absl::string_view line : lines.first(*sent)) progress->Add(line.size());
     lines.remove_prefix(*sent);
+    batch = std::min(batch, lines.size());
     progress->Show();
   }
   return absl::OkStatus();

@@ -31,8 +31,7 @@ class Directory {
                            MailboxCallback done) = 0;
 
   // Whether another node that is reached now has a mailbox of this name: kNotFound if none.
-  virtual void CheckMailbox(const std::string& name, absl::Time deadline,
-                            MailboxCallback done) = 0;
+  virtual void CheckMailbox(const std::string& name, absl::Time deadline, MailboxCallback done) = 0;
 
   using ProcessCallback = std::function<void(absl::StatusOr<ProcessId>)>;
   // A registered name or the text form of an id; `node` empty: any.

@@ -42,7 +42,7 @@ TEST(FrameQueue, AFrameAboveTheLimitGoesAlone) {
   queue.Add(FrameOf(1, 10));
   queue.Add(FrameOf(2, FrameQueue::kMaxBatchBytes));
   queue.Add(FrameOf(3, 10));
-  for (const uint64_t number : {1, 2, 3}) {
+  for (uint64_t number = 1; number <= 3; ++number) {
     proto::Batch batch;
     queue.TakeBatch(&batch);
     ASSERT_EQ(batch.frames_size(), 1);

@@ -131,9 +131,11 @@ absl::StatusOr<Channel> ChannelTest::Open(Party& sender, Party& receiver,
   return channel;
 }
 
-std::string NameOf(const testing::TestParamInfo<Transport>& info) { return NameOf(info.param); }
+std::string TransportName(const testing::TestParamInfo<Transport>& info) {
+  return NameOf(info.param);
+}
 
-std::string NameOf(const testing::TestParamInfo<std::tuple<Transport, Route>>& info) {
+std::string ChannelName(const testing::TestParamInfo<std::tuple<Transport, Route>>& info) {
   return NameOf(std::get<0>(info.param)) + NameOf(std::get<1>(info.param));
 }
 

@@ -66,8 +66,9 @@ class ConformanceFixture : public testing::Test {
   // A name that nothing in the cluster has.
   std::string NewName();
 
-  // A seeded source of random numbers; the seed is printed when the test fails.
-  std::mt19937& random() { return random_; }
+  // A random number from 0 to `below` - 1; the seed is printed when the test fails.
+  size_t Random(size_t below) { return random_() % below; }
+  std::mt19937& generator() { return random_; }
 
   // Runs `round`, which gives what was sent the time `travel` before it looks whether it came, and
   // returns whether one succeeds. On one node what was sent is there: it runs once, without a time.
@@ -105,23 +106,23 @@ class ChannelTest : public ConformanceFixture,
   }
 };
 
-std::string NameOf(const testing::TestParamInfo<Transport>& info);
-std::string NameOf(const testing::TestParamInfo<std::tuple<Transport, Route>>& info);
+std::string TransportName(const testing::TestParamInfo<Transport>& info);
+std::string ChannelName(const testing::TestParamInfo<std::tuple<Transport, Route>>& info);
 
-#define MAILRAIL_OVER_TRANSPORTS(Suite)                                                      \
-  INSTANTIATE_TEST_SUITE_P(, Suite,                                                          \
-                           testing::Values(Transport::kSameProcess, Transport::kTwoProcesses, \
-                                           Transport::kTwoNodes),                            \
-                           [](const auto& info) { return NameOf(info); })
+#define MAILRAIL_OVER_TRANSPORTS(Suite)                                                         \
+  INSTANTIATE_TEST_SUITE_P(                                                                     \
+      , Suite,                                                                                  \
+      testing::Values(Transport::kSameProcess, Transport::kTwoProcesses, Transport::kTwoNodes), \
+      TransportName)
 
-#define MAILRAIL_OVER_CHANNELS(Suite)                                                        \
-  INSTANTIATE_TEST_SUITE_P(                                                                  \
-      , Suite,                                                                               \
-      testing::Combine(testing::Values(Transport::kSameProcess, Transport::kTwoProcesses,    \
-                                       Transport::kTwoNodes),                                \
-                       testing::Values(Route::kInbox, Route::kMailboxOfReceiver,             \
-                                       Route::kMailboxOfSender)),                            \
-      [](const auto& info) { return NameOf(info); })
+#define MAILRAIL_OVER_CHANNELS(Suite)                                                          \
+  INSTANTIATE_TEST_SUITE_P(                                                                    \
+      , Suite,                                                                                 \
+      testing::Combine(                                                                        \
+          testing::Values(Transport::kSameProcess, Transport::kTwoProcesses,                   \
+                          Transport::kTwoNodes),                                               \
+          testing::Values(Route::kInbox, Route::kMailboxOfReceiver, Route::kMailboxOfSender)), \
+      ChannelName)
 
 // `count` messages like this one, numbered from `first`.
 std::vector<Outgoing> Numbered(size_t count, const Outgoing& like = {}, uint64_t first = 1);

@@ -1,5 +1,6 @@
-// Promise 1: messages from one process to one destination at one priority are delivered in the order
-// of their sends; a mailbox is one queue for the senders of its home node. And promise 4: none twice.
+// Promise 1: messages from one process to one destination at one priority are delivered in the
+// order of their sends; a mailbox is one queue for the senders of its home node. And promise 4:
+// none twice.
 #include <future>
 #include <memory>
 #include <random>
@@ -20,8 +21,8 @@ MAILRAIL_OVER_TRANSPORTS(QueueOrderTest);
 // Sizes around those that the library may treat apart, most of them small; now and then a large
 // one.
 size_t MixedSize(std::mt19937& random) {
-  static constexpr size_t kSizes[] = {0,   1,    7,    8,    40,   47,   48,    49,    63,   64,
-                                      65,  96,   97,   112,  128,  200,  500,   1000,  1024, 1500,
+  static constexpr size_t kSizes[] = {0,    1,    7,    8,    40,   47,    48,    49,   63,   64,
+                                      65,   96,   97,   112,  128,  200,   500,   1000, 1024, 1500,
                                       2048, 4095, 4096, 4097, 8192, 16384, 30000, 65536};
   if (random() % 400 == 0) return (size_t{1} << 20) + random() % (size_t{3} << 20);
   return kSizes[random() % std::size(kSizes)];
@@ -30,9 +31,8 @@ size_t MixedSize(std::mt19937& random) {
 TEST_P(OrderTest, MessagesArriveInTheOrderOfTheirSends) {
   ASSERT_OK_AND_ASSIGN(channel, Open());
   const std::vector<Outgoing> messages = Numbered(30000);
-  auto received = std::async(std::launch::async, [&] {
-    return self().Receive(channel.receiver, messages.size());
-  });
+  auto received = std::async(std::launch::async,
+                             [&] { return self().Receive(channel.receiver, messages.size()); });
   EXPECT_THAT(peer().Send(channel.sender, messages), IsOk());
   ExpectDelivered(received.get().messages, messages);
 }
@@ -41,12 +41,11 @@ TEST_P(OrderTest, MessagesOfAllSizesAndPrioritiesKeepTheirOrder) {
   ASSERT_OK_AND_ASSIGN(channel, Open());
   std::vector<Outgoing> messages = Numbered(4000);
   for (Outgoing& message : messages) {
-    message.bytes = MixedSize(random());
-    message.priority = static_cast<int>(random() % kPriorityCount);
+    message.bytes = MixedSize(generator());
+    message.priority = static_cast<int>(Random(kPriorityCount));
   }
-  auto received = std::async(std::launch::async, [&] {
-    return self().Receive(channel.receiver, messages.size());
-  });
+  auto received = std::async(std::launch::async,
+                             [&] { return self().Receive(channel.receiver, messages.size()); });
   EXPECT_THAT(peer().Send(channel.sender, messages), IsOk());
   ExpectDelivered(received.get().messages, messages);
 }
@@ -54,7 +53,7 @@ TEST_P(OrderTest, MessagesOfAllSizesAndPrioritiesKeepTheirOrder) {
 TEST_P(OrderTest, MessagesThatWaitKeepTheirOrder) {
   ASSERT_OK_AND_ASSIGN(channel, Open());
   std::vector<Outgoing> messages = Numbered(1000);
-  for (Outgoing& message : messages) message.bytes = random()() % 3000;
+  for (Outgoing& message : messages) message.bytes = Random(3000);
   ASSERT_THAT(peer().Send(channel.sender, messages), IsOk());
   ExpectDelivered(self().Receive(channel.receiver, messages.size()).messages, messages);
 }
@@ -62,10 +61,9 @@ TEST_P(OrderTest, MessagesThatWaitKeepTheirOrder) {
 TEST_P(OrderTest, TheReceiverMayBeOnTheOtherSide) {
   ASSERT_OK_AND_ASSIGN(channel, Open(self(), peer()));
   std::vector<Outgoing> messages = Numbered(2000);
-  for (Outgoing& message : messages) message.bytes = MixedSize(random());
-  auto received = std::async(std::launch::async, [&] {
-    return peer().Receive(channel.receiver, messages.size());
-  });
+  for (Outgoing& message : messages) message.bytes = MixedSize(generator());
+  auto received = std::async(std::launch::async,
+                             [&] { return peer().Receive(channel.receiver, messages.size()); });
   EXPECT_THAT(self().Send(channel.sender, messages), IsOk());
   ExpectDelivered(received.get().messages, messages);
 }
@@ -76,14 +74,14 @@ TEST_P(OrderTest, AllWaysOfSendingAndReceivingKeepOneOrder) {
   std::vector<Received> received;
   for (int round = 0; round < 40; ++round) {
     std::vector<Outgoing> messages = Numbered(25, {}, sent.size() + 1);
-    for (Outgoing& message : messages) message.bytes = random()() % 5000;
+    for (Outgoing& message : messages) message.bytes = Random(5000);
     const auto way = static_cast<party::Way>(round % party::Way_ARRAYSIZE);
     ASSERT_THAT(peer().Send(channel.sender, messages, Patience(), {.way = way}), IsOk());
     sent.insert(sent.end(), messages.begin(), messages.end());
 
-    const size_t batch = round % 3 == 0 ? 0 : random()() % 40 + 1;
-    const ReceiveResult result = self().Receive(channel.receiver, messages.size(), Patience(),
-                                                {.batch = batch});
+    const size_t batch = round % 3 == 0 ? 0 : Random(40) + 1;
+    const ReceiveResult result =
+        self().Receive(channel.receiver, messages.size(), Patience(), {.batch = batch});
     ASSERT_THAT(result, IsOk());
     received.insert(received.end(), result.messages.begin(), result.messages.end());
   }
@@ -96,7 +94,7 @@ TEST_P(OrderTest, TwoHandlesOfOneProcessShareOneOrder) {
                                                         : peer().ConnectMailbox(channel.mailbox));
   const std::vector<Outgoing> messages = Numbered(400);
   for (const Outgoing& message : messages) {
-    const Handle handle = random()() % 2 == 0 ? channel.sender : second;
+    const Handle handle = Random(2) == 0 ? channel.sender : second;
     ASSERT_THAT(peer().Send(handle, {message}), IsOk());
   }
   ExpectDelivered(self().Receive(channel.receiver, messages.size()).messages, messages);
@@ -147,7 +145,7 @@ TEST_P(OrderTest, SeveralSendersEachKeepTheirOrder) {
     ASSERT_OK_AND_ASSIGN(handle, route() == Route::kInbox ? party.Connect(self().id())
                                                           : party.ConnectMailbox(channel.mailbox));
     sides[i].handle = handle;
-    for (Outgoing& message : sides[i].messages) message.bytes = random()() % 2000;
+    for (Outgoing& message : sides[i].messages) message.bytes = Random(2000);
   }
   std::vector<std::thread> threads;
   for (const Side& side : sides) {
@@ -177,7 +175,7 @@ TEST_P(QueueOrderTest, AMailboxIsOneQueueForTheSendersOfItsHomeNode) {
   }
   const std::vector<Outgoing> messages = Numbered(600);
   for (const Outgoing& message : messages) {
-    const size_t i = random()() % senders.size();
+    const size_t i = Random(senders).size();
     ASSERT_THAT(senders[i]->Send(handles[i], {message}), IsOk());
   }
   const ReceiveResult result = self().Receive(receiver, messages.size());
@@ -198,9 +196,8 @@ TEST_P(QueueOrderTest, AMailboxIsOneQueueAmidOtherTraffic) {
   ASSERT_OK_AND_ASSIGN(from_peer, peer().ConnectMailbox(name));
   ASSERT_OK_AND_ASSIGN(from_second, second->ConnectMailbox(name));
   ASSERT_OK_AND_ASSIGN(from_third, third->ConnectMailbox(name));
-  auto received = std::async(std::launch::async, [&, from = receiver] {
-    return self().Receive(from, kTurns + kOthers);
-  });
+  auto received = std::async(
+      std::launch::async, [&, from = receiver] { return self().Receive(from, kTurns + kOthers); });
   std::thread other([&, to = from_third] {
     EXPECT_THAT(third->Send(to, Numbered(kOthers, {}, kOther)), IsOk());
   });

@@ -35,11 +35,11 @@ TEST_P(PriorityTest, WaitingMessagesAreReceivedBestFirst) {
   std::vector<Outgoing> messages;
   for (int i = 0; i < 5; ++i) {
     for (int priority = 0; priority < kPriorityCount; ++priority) {
-      messages.push_back({.bytes = random()() % 300, .priority = priority});
+      messages.push_back({.bytes = Random(300), .priority = priority});
     }
   }
   EXPECT_TRUE(OnceArrived([&](absl::Duration travel) {
-    std::shuffle(messages.begin(), messages.end(), random());
+    std::shuffle(messages.begin(), messages.end(), generator());
     EXPECT_THAT(peer().Send(channel.sender, messages), IsOk());
     absl::SleepFor(travel);
     const ReceiveResult result = self().Receive(channel.receiver, messages.size());
@@ -84,8 +84,8 @@ TEST_P(PriorityTest, TheBestOfSeveralSendersIsReceivedFirst) {
   EXPECT_TRUE(OnceArrived([&](absl::Duration travel) {
     constexpr size_t kMessages = 64;
     for (size_t i = 0; i < kMessages; ++i) {
-      const size_t sender = random()() % senders.size();
-      const int priority = static_cast<int>(random()() % kPriorityCount);
+      const size_t sender = Random(senders).size();
+      const int priority = static_cast<int>(Random(kPriorityCount));
       EXPECT_THAT(senders[sender]->Send(handles[sender], {{.priority = priority}}), IsOk());
     }
     absl::SleepFor(travel);
@@ -160,7 +160,7 @@ TEST_P(PriorityTest, NoReceiveOverlooksABetterMessageThatWasSentBefore) {
   std::vector<Offers> offers;
   for (uint32_t page = 1; page <= 2; ++page) {
     std::vector<Outgoing> messages = Numbered(kEach);
-    for (Outgoing& message : messages) message.priority = static_cast<int>(random()() % 4 * 8);
+    for (Outgoing& message : messages) message.priority = static_cast<int>(Random(4) * 8);
     offers.emplace_back(ledger(), page, std::move(messages));
   }
   auto first_sent = std::async(std::launch::async, [&] {
@@ -176,7 +176,8 @@ TEST_P(PriorityTest, NoReceiveOverlooksABetterMessageThatWasSentBefore) {
     ASSERT_THAT(message, IsOk());
     // Across nodes a message may be on its way when its send has returned.
     if (!across_nodes()) {
-      ASSERT_GE(message->priority(), std::max(offers[0].Best(), offers[1].Best())) << "message " << i;
+      ASSERT_GE(message->priority(), std::max(offers[0].Best(), offers[1].Best()))
+          << "message " << i;
     }
     offers[message->sender() == second->id()].Take(message->priority());
   }

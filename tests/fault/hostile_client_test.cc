@@ -77,8 +77,9 @@ TEST_F(HostileClientTest, RequestsWithEveryKindOfNonsenseAreAnsweredOrRefused) {
   SCOPED_TRACE(seed);
   std::mt19937 engine(seed);
   const auto random = [&engine] { return static_cast<uint32_t>(engine()); };
-  const std::string names[] = {"", "x", "x@alpha", "x@nowhere", "4711", "99999999999", "\xff\xfe",
-                               std::string(5000, 'n'), "1.1@alpha", "@", "0"};
+  const std::string names[] = {"",          "x",           "x@alpha",  "x@nowhere",
+                               "4711",      "99999999999", "\xff\xfe", std::string(5000, 'n'),
+                               "1.1@alpha", "@",           "0"};
   const auto name = [&] { return names[random() % std::size(names)]; };
   for (int i = 0; i < 2000; ++i) {
     const Fd socket = Connect();

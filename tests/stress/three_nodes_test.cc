@@ -90,9 +90,8 @@ TEST(ThreeNodesTest, OneHundredThousandMixedMessagesArriveWholeOnceAndInOrder) {
   }
   for (size_t i = 0; i < processes.size(); ++i) {
     const int share = kMessages / 3 + (i == 0 ? kMessages % 3 : 0);
-    senders.emplace_back([&, i, share] {
-      SendShare(&processes[i], text, seed + static_cast<unsigned>(i), share);
-    });
+    senders.emplace_back(
+        [&, i, share] { SendShare(&processes[i], text, seed + static_cast<unsigned>(i), share); });
   }
   std::map<std::pair<std::string, int>, int> last;
   for (int i = 0; i < kMessages; ++i) {

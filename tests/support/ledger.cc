@@ -43,9 +43,9 @@ void Ledger::Append(uint32_t page, uint64_t number) {
 std::vector<uint64_t> Ledger::List(uint32_t page) const {
   std::vector<uint64_t> numbers(Count(page));
   const size_t bytes = numbers.size() * sizeof(uint64_t);
-  Require(pread(file_.get(), numbers.data(), bytes, OffsetOf(page, 1)) ==
-              static_cast<ssize_t>(bytes),
-          "pread");
+  Require(
+      pread(file_.get(), numbers.data(), bytes, OffsetOf(page, 1)) == static_cast<ssize_t>(bytes),
+      "pread");
   return numbers;
 }
 

@@ -181,10 +181,10 @@ void LocalParty::Carry(const party::Command& command, party::Result& result) {
       channel(command.close()).emplace<std::monostate>();
       break;
     case party::Command::kSend:
-      status = Send(command.send(), deadline, result);
+      status = CarrySend(command.send(), deadline, result);
       break;
     case party::Command::kReceive:
-      status = Receive(command.receive(), deadline, result);
+      status = CarryReceive(command.receive(), deadline, result);
       break;
     default:
       Require(false, "a command that is not known");
@@ -192,8 +192,8 @@ void LocalParty::Carry(const party::Command& command, party::Result& result) {
   *result.mutable_status() = ToProto(status);
 }
 
-absl::Status LocalParty::Send(const party::Send& send, absl::Time deadline,
-                              party::Result& result) {
+absl::Status LocalParty::CarrySend(const party::Send& send, absl::Time deadline,
+                                   party::Result& result) {
   Sender& to = sender(send.sender());
   for (int i = 0; i < send.messages_size(); i = static_cast<int>(result.count())) {
     size_t sent = 1;
@@ -211,8 +211,8 @@ absl::Status LocalParty::Send(const party::Send& send, absl::Time deadline,
   return absl::OkStatus();
 }
 
-absl::Status LocalParty::Receive(const party::Receive& receive, absl::Time deadline,
-                                 party::Result& result) {
+absl::Status LocalParty::CarryReceive(const party::Receive& receive, absl::Time deadline,
+                                      party::Result& result) {
   Receiver& from = receiver(receive.receiver());
   const auto note = [&](const Message& message) {
     Describe(message, *result.add_received());

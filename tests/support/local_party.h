@@ -44,8 +44,9 @@ class LocalParty final : public Party {
   void Carry(const party::Command& command, party::Result& result);
   Handle Keep(Channel channel);
   Channel& channel(Handle handle);
-  absl::Status Send(const party::Send& send, absl::Time deadline, party::Result& result);
-  absl::Status Receive(const party::Receive& receive, absl::Time deadline, party::Result& result);
+  absl::Status CarrySend(const party::Send& send, absl::Time deadline, party::Result& result);
+  absl::Status CarryReceive(const party::Receive& receive, absl::Time deadline,
+                            party::Result& result);
 
   std::optional<Process> process_;
   Ledger* const ledger_;

@@ -48,7 +48,7 @@ struct ReceiveOrder {
   // By ReceiveBatch of so many; 0: by single receives.
   size_t batch = 0;
   // By ReceiveFrom this process, when it has a pid.
-  ProcessId from;
+  ProcessId from = {};
   // The page of the ledger that lists the received messages' numbers; 0: none.
   uint32_t ledger = 0;
 };

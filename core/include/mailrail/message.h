@@ -35,9 +35,7 @@ class Message {
   ~Message() { ReleaseRoom(); }
 
   // The bytes that were sent. Valid as long as this Message lives and is not moved.
-  absl::string_view body() const {
-    return {storage_ == Storage::kInline ? inline_ : data_, size_};
-  }
+  absl::string_view body() const { return {storage_ == Storage::kInline ? inline_ : data_, size_}; }
 
   // The process that sent it.
   const ProcessId& sender() const { return sender_; }

@@ -68,8 +68,8 @@ class Process {
   // The process behind `billing`, `billing@beta`, `4711`, `4711@beta` or `4711.3@beta`. Without a
   // node: this node first, then its peers. kNotFound when there is none; kUnavailable when the
   // node named does not answer.
-  absl::StatusOr<ProcessId> Resolve(
-      absl::string_view name, absl::Time deadline = absl::Now() + absl::Seconds(10));
+  absl::StatusOr<ProcessId> Resolve(absl::string_view name,
+                                    absl::Time deadline = absl::Now() + absl::Seconds(10));
 
   // Opens a channel to a process. The link is made on first use, one per pair, for both
   // directions. kNotFound when it does not live.

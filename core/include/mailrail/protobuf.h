@@ -23,8 +23,7 @@ inline absl::Status SendProto(Sender& sender, const google::protobuf::MessageLit
   const size_t size = message.ByteSizeLong();
   absl::StatusOr<ClaimedMessage> claim = sender.Claim(size, options, deadline);
   if (!claim.ok()) return claim.status();
-  message.SerializeWithCachedSizesToArray(
-      reinterpret_cast<uint8_t*>(claim->body().data()));
+  message.SerializeWithCachedSizesToArray(reinterpret_cast<uint8_t*>(claim->body().data()));
   return claim->Commit(deadline);
 }
 

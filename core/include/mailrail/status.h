@@ -13,8 +13,9 @@
 //   kAborted                10    this process is detached from its agent: attach again
 //   kUnimplemented          12    the other side speaks another version
 //   kInternal               13    a defect of Mailrail's own: report it
-//   kUnavailable            14    the peer, the mailbox, the node or the agent is gone or not reached
-//   kDataLoss               15    a peer's shared memory is not well-formed; its lane is closed
+//   kUnavailable            14    the peer, the mailbox, the node or the agent is gone or not
+//   reached kDataLoss               15    a peer's shared memory is not well-formed; its lane is
+//   closed
 #ifndef MAILRAIL_STATUS_H_
 #define MAILRAIL_STATUS_H_
 
