@@ -43,19 +43,19 @@ until_line() {
   done
 }
 
-# prints PATTERN...: its input has a line for each, in this order, and shows it.
+# prints PATTERN...: its input has a line for each, in this order. Shows the input.
 prints() {
-  local text pattern
+  local text pattern line
   text=$(cat)
   echo "$text"
   for pattern; do
-    grep -q -- "$pattern" <<<"$text" || { echo "no line like: $pattern"; return 1; }
-    text=$(sed "0,/$pattern/d" <<<"$text")
+    line=$(grep -n -m 1 -- "$pattern" <<<"$text") || { echo "no line like: $pattern"; return 1; }
+    text=$(tail -n "+$((${line%%:*} + 1))" <<<"$text")
   done
 }
 
 hello() {
-  on alpha hello receive >"$cluster_folder/hello" &
+  cluster_exec alpha "$here/hello" receive >"$cluster_folder/hello" &
   until_line "also called greeter" "$cluster_folder/hello"
   on alpha hello send
   wait $!
@@ -63,7 +63,7 @@ hello() {
 }
 
 hello_between_nodes() {
-  on alpha hello receive >"$cluster_folder/hello" &
+  cluster_exec alpha "$here/hello" receive >"$cluster_folder/hello" &
   until_line "also called greeter" "$cluster_folder/hello"
   on beta hello send
   wait $!
@@ -79,14 +79,14 @@ hello_without_agent_says_what_to_do() {
 }
 
 ping_pong() {
-  on alpha ping_pong serve >"$cluster_folder/pong" &
+  cluster_exec alpha "$here/ping_pong" serve >"$cluster_folder/pong" &
   until_line "serving pong" "$cluster_folder/pong"
   on alpha ping_pong ping pong 2000 | prints "^2000 round trips between .*@alpha and .*@alpha"
   wait $!
 }
 
 ping_pong_between_nodes() {
-  on gamma ping_pong serve far >"$cluster_folder/pong" &
+  cluster_exec gamma "$here/ping_pong" serve far >"$cluster_folder/pong" &
   until_line "serving far" "$cluster_folder/pong"
   on beta ping_pong ping far@gamma 500 | prints "^500 round trips between .*@beta and .*@gamma"
   wait $!
@@ -109,13 +109,16 @@ zero_copy() {
 
 # count FOLDER...: counts with a worker on each node.
 count() {
-  local node workers=()
+  local node worker workers=() status=0
   for node in "${cluster_nodes[@]}"; do
-    on "$node" word_count/worker &
+    cluster_exec "$node" "$here/word_count/worker" &
     workers+=($!)
   done
-  on alpha word_count/coordinator --workers=3 "$@"
-  for node in "${workers[@]}"; do wait "$node"; done
+  on alpha word_count/coordinator --workers=3 "$@" || status=$?
+  # Before the workers have a coordinator, nothing ends them.
+  ((status <= 1)) || kill "${workers[@]}"
+  for worker in "${workers[@]}"; do wait "$worker" || status=$?; done
+  return "$status"
 }
 
 word_count() {
@@ -140,10 +143,11 @@ word_count_of_odd_text() {
 
 word_count_that_differs_fails() {
   local status=0
-  mkdir -p "$cluster_folder/bin"
+  mkdir -p "$cluster_folder/bin" "$cluster_folder/text"
+  seq 1000 >"$cluster_folder/text/numbers"
   printf '#!/bin/sh\necho 1 2 3\n' >"$cluster_folder/bin/wc"
   chmod +x "$cluster_folder/bin/wc"
-  PATH=$cluster_folder/bin:$PATH count "$here" >"$cluster_folder/differs" || status=$?
+  PATH=$cluster_folder/bin:$PATH count "$cluster_folder/text" >"$cluster_folder/differs" || status=$?
   ((status == 1))
   prints "^check: DIFFERENT" <"$cluster_folder/differs"
 }

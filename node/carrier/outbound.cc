@@ -90,6 +90,17 @@ absl::Status Outbound::TakeLaneState(const Peer* peer, const proto::LaneState& s
   const bool opening = lane->source.state() == LaneSource::State::kOpening;
   const absl::Status known =
       opening ? lane->source.Resume(state) : lane->source.Acknowledge(state.accepted());
+  // All of it was accepted and LaneEnd was said, when the sessions broke before the confirmation.
+  const bool ended = lane->finishing && lane->source.Drained();
+  if (ended && !status.ok()) {
+    Erase(state.lane());
+    events_->OnLaneFinished(state.lane());
+    return absl::OkStatus();
+  }
+  if (ended && absl::IsDataLoss(known)) {
+    End(&lane->source);
+    return absl::OkStatus();
+  }
   if (status.ok()) {
     if (absl::IsInvalidArgument(known)) return known;
     if (known.ok() && std::exchange(lane->told, true)) return absl::OkStatus();

@@ -175,7 +175,7 @@ TEST_P(QueueOrderTest, AMailboxIsOneQueueForTheSendersOfItsHomeNode) {
   }
   const std::vector<Outgoing> messages = Numbered(600);
   for (const Outgoing& message : messages) {
-    const size_t i = Random(senders).size();
+    const size_t i = Random(senders.size());
     ASSERT_THAT(senders[i]->Send(handles[i], {message}), IsOk());
   }
   const ReceiveResult result = self().Receive(receiver, messages.size());

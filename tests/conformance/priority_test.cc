@@ -84,7 +84,7 @@ TEST_P(PriorityTest, TheBestOfSeveralSendersIsReceivedFirst) {
   EXPECT_TRUE(OnceArrived([&](absl::Duration travel) {
     constexpr size_t kMessages = 64;
     for (size_t i = 0; i < kMessages; ++i) {
-      const size_t sender = Random(senders).size();
+      const size_t sender = Random(senders.size());
       const int priority = static_cast<int>(Random(kPriorityCount));
       EXPECT_THAT(senders[sender]->Send(handles[sender], {{.priority = priority}}), IsOk());
     }
