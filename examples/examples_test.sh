@@ -20,7 +20,7 @@ run() {
   local output=$cluster_folder/$1.out
   (
     set -e
-    trap 'kill $(jobs -p) 2>/dev/null' EXIT
+    trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
     "$1"
   ) >"$output" 2>&1
   if (($? == 0)); then
@@ -35,10 +35,14 @@ run() {
 # on NODE EXAMPLE ARGUMENT...
 on() { (cluster_exec "$1" "$here/$2" "${@:3}"); }
 
-# until_line PATTERN FILE: until the example in the background has printed such a line.
-until_line() {
-  until grep -q -- "$1" "$2"; do
-    kill -0 $! || { cat "$2"; return 1; }
+# in_background FILE PATTERN NODE EXAMPLE ARGUMENT...: returns when the example has printed such a
+# line into the file.
+in_background() {
+  local file=$1 pattern=$2
+  rm -f "$file"
+  cluster_exec "$3" "$here/$4" "${@:5}" >"$file" &
+  until grep -qs -- "$pattern" "$file"; do
+    kill -0 $! || { cat "$file"; return 1; }
     sleep 0.02
   done
 }
@@ -55,16 +59,14 @@ prints() {
 }
 
 hello() {
-  cluster_exec alpha "$here/hello" receive >"$cluster_folder/hello" &
-  until_line "also called greeter" "$cluster_folder/hello"
+  in_background "$cluster_folder/hello" "also called greeter" alpha hello receive
   on alpha hello send
   wait $!
   prints "@alpha says: hello" <"$cluster_folder/hello"
 }
 
 hello_between_nodes() {
-  cluster_exec alpha "$here/hello" receive >"$cluster_folder/hello" &
-  until_line "also called greeter" "$cluster_folder/hello"
+  in_background "$cluster_folder/hello" "also called greeter" alpha hello receive
   on beta hello send
   wait $!
   prints "@beta says: hello" <"$cluster_folder/hello"
@@ -79,15 +81,13 @@ hello_without_agent_says_what_to_do() {
 }
 
 ping_pong() {
-  cluster_exec alpha "$here/ping_pong" serve >"$cluster_folder/pong" &
-  until_line "serving pong" "$cluster_folder/pong"
+  in_background "$cluster_folder/pong" "serving pong" alpha ping_pong serve
   on alpha ping_pong ping pong 2000 | prints "^2000 round trips between .*@alpha and .*@alpha"
   wait $!
 }
 
 ping_pong_between_nodes() {
-  cluster_exec gamma "$here/ping_pong" serve far >"$cluster_folder/pong" &
-  until_line "serving far" "$cluster_folder/pong"
+  in_background "$cluster_folder/pong" "serving far" gamma ping_pong serve far
   on beta ping_pong ping far@gamma 500 | prints "^500 round trips between .*@beta and .*@gamma"
   wait $!
 }
@@ -145,7 +145,7 @@ word_count_that_differs_fails() {
   local status=0
   mkdir -p "$cluster_folder/bin" "$cluster_folder/text"
   seq 1000 >"$cluster_folder/text/numbers"
-  printf '#!/bin/sh\necho 1 2 3\n' >"$cluster_folder/bin/wc"
+  printf '#!/bin/sh\ncat >/dev/null\necho 1 2 3\n' >"$cluster_folder/bin/wc"
   chmod +x "$cluster_folder/bin/wc"
   PATH=$cluster_folder/bin:$PATH count "$cluster_folder/text" >"$cluster_folder/differs" || status=$?
   ((status == 1))

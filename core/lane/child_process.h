@@ -69,15 +69,17 @@ class ChildProcess {
   pid_t pid_ = -1;
 };
 
-// In the child of StepThrough: the steps begin after this.
+// In the child of StepThrough: the steps begin after this, and end with it.
 inline void BeginSteps() { raise(SIGSTOP); }
+[[noreturn]] inline void EndSteps() { _exit(0); }
 
 enum class Steps { kDone, kRefused, kFailed };
 
 // Runs `body` in a child process. After BeginSteps it is stopped after each instruction, and
-// `after` is called: what the shared memory holds then is what a death there would leave. kRefused
-// where processes must not trace each other.
-inline Steps StepThrough(const std::function<void()>& body, const std::function<void()>& after) {
+// `after` is called: what the shared memory holds then is what a death there would leave. Once
+// `after` has returned false the child runs to its end. kRefused where processes must not trace
+// each other.
+inline Steps StepThrough(const std::function<void()>& body, const std::function<bool()>& after) {
   ChildProcess child([&] {
     if (ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) _exit(99);
     body();
@@ -90,8 +92,8 @@ inline Steps StepThrough(const std::function<void()>& body, const std::function<
     if (!WIFSTOPPED(status)) return Steps::kFailed;
     const int signal = WSTOPSIG(status);
     if (signal != SIGTRAP && signal != SIGSTOP) return Steps::kFailed;
-    after();
-    if (ptrace(PTRACE_SINGLESTEP, pid, nullptr, nullptr) != 0) return Steps::kFailed;
+    const auto request = after() ? PTRACE_SINGLESTEP : PTRACE_CONT;
+    if (ptrace(request, pid, nullptr, nullptr) != 0) return Steps::kFailed;
   }
 }
 

@@ -27,32 +27,37 @@ class InterleavingTest : public ::testing::Test {
  protected:
   // Makes new shared memory.
   virtual void Begin() = 0;
-  // The child. It maps its memory, calls BeginSteps and does its part.
+  // The child. It maps its memory and does its part between BeginSteps and EndSteps.
   virtual void Interrupted() = 0;
   // What the parent does in the midst of it, and what must be when both have ended.
   virtual void Other() = 0;
   virtual void Check() = 0;
 
   void Run() {
-    uint64_t steps = 0;
-    for (uint64_t at = 0; at == 0 || at < steps; ++at) {
+    uint64_t at = random_.Below(kSlowdown);
+    for (bool interrupted = true; interrupted; at += kSlowdown) {
       SCOPED_TRACE(at);
       Begin();
-      steps = 0;
+      interrupted = false;
+      uint64_t steps = 0;
       const Steps result = StepThrough([this] { Interrupted(); },
                                        [&] {
-                                         if (steps++ == at) Other();
+                                         if (steps++ < at) return true;
+                                         interrupted = true;
+                                         Other();
+                                         return false;
                                        });
       if (result == Steps::kRefused) GTEST_SKIP() << "processes must not trace each other here";
       ASSERT_EQ(result, Steps::kDone);
-      Check();
+      if (interrupted) Check();
       ASSERT_FALSE(HasFailure());
     }
-    EXPECT_GT(steps, 10u);
+    EXPECT_GT(at, 10u);
   }
 
   Said& said() { return *reinterpret_cast<Said*>(said_.writable()); }
 
+  TestRandom random_;
   const TwiceMapped said_{sizeof(Said)};
 };
 
@@ -97,6 +102,7 @@ class ParkInterruptedTest : public BellInterleavingTest {
     const FutexWord word = parker.Park();
     said->found = shared->published.load(std::memory_order_acquire) > 0;
     said->expected = word.expected;
+    EndSteps();
   }
   void Other() override {
     Ringer ringer(&shared()->bell, &shared()->gate);
@@ -125,6 +131,7 @@ class SendInterruptedTest : public BellInterleavingTest {
     Ringer ringer(&shared->bell, &shared->gate);
     BeginSteps();
     Send(shared, &ringer);
+    EndSteps();
   }
   void Other() override {
     Parker parker(&shared()->bell, &shared()->gate);
@@ -173,6 +180,7 @@ class RingParkInterruptedTest : public InterleavingTest {
     const FutexWord word = writer.ParkForRoom();
     said->found = writer.Append(kPriority, {{}, "x"}, 0);
     said->expected = word.expected;
+    EndSteps();
   }
   void Other() override {
     ASSERT_TRUE(Receive(reader_.get(), useful_ ? kPriority : kOther).has_value());
@@ -221,6 +229,7 @@ class CellParkInterruptedTest : public InterleavingTest {
     const FutexWord word = writer.ParkForRoom();
     said->found = writer.Append(kPriority, {{}, "x"}, 0);
     said->expected = word.expected;
+    EndSteps();
   }
   void Other() override {
     CellReader reader = lane_->NewReader();
@@ -268,6 +277,7 @@ class ReturnInterruptedTest : public InterleavingTest {
     } else {
       reader.Return(kPriority, held_.head.slot, held_.head.position, kMe);
     }
+    EndSteps();
   }
   void Other() override { found_ = Receive(reader_.get(), kPriority, kHeir) == "x"; }
   void Check() override {
@@ -305,8 +315,10 @@ class ClaimInterruptedTest : public InterleavingTest {
     CellReader reader(lane_->geometry, data.data(), state.data());
     BeginSteps();
     CellHead head;
-    if (reader.Peek(kPriority, &head) != Look::kReady) return;
-    said->found = reader.Claim(kPriority, head, kMe);
+    if (reader.Peek(kPriority, &head) == Look::kReady) {
+      said->found = reader.Claim(kPriority, head, kMe);
+    }
+    EndSteps();
   }
   void Other() override {
     if (retract_) {

@@ -244,11 +244,12 @@ TEST_F(RingStepsTest, EveryInstructionLeavesALaneThatIsTakenUpAgain) {
       for (int lane = 0; lane < 2; ++lane) ends.MoveNearEnd(lane, lines[lane]);
       BeginSteps();
       for (const Operation& operation : plan) ends.Do(operation);
+      EndSteps();
     };
     const Steps result = StepThrough(child, [&] {
       ++steps;
-      if (HasFatalFailure() || !snapshot.Changed()) return;
-      CheckCopy(&snapshot, progress, link.geometry);
+      if (snapshot.Changed()) CheckCopy(&snapshot, progress, link.geometry);
+      return !HasFatalFailure();
     });
     if (result == Steps::kRefused) GTEST_SKIP() << "processes must not trace each other here";
     ASSERT_EQ(result, Steps::kDone);

@@ -128,7 +128,7 @@ void Coordinator::PrintStatus(const Worker& worker) {
 }
 
 void Coordinator::PrintProgress() {
-  if (!isatty(STDOUT_FILENO) || absl::Now() - printed_at_ < kPrintEvery) return;
+  if (!started_ || !isatty(STDOUT_FILENO) || absl::Now() - printed_at_ < kPrintEvery) return;
   printed_at_ = absl::Now();
   absl::PrintF("%scounted %.1f of %.1f MB, %d chunks queued", LineStart(),
                static_cast<double>(total_.bytes()) / 1e6, static_cast<double>(input_bytes_) / 1e6,

@@ -175,6 +175,14 @@ absl::Status Agent::StartTransport() {
   options.peers = config_.peers;
   absl::StatusOr<std::unique_ptr<PeerTransport>> transport =
       PeerTransport::Start(std::move(options), carrier_.get());
+  if (absl::IsUnavailable(transport.status())) {
+    // Its address is not to be had: at a first start that is a mistake of whoever started us, and
+    // the keeper does not try again.
+    return absl::FailedPreconditionError(
+        absl::StrCat(transport.status().message(),
+                     "; another program listens there, or it is no address of "
+                     "this host"));
+  }
   if (!transport.ok()) return transport.status();
   transport_ = *std::move(transport);
   return absl::OkStatus();

@@ -145,6 +145,7 @@ void Broker::StartOutbound(const Link& link, bool recover) {
   lane.peer_node = link.b.peer_node();
   lane.memory = *std::move(memory);
   lane.recover = recover;
+  lane.peer_incarnation = registry_->PeerIncarnation(lane.peer_node);
   lane.open.set_lane(link.id);
   const LocalProcess* process = registry_->FindProcess(link.a.number);
   ToProto(process == nullptr ? registry_->agent_id() : process->id, lane.open.mutable_sender());
@@ -358,6 +359,7 @@ absl::Status Broker::StartRemoteReceiver(const LocalMailbox& mailbox, const std:
   RemoteReceiver receiver;
   receiver.key = key;
   receiver.peer_node = node;
+  receiver.peer_incarnation = registry_->PeerIncarnation(node);
   receiver.queue = std::make_shared<MailboxQueue>(entry.number);
   absl::StatusOr<Mapping> control = mailbox.destination.MapControl();
   if (!control.ok()) return control.status();

@@ -76,6 +76,7 @@ absl::StatusOr<InboundLane> Broker::AcceptLane(const std::string& node,
   }
   InboundLane inbound;
   inbound.peer_node = node;
+  inbound.peer_incarnation = registry_->PeerIncarnation(node);
   inbound.id = open.lane();
   inbound.state.set_lane(open.lane());
   absl::StatusOr<std::shared_ptr<OutgoingLane>> lane = absl::InvalidArgumentError("no target");
@@ -203,14 +204,17 @@ void Broker::StartProxy(const Proxy& proxy) {
       Mapping::Map(proxy.state, proxy.geometry.state_bytes(), Access::kReadWrite);
   absl::StatusOr<DestinationMemory> destination = MapSender(proxy.destination, proxy.destination);
   absl::StatusOr<Mapping> bell = proxy.destination.MapBell();
-  if (!data.ok() || !state.ok() || !destination.ok() || !bell.ok()) {
+  absl::StatusOr<Mapping> control = proxy.destination.MapControl();
+  if (!data.ok() || !state.ok() || !destination.ok() || !bell.ok() || !control.ok()) {
     options_.log(absl::StrCat("cannot map the proxy of mailbox ", proxy.mailbox));
     return;
   }
   ReceiverProxy receiver;
   receiver.key = proxy.id;
   receiver.peer_node = proxy.node;
+  receiver.peer_incarnation = registry_->PeerIncarnation(proxy.node);
   receiver.bell = *std::move(bell);
+  receiver.control = *std::move(control);
   MailboxOptions options = proxy.options;
   options.capacity_messages = 16;
   options.when_full = FullPolicy::kBlock;

@@ -16,6 +16,11 @@ using internal::ToProto;
 constexpr absl::Duration kRetryPost = absl::Milliseconds(2);
 constexpr size_t kRowsPerPage = 200;
 
+// For the id of a sender that has not attached, and is gone before it could be answered: above all
+// numbers of processes, so that what is sent to it reaches nobody, not a later process with its
+// pid.
+uint64_t UnattachedIncarnation() { return static_cast<uint64_t>(absl::ToUnixMicros(absl::Now())); }
+
 }  // namespace
 
 void LocalService::Post(const CallPtr& call, std::vector<Fd> fds) {
@@ -32,10 +37,9 @@ void LocalService::Post(const CallPtr& call, std::vector<Fd> fds) {
   }
   const ClientPtr client = call->client.lock();
   const LocalProcess* caller = Caller(*call);
-  // One that has not attached has no incarnation of its own: it is gone before it could be
-  // answered.
   const ProcessId sender =
-      caller != nullptr ? caller->id : ProcessId(registry_->node(), client->pid(), 0);
+      caller != nullptr ? caller->id
+                        : ProcessId(registry_->node(), client->pid(), UnattachedIncarnation());
   const std::string prefix = EncodePrefix({sender});
   if (call->request.post().priority() > static_cast<uint32_t>(kMaxPriority)) {
     return Respond(*call, absl::InvalidArgumentError(absl::StrCat("priority ", post->priority(),

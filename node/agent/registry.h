@@ -196,6 +196,11 @@ class Registry {
   // --- Other nodes: which life of each was met last.
   void SavePeer(const std::string& node, uint64_t incarnation);
   const std::map<std::string, uint64_t>& peers() const { return peer_incarnations_; }
+  // 0 when it was not met yet.
+  uint64_t PeerIncarnation(const std::string& node) const {
+    const auto it = peer_incarnations_.find(node);
+    return it == peer_incarnations_.end() ? 0 : it->second;
+  }
 
   // Puts everything into the vault again: its keeper is a new one.
   void SaveAll();

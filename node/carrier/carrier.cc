@@ -236,8 +236,8 @@ void CarrierImpl::Take(const std::shared_ptr<Session>& session, proto::Batch bat
   Peer* const peer = peers_.Get(session->peer_node());
   for (proto::Frame& frame : *batch.mutable_frames()) {
     if (!peer->Has(*session)) return;
-    const absl::Status status = session->dialed() ? TakeAnswer(peer, *session, frame)
-                                                  : TakeOffer(peer, session, &frame);
+    const absl::Status status =
+        session->dialed() ? TakeAnswer(peer, *session, frame) : TakeOffer(peer, session, &frame);
     if (status.ok()) continue;
     Log(absl::StrCat("session with node ", peer->node(), " closed: ", status.message()));
     session->Close(status);

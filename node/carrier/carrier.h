@@ -20,9 +20,9 @@ namespace mailrail {
 struct OutboundLane {
   uint64_t id = 0;  // unique on this node
   std::string peer_node;
-  proto::LaneOpen open;  // said on every new session; open.lane() == id
+  proto::LaneOpen open;                // said on every new session; open.lane() == id
   std::shared_ptr<LinkMemory> memory;  // own: the agent's; peer: the sender's
-  bool recover = false;  // an agent before this one carried it
+  bool recover = false;                // an agent before this one carried it
   // The life of the peer that it was opened to; 0: of the first one that is met.
   uint64_t peer_incarnation = 0;
 };
@@ -30,7 +30,7 @@ struct OutboundLane {
 // A lane of another node to a destination on this one: the carrier is its one sender here.
 struct InboundLane {
   std::string peer_node;
-  uint64_t id = 0;  // the origin's
+  uint64_t id = 0;                     // the origin's
   std::shared_ptr<OutgoingLane> lane;  // recovered already, if there is something to recover
   proto::LaneState state;  // what the origin is told besides what was accepted (process, spec)
   uint64_t peer_incarnation = 0;  // of the origin, as OnLaneOpen said; 0: of the first one met
@@ -42,19 +42,24 @@ struct RemoteReceiver {
   std::string peer_node;
   std::shared_ptr<MailboxQueue> queue;  // of the number that the agent gave this receiver
   // The mailbox's, mapped by the agent.
-  Mapping control;  // ControlPage
-  Mapping bell;     // BellWords, read-write
-  Mapping gate;     // GateWord, read-write
+  Mapping control;                // ControlPage
+  Mapping bell;                   // BellWords, read-write
+  Mapping gate;                   // GateWord, read-write
   uint64_t peer_incarnation = 0;  // as above
 };
 
 // A receiver on this node of a mailbox of another: what is delivered to it goes through a private
 // mailbox that the carrier alone sends to.
 struct ReceiverProxy {
-  uint64_t key = 0;  // unique on this node
-  std::string peer_node;  // the mailbox's home
-  std::shared_ptr<OutgoingLane> lane;  // a cell lane
-  Mapping bell;  // BellWords of the private mailbox: `wanted`
+  uint64_t key = 0;                    // unique on this node
+  std::string peer_node;               // the mailbox's home
+  std::shared_ptr<OutgoingLane> lane;  // a cell lane; recovered already
+  uint32_t number = 0;                 // the lane's sender's, which is no receiver's
+  Mapping bell;                        // BellWords of the private mailbox: `wanted`
+  // The private mailbox's page of memory whose first part is the ControlPage, read-write: in its
+  // last part the carrier keeps what one after it must know (ProxyNote). Without it, a receiver may
+  // get again what it had received, if the agent dies before the mailbox's home has heard of it.
+  Mapping control;
   uint64_t peer_incarnation = 0;  // as above
 };
 

@@ -32,12 +32,9 @@ std::string Pattern(uint64_t seed, size_t size) {
   return bytes;
 }
 
-TestMemory::TestMemory(size_t bytes)
-    : bytes_(bytes), fd_(CreateMemory("test", bytes).value()) {}
+TestMemory::TestMemory(size_t bytes) : bytes_(bytes), fd_(CreateMemory("test", bytes).value()) {}
 
-Mapping TestMemory::Map(Access access) const {
-  return Mapping::Map(fd_, bytes_, access).value();
-}
+Mapping TestMemory::Map(Access access) const { return Mapping::Map(fd_, bytes_, access).value(); }
 
 TestDestination::TestDestination()
     : control_memory(sizeof(ControlPage)),
@@ -54,8 +51,8 @@ DestinationMemory TestDestination::ForSender() const {
           gate_memory.Map()};
 }
 
-TestRoute::TestRoute(uint64_t id, TestNode* source, TestNode* target,
-                     const MailboxOptions& options, bool known)
+TestRoute::TestRoute(uint64_t id, TestNode* source, TestNode* target, const MailboxOptions& options,
+                     bool known)
     : id_(id),
       source_(source),
       target_(target),
@@ -190,6 +187,7 @@ void TestEvents::OnLaneState(uint64_t lane, absl::Status status, const proto::La
 void TestEvents::OnLaneFinished(uint64_t lane) { Add(absl::StrCat("finished ", lane)); }
 void TestEvents::OnLaneCorrupt(uint64_t lane) { Add(absl::StrCat("corrupt ", lane)); }
 void TestEvents::OnLaneOpen(const std::string& node, uint64_t, const proto::LaneOpen& open) {
+  Add(absl::StrCat("open ", node, " ", open.lane()));
   on_lane_open(node, open);
 }
 void TestEvents::OnLaneEnd(const std::string& node, uint64_t lane) {

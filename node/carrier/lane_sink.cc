@@ -8,6 +8,10 @@
 namespace mailrail {
 namespace {
 
+// How many messages are published at a time: enough that what is done once for all of them costs
+// little, few enough that the receiver need not wait.
+constexpr size_t kBatch = 256;
+
 constexpr uint32_t kUrgentRings = ~uint32_t{0} << kUrgentPriority;
 
 int FlowOf(int priority) { return priority >= kUrgentPriority; }
@@ -96,8 +100,7 @@ absl::Status LaneSink::Add(proto::SessionClass session_class, proto::Data* data)
 }
 
 absl::Status LaneSink::Publish(bool look_again, bool* busy) {
-  if (room_word_.has_value() &&
-      (look_again || room_word_->word->load() != room_word_->expected)) {
+  if (room_word_.has_value() && (look_again || room_word_->word->load() != room_word_->expected)) {
     room_word_.reset();
     full_rings_ = 0;
   }
@@ -113,31 +116,49 @@ absl::Status LaneSink::Publish(bool look_again, bool* busy) {
 
 absl::Status LaneSink::PublishAt(int priority, bool* busy) {
   Queue& queue = queues_[priority];
-  Flow& flow = flows_[FlowOf(priority)];
   while (!queue.chunks.empty()) {
-    Chunk& chunk = queue.chunks.front();
-    absl::string_view rest = absl::string_view(chunk.records).substr(chunk.at);
-    Payload payload;
-    UnpackRecord(&rest, &payload);
-    const absl::Status status = lane_.lane->Send(priority, payload, absl::InfinitePast());
-    if (absl::IsDeadlineExceeded(status) || absl::IsResourceExhausted(status)) {
+    size_t bytes = 0;
+    const absl::StatusOr<size_t> sent = PublishSome(priority, queue.chunks.front(), &bytes);
+    if (absl::IsDeadlineExceeded(sent.status()) || absl::IsResourceExhausted(sent.status())) {
       if (AnnounceWait()) continue;
       full_rings_ |= 1u << priority;
       return absl::OkStatus();
     }
-    if (!status.ok()) return status;
-    const size_t at = chunk.records.size() - rest.size();
-    flow.bytes -= at - chunk.at;
-    --flow.records;
-    chunk.at = at;
-    ++queue.published;
-    ++counters_->received;
+    if (!sent.ok()) return sent.status();
+    Flow& flow = flows_[FlowOf(priority)];
+    flow.bytes -= bytes;
+    flow.records -= *sent;
+    queue.published += *sent;
+    counters_->received += *sent;
     ack_due_ |= 1u << priority;
     *busy = true;
-    if (rest.empty()) queue.chunks.pop_front();
+    Chunk& chunk = queue.chunks.front();
+    chunk.at += bytes;
+    if (chunk.at == chunk.records.size()) queue.chunks.pop_front();
   }
   waiting_rings_ &= ~(1u << priority);
   return absl::OkStatus();
+}
+
+absl::StatusOr<size_t> LaneSink::PublishSome(int priority, const Chunk& chunk, size_t* bytes) {
+  absl::string_view rest = absl::string_view(chunk.records).substr(chunk.at);
+  Payload payload;
+  bodies_.clear();
+  while (!rest.empty() && bodies_.size() < kBatch) {
+    UnpackRecord(&rest, &payload);
+    if (!payload.prefix.empty()) break;
+    bodies_.push_back(payload.body);
+  }
+  if (bodies_.empty()) {
+    *bytes = kPackedHeadBytes + payload.size();
+    const absl::Status status = lane_.lane->Send(priority, payload, absl::InfinitePast());
+    if (!status.ok()) return status;
+    return 1;
+  }
+  const absl::StatusOr<size_t> sent =
+      lane_.lane->SendBatch(priority, bodies_, absl::InfinitePast());
+  for (size_t i = 0; sent.ok() && i < *sent; ++i) *bytes += kPackedHeadBytes + bodies_[i].size();
+  return sent;
 }
 
 bool LaneSink::AnnounceWait() {

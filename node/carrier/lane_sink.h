@@ -6,8 +6,11 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
 #include "core/shm/futex.h"
 #include "node/carrier/carrier.h"
@@ -17,9 +20,9 @@
 namespace mailrail {
 
 // One lane of another node to this one: publishes what has come in the lane of shared memory here,
-// and acknowledges it. The two lanes have the same sequence numbers, so what was published says what
-// was accepted. What has no room yet waits here, bounded by the window, each priority for itself.
-// One thread at a time.
+// and acknowledges it. The two lanes have the same sequence numbers, so what was published says
+// what was accepted. What has no room yet waits here, bounded by the window, each priority for
+// itself. One thread at a time.
 class LaneSink {
  public:
   struct Windows {
@@ -86,6 +89,8 @@ class LaneSink {
   };
 
   absl::Status PublishAt(int priority, bool* busy);
+  // Publishes the first messages of the chunk; how many, and how many bytes of it that takes.
+  absl::StatusOr<size_t> PublishSome(int priority, const Chunk& chunk, size_t* bytes);
   // Whether a full lane is worth another try: it was not announced yet that we wait for room.
   bool AnnounceWait();
   absl::Status Misbehaved(absl::string_view what) const;
@@ -99,6 +104,7 @@ class LaneSink {
   uint32_t full_rings_ = 0;     // those of them that wait for room
   uint32_t ack_due_ = 0;        // priorities with something to acknowledge
   absl::optional<FutexWord> room_word_;
+  std::vector<absl::string_view> bodies_;  // PublishSome's
   bool ended_ = false;
   bool active_ = false;
 };

@@ -82,8 +82,8 @@ absl::Status LaneSource::Resume(const proto::LaneState& state) {
     Queue& queue = queues_[priority];
     const int32_t more = SequenceDistance(accepted[priority], queue.acknowledged);
     if (more < 0 || (accepted[priority] == 0 && queue.acknowledged != 0)) {
-      return absl::DataLossError(absl::StrCat("node ", peer_->node(),
-                                              " has lost messages that it had accepted"));
+      return absl::DataLossError(
+          absl::StrCat("node ", peer_->node(), " has lost messages that it had accepted"));
     }
     const auto count = static_cast<uint64_t>(more);
     if (count > queue.held.size() && !Skip(priority, count - queue.held.size())) {

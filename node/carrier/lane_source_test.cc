@@ -43,8 +43,7 @@ class LaneSourceTest : public ::testing::Test {
   }
 
   void Send(int priority, absl::string_view body) {
-    const absl::Status status =
-        route.sender().Send(priority, {{}, body}, absl::InfinitePast());
+    const absl::Status status = route.sender().Send(priority, {{}, body}, absl::InfinitePast());
     ASSERT_TRUE(status.ok()) << status;
   }
 

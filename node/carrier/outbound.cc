@@ -133,8 +133,7 @@ bool Outbound::SendOf(Lane* lane) {
     }
     lane->corrupt = next == LaneSource::Next::kCorrupt;
   }
-  if (!busy && lane->finishing && source.state() == LaneSource::State::kOpen &&
-      source.Drained()) {
+  if (!busy && lane->finishing && source.state() == LaneSource::State::kOpen && source.Drained()) {
     source.Flush();
     End(&source);
     busy = true;

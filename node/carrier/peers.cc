@@ -12,9 +12,7 @@ namespace {
 // quiet does not wait for long.
 constexpr size_t kSessionHighMarkBytes = size_t{1} << 20;
 
-Side SideOf(const Session& session) {
-  return session.dialed() ? Side::kDialed : Side::kAccepted;
-}
+Side SideOf(const Session& session) { return session.dialed() ? Side::kDialed : Side::kAccepted; }
 
 }  // namespace
 
@@ -31,8 +29,8 @@ bool Peer::Opened(std::shared_ptr<Session> session) {
   its.frames.clear();
   its.bytes = 0;
   if (side != Side::kDialed) return false;
-  const Session* const other = Find(
-      side, its.session->session_class() == proto::URGENT ? proto::BULK : proto::URGENT);
+  const Session* const other =
+      Find(side, its.session->session_class() == proto::URGENT ? proto::BULK : proto::URGENT);
   if (other == nullptr || other->peer_incarnation() != its.session->peer_incarnation()) {
     return false;
   }

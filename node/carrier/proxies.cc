@@ -45,7 +45,33 @@ void Proxies::Add(ReceiverProxy proxy, Peer* peer) {
   entry = std::make_unique<Entry>();
   entry->peer = peer;
   entry->proxy = std::move(proxy);
-  SayWant(entry.get());
+  ReadNote(entry.get());
+  LookAt(entry.get());
+}
+
+void Proxies::WriteNote(Entry* entry) {
+  volatile ProxyNote* const note = entry->note();
+  if (note == nullptr) return;
+  note->position = 0;
+  note->lane = entry->delivery.lease().lane();
+  note->sequence = entry->delivery.lease().sequence();
+  note->priority = entry->delivery.lease().priority();
+  note->attempts = entry->delivery.lease().attempts();
+  note->position = entry->proxy.lane->sequence(entry->priority()) + 1;
+}
+
+void Proxies::ReadNote(Entry* entry) {
+  const volatile ProxyNote* const note = entry->note();
+  if (note == nullptr || note->position == 0 || note->priority >= kPriorityCount) return;
+  const auto priority = static_cast<int>(note->priority);
+  // Noted, but not published.
+  if (entry->proxy.lane->sequence(priority) < note->position) return;
+  entry->position = note->position;
+  entry->delivery.mutable_lease()->set_lane(note->lane);
+  entry->delivery.mutable_lease()->set_sequence(note->sequence);
+  entry->delivery.mutable_lease()->set_priority(note->priority);
+  entry->delivery.mutable_lease()->set_attempts(note->attempts);
+  entry->step = Step::kPublished;
 }
 
 void Proxies::Remove(uint64_t key) {
@@ -152,12 +178,13 @@ absl::Status Proxies::Publish(Entry* entry) {
   Prefix prefix;
   if (entry->delivery.has_sender()) {
     const proto::ProcessRef& sender = entry->delivery.sender();
-    absl::StatusOr<ProcessId> id = ProcessId::Parse(
-        absl::StrCat(sender.pid(), ".", sender.incarnation(), "@", sender.node()));
+    absl::StatusOr<ProcessId> id =
+        ProcessId::Parse(absl::StrCat(sender.pid(), ".", sender.incarnation(), "@", sender.node()));
     if (!id.ok()) return Misbehaved(entry->peer, id.status().message());
     prefix.sender = *id;
   }
   const std::string encoded = EncodePrefix(prefix);
+  WriteNote(entry);
   const absl::Status status = entry->proxy.lane->Send(
       entry->priority(), {encoded, entry->delivery.body()}, absl::InfinitePast());
   if (absl::IsDeadlineExceeded(status) || absl::IsResourceExhausted(status)) {
@@ -182,7 +209,8 @@ void Proxies::NoticeTaken(Entry* entry) {
     if (!state->ClaimedSince(entry->position)) return;
     if (state->phase != Phase::kTaken && state->phase != Phase::kDone) return;
   }
-  Decide(entry, true);
+  // A carrier before us may have taken it back.
+  Decide(entry, !state.has_value() || state->owner != entry->proxy.number);
 }
 
 void Proxies::TakeBack(Entry* entry, bool receiver_is_gone) {

@@ -7,12 +7,27 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
+#include "core/mailbox/control_page.h"
 #include "core/shm/futex.h"
 #include "node/carrier/carrier.h"
 #include "node/carrier/peers.h"
 #include "proto/peer.pb.h"
 
 namespace mailrail {
+
+// What is kept in shared memory about the last delivery of a proxy, from before it is published,
+// for a carrier that takes over. At the end of the page of the private mailbox's ControlPage.
+// Written field by field in program order, of which a death loses nothing that was executed.
+struct ProxyNote {
+  static constexpr size_t kOffset = 4096 - 128;
+
+  uint64_t lane;
+  uint64_t sequence;
+  uint64_t position;  // in the private lane; 0 while the rest is written
+  uint32_t priority;
+  uint32_t attempts;
+};
+static_assert(sizeof(ProxyNote) == 32 && ProxyNote::kOffset >= sizeof(ControlPage));
 
 // The receivers on this node of mailboxes on others. Each has a private mailbox here, to which the
 // carrier alone sends: what the home delivers is published in it, and is the receiver's when the
@@ -66,9 +81,17 @@ class Proxies {
       return reinterpret_cast<const BellWords*>(proxy.bell.data())->wanted.load();
     }
     int priority() const { return static_cast<int>(delivery.lease().priority()); }
+    // Null when there is no memory for it.
+    volatile ProxyNote* note() const {
+      if (proxy.control.size() < ProxyNote::kOffset + sizeof(ProxyNote)) return nullptr;
+      return reinterpret_cast<volatile ProxyNote*>(proxy.control.data() + ProxyNote::kOffset);
+    }
   };
 
   Entry* Find(const Peer* peer, const Session& session, uint64_t key);
+  // Notes that the delivery is about to be published; takes up what was noted before.
+  static void WriteNote(Entry* entry);
+  static void ReadNote(Entry* entry);
   // Publishes what is waiting, if there is room and it is wanted.
   absl::Status Publish(Entry* entry);
   // True when something was done.

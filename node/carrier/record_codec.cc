@@ -1,21 +1,25 @@
 #include "node/carrier/record_codec.h"
 
+#include <bit>
+#include <cstring>
+
 namespace mailrail {
 namespace {
 
 constexpr uint32_t kHasPrefix = 1;
 constexpr size_t kPrefixLengthBytes = 2;
 
-void AppendNumber(uint32_t value, std::string* to) {
-  for (int shift = 0; shift < 32; shift += 8) to->push_back(static_cast<char>(value >> shift));
+uint32_t LittleEndian(uint32_t value) {
+  return std::endian::native == std::endian::little ? value : __builtin_bswap32(value);
 }
-
-uint32_t Byte(absl::string_view bytes, size_t at) { return static_cast<uint8_t>(bytes[at]); }
 
 uint32_t ReadNumber(absl::string_view bytes, size_t at) {
-  return Byte(bytes, at) | Byte(bytes, at + 1) << 8 | Byte(bytes, at + 2) << 16 |
-         Byte(bytes, at + 3) << 24;
+  uint32_t value;
+  memcpy(&value, bytes.data() + at, sizeof(value));
+  return LittleEndian(value);
 }
+
+size_t Byte(absl::string_view bytes, size_t at) { return static_cast<uint8_t>(bytes[at]); }
 
 // Where the body begins in a payload that begins with a prefix.
 absl::optional<size_t> PrefixBytes(absl::string_view bytes) {
@@ -29,8 +33,10 @@ absl::optional<size_t> PrefixBytes(absl::string_view bytes) {
 
 bool PackRecord(const Record& record, std::string* packed) {
   const size_t before = packed->size();
-  AppendNumber(record.length, packed);
-  AppendNumber(record.has_prefix ? kHasPrefix : 0, packed);
+  const uint32_t head[] = {LittleEndian(record.length),
+                           LittleEndian(record.has_prefix ? kHasPrefix : 0)};
+  static_assert(sizeof(head) == kPackedHeadBytes);
+  packed->append(reinterpret_cast<const char*>(head), sizeof(head));
   packed->append(record.data, record.length);
   // The copy is checked: the sender could change the original.
   const absl::string_view copy = absl::string_view(*packed).substr(before + kPackedHeadBytes);

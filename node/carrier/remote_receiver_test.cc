@@ -15,6 +15,7 @@ constexpr absl::Time kForEver = absl::InfiniteFuture();
 constexpr uint64_t kKey = 5;
 constexpr uint32_t kHomeNumber = 7;   // of the remote receiver, at home
 constexpr uint32_t kLocalNumber = 9;  // of a receiver on the mailbox's node
+constexpr uint32_t kProxyNumber = 2;  // of the carrier, as the sender of the private mailbox
 constexpr size_t kLargest = 100'000;
 
 MailboxOptions Options() {
@@ -94,8 +95,10 @@ class RemoteReceiverTest : public ::testing::Test {
     ReceiverProxy proxy;
     proxy.key = kKey;
     proxy.peer_node = "alpha";
-    proxy.lane = inner.NewSender(2, recover);
+    proxy.lane = inner.NewSender(kProxyNumber, recover);
+    proxy.number = kProxyNumber;
     proxy.bell = inner.destination.bell_memory.Map();
+    proxy.control = inner.destination.control_memory.Map();
     beta.carrier().AddProxy(std::move(proxy));
   }
 
@@ -305,6 +308,51 @@ TEST_F(RemoteReceiverTest, ReceivesEachOnceThoughTheHomesCarrierIsMadeAnew) {
     }
   }
   flood.join();
+}
+
+TEST_F(RemoteReceiverTest, ReceivesEachOnceThoughItsOwnCarrierIsMadeAnew) {
+  beta.on_restart = [&] { AddProxy(true); };
+  constexpr uint64_t kMessages = 500;
+  std::thread flood([&] {
+    for (uint64_t i = 0; i < kMessages; ++i) Send(0, Pattern(i, 100));
+  });
+  for (uint64_t i = 0; i < kMessages; ++i) {
+    // At any step between the want and the outcome.
+    std::thread restart;
+    if (i % 25 == 0) restart = std::thread([&] { beta.Stop(), beta.Start(); });
+    Want(1);
+    const Message message = receiver.Receive();
+    Want(0);
+    ASSERT_TRUE(message.body() == Pattern(i, 100)) << i;
+    if (restart.joinable()) restart.join();
+  }
+  flood.join();
+}
+
+TEST_F(RemoteReceiverTest, WhatWasDeliveredBeforeARestartCanStillBeTakenBack) {
+  beta.on_restart = [&] { AddProxy(true); };
+  Want(1);
+  Send(0, "delivered");
+  AwaitDelivered();
+  beta.Stop();
+  inner.destination.bell()->wanted = 0;
+  beta.Start();
+  EXPECT_EQ(local.Receive().attempts(), 1);
+  EXPECT_FALSE(receiver.TryReceive().has_value());
+}
+
+TEST_F(RemoteReceiverTest, WhatWasTakenWhileNoCarrierRanIsReportedByTheNext) {
+  beta.on_restart = [&] { AddProxy(true); };
+  Want(1);
+  Send(0, "delivered");
+  AwaitDelivered();
+  beta.Stop();
+  EXPECT_EQ(receiver.Receive().body(), "delivered");
+  inner.destination.bell()->wanted = 0;
+  beta.Start();
+  Send(0, "next");
+  EXPECT_EQ(ReceiveRemotely().body(), "next");
+  EXPECT_FALSE(local.TryReceive().has_value());
 }
 
 }  // namespace

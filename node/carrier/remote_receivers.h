@@ -21,8 +21,8 @@ namespace mailrail {
 // The receivers on other nodes of this node's mailboxes. When one wants a message and there is one,
 // it is leased to that receiver and sent; what became of it is said by the receiver's node. One
 // delivery is out at a time, and the Outcome ends the Want that it answered. A delivery that is out
-// when the sessions break is sent again on the next ones, and known over there by its LeaseName. One
-// thread at a time. `events` outlives it.
+// when the sessions break is sent again on the next ones, and known over there by its LeaseName.
+// One thread at a time. `events` outlives it.
 //
 // The caller sees to it that what it takes from a peer came on a session that the peer dialed.
 class RemoteReceivers {

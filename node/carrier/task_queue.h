@@ -14,8 +14,8 @@
 namespace mailrail {
 
 // What other threads leave for the carrier's thread to do: commands of the agent, and what comes
-// from sessions. Commands and what urgent sessions bring are one queue, in order; what bulk sessions
-// bring is another, which waits for the first.
+// from sessions. Commands and what urgent sessions bring are one queue, in order; what bulk
+// sessions bring is another, which waits for the first.
 //
 // A session has a bound of bytes that wait here; its thread waits until there is room. That holds
 // up the session's stream, as it should: the carrier's thread itself never waits for a session, so

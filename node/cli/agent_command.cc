@@ -70,6 +70,9 @@ std::vector<std::string> ProperCommand(const AgentConfig& config) {
 }
 
 int RunAgentCommand(const AgentArguments& arguments) {
+  // The agent says itself what goes wrong, in one line each. Whoever wants gRPC's own lines sets
+  // it.
+  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
   const absl::StatusOr<AgentConfig> config = Load(arguments);
   if (!config.ok()) return Report(config.status());
   if (arguments.proper) return RunAgent(*config, arguments.keeper_fd, ProperCommand(*config));

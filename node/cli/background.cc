@@ -100,7 +100,7 @@ int RunInBackground(const AgentConfig& config, const std::function<int()>& serve
     if (!ended.has_value() && waitpid(pid, &wait_status, WNOHANG) == pid) ended = wait_status;
     // Another agent may have been quicker at the socket, and ours then ended: that is as good.
     status = CheckAgent(config);
-    if (!absl::IsUnavailable(status)) return Report(status);
+    if (!absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status)) return Report(status);
     if (ended.has_value()) return ReportEnd(*ended, config, log);
     absl::SleepFor(kLookAgain);
   }

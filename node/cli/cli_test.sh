@@ -45,7 +45,7 @@ exits() {
 says() { grep -q -- "$1" "$dir/err" || { echo "no '$1' in: $(cat "$dir/err")"; return 1; }; }
 prints() { diff <(printf '%s' "$1") "$dir/out"; }
 # json EXPRESSION: the output is JSON, and EXPRESSION holds for it (`j`).
-json() { python3 -c "import json,sys; j=json.load(sys.stdin); assert $1, j" <"$dir/out"; }
+json() { python3 -c "import json,re,sys; j=json.load(sys.stdin); assert $1, j" <"$dir/out"; }
 
 # eventually COMMAND...: it succeeds within half a minute.
 eventually() {
@@ -204,13 +204,22 @@ json_tells_all_of_a_message() {
   exits 0 send orders $'"\xc3\xb6\n' --priority 7 && exits 0 recv orders -o json &&
     (($(wc -l <"$dir/out") == 1)) &&
     json 'j["body"] == "\"\u00f6\n" and j["priority"] == 7 and j["sequence"] >= 1' &&
-    json 'j["mailbox"] == "orders" and j["sender"].endswith("@alpha")' &&
+    json 'j["mailbox"] == "orders" and re.fullmatch("[0-9]+[.][0-9]+@alpha", j["sender"])' &&
     python3 -m json.tool <"$dir/out" || return 1
   printf '\xff\x00\x01' >"$dir/file"
   exits 0 send orders --file "$dir/file" && exits 0 recv orders -o json &&
     json 'j["body_base64"] == "/wAB" and "body" not in j'
 }
 check JsonTellsAllOfAMessage json_tells_all_of_a_message
+
+lists_come_whole_whatever_their_length() {
+  local names
+  mapfile -t names < <(seq -f 'many-%g' 450)
+  exits 0 mailbox create "${names[@]}" --capacity 1 && exits 0 mailbox ls -o json &&
+    json 'len({m["mailbox"] for m in j if m["mailbox"].startswith("many-")}) == 450' &&
+    exits 0 mailbox rm "${names[@]}" && exits 0 mailbox ls -o json && json 'len(j) == 1'
+}
+check ListsComeWholeWhateverTheirLength lists_come_whole_whatever_their_length
 
 errors_have_their_own_exit_codes() {
   exits 4 recv orders --timeout 50ms && says 'no message' &&
@@ -253,6 +262,27 @@ follow_goes_on_until_sigint() {
 }
 check FollowGoesOnUntilSigint follow_goes_on_until_sigint
 
+destroyed_mailbox_ends_waiting_commands() {
+  local receiver sender got=0
+  exits 0 mailbox create doomed --capacity 1 || return 1
+  "$mailrail" recv doomed --follow >"$dir/follow" 2>"$dir/err" &
+  receiver=$!
+  pids+=("$receiver")
+  exits 0 send doomed 1 && eventually lines_in "$dir/follow" 1 && exits 0 mailbox rm doomed ||
+    return 1
+  wait "$receiver" || got=$?
+  ((got == 14)) && exits 0 mailbox create doomed --capacity 1 || return 1
+  seq 3 | "$mailrail" send doomed 2>"$dir/sender.err" &
+  sender=$!
+  eventually one_waits_in doomed && exits 0 mailbox rm doomed || return 1
+  got=0
+  wait "$sender" || got=$?
+  cat "$dir/sender.err"
+  ((got == 14)) && grep -q 'line 2.*destroyed' "$dir/sender.err"
+}
+one_waits_in() { exits 0 mailbox stat "$1" -o json && json 'j["waiting"] == 1'; }
+check DestroyedMailboxEndsWaitingCommands destroyed_mailbox_ends_waiting_commands
+
 follow_takes_nothing_that_nobody_reads() {
   mkfifo "$dir/fifo"
   "$mailrail" recv orders --follow >"$dir/fifo" 2>"$dir/follow.err" &
@@ -278,7 +308,9 @@ ping_asks_nodes_and_processes() {
   local id
   id=$(python3 -c 'import json,sys; print(json.load(sys.stdin)[0]["process"])' <"$dir/out")
   exits 0 ping "$id" --count 1 && grep -q "$id" "$dir/out" &&
-    exits 0 ping "$id" --count 1 "${beta[@]}" || return 1
+    exits 0 ping "$id" --count 1 "${beta[@]}" &&
+    exits 0 send "$id" hello && exits 0 send "$pid" hello && exits 0 links -o json &&
+    json "any('$id' in (link['process'], link['peer']) for link in j)" || return 1
   kill "$pid"
   wait "$pid"
   eventually exits 5 ping "$id" && exits 5 ping nobody
@@ -293,8 +325,8 @@ other_nodes_mailboxes_work_alike() {
     prints $'and back\n' || return 1
   seq 3000 | "$mailrail" send far || return 1
   exits 0 recv far --count 3000 --timeout 20s "${beta[@]}" && cmp <(seq 3000) "$dir/out" &&
-    exits 0 links && exits 0 links -o json && json 'isinstance(j, list)' &&
-    exits 5 send nowhere@beta hi && exits 0 mailbox rm far
+    exits 0 links -o json && json 'any(link["peer"] == "far@beta" for link in j)' &&
+    exits 0 links && grep -q 'far@beta' "$dir/out" && exits 5 send nowhere@beta hi && exits 0 mailbox rm far
 }
 check OtherNodesMailboxesWorkAlike other_nodes_mailboxes_work_alike
 
@@ -319,18 +351,36 @@ check SigtermEndsTheAgentWith0 sigterm_ends_the_agent_with_0
 
 background_agent_answers_when_the_call_returns() {
   local socket=(--socket "$dir/back.sock")
-  XDG_STATE_HOME=$dir/state exits 0 agent --background --node back --idle-exit 300ms "${socket[@]}" &&
+  export XDG_STATE_HOME=$dir/state MAILRAIL_IDLE_EXIT=2s
+  exits 0 agent --background --node back "${socket[@]}" &&
+    exits 0 mailbox create orders "${socket[@]}" || return 1
+  # Somebody who is attached keeps it from leaving.
+  "$mailrail" recv orders --follow "${socket[@]}" >/dev/null &
+  local pid=$!
+  pids+=("$pid")
+  eventually one_process "${socket[@]}" &&
     exits 0 nodes "${socket[@]}" -o json && json 'j[0]["node"] == "back"' &&
     grep -q listening "$dir/state/mailrail/agent.log" &&
     exits 0 agent --background --node back "${socket[@]}" &&
-    exits 9 agent --background --node other "${socket[@]}" &&
-    eventually exits 14 nodes "${socket[@]}"
+    exits 9 agent --background --node other "${socket[@]}" && says back || return 1
+  kill "$pid"
+  unset XDG_STATE_HOME MAILRAIL_IDLE_EXIT
+  eventually exits 14 nodes "${socket[@]}"
 }
+# Called until it passes.
+one_process() { exits 0 ps "$@" -o json && json 'len(j) == 1'; }
 check BackgroundAgentAnswersWhenTheCallReturns background_agent_answers_when_the_call_returns
 
 background_agent_that_cannot_start_says_so() {
+  : >"$dir/plain"
   exits 5 agent --background --node back --socket "$dir/none/such/a.sock" && says 'none/such' &&
-    : >"$dir/plain" && exits 9 agent --background --node back --socket "$dir/plain" && says plain
+    exits 9 agent --background --node back --socket "$dir/plain" && says plain &&
+    exits 9 agent --background --node back --socket "$dir/back.sock" --listen "$net.1:7400" &&
+    says 'mailrail agent --node=back' || return 1
+  "$mailrail" agent --node back --socket "$dir/back.sock" --listen "$net.1:7400" 2>"$dir/err"
+  local got=$?
+  cat "$dir/err"
+  ((got == 9)) && (($(wc -l <"$dir/err") == 1)) && says "cannot listen on $net.1:7400"
 }
 check BackgroundAgentThatCannotStartSaysSo background_agent_that_cannot_start_says_so
 

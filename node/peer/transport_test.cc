@@ -104,8 +104,11 @@ TEST_F(TwoNodes, ASlowReaderHoldsUpItsOwnSessionOnly) {
   };
   const auto bulk = alpha.handler.AwaitOpen("beta", proto::BULK, true);
   const auto urgent = alpha.handler.AwaitOpen("beta", proto::URGENT, true);
-  constexpr uint64_t kBulkFrames = 1000;
-  for (uint64_t i = 0; i < kBulkFrames; ++i) bulk->Write(NumberedFrame(i, 64 << 10));
+  // More than the connection takes on the reader's behalf.
+  uint64_t bulk_frames = 0;
+  while (bulk->queued_bytes() < 16 * kLowMarkBytes) {
+    bulk->Write(NumberedFrame(bulk_frames++, 64 << 10));
+  }
   for (uint64_t i = 0; i < 100; ++i) {
     urgent->Write(NumberedFrame(i, 100));
     beta.handler.AwaitFrames(*urgent_in, i + 1);
@@ -114,14 +117,14 @@ TEST_F(TwoNodes, ASlowReaderHoldsUpItsOwnSessionOnly) {
   EXPECT_EQ(beta.handler.Batches(*bulk_in), 0);
   release.Notify();
   alpha.handler.AwaitWritable(*bulk);
-  beta.handler.AwaitFrames(*bulk_in, kBulkFrames);
+  beta.handler.AwaitFrames(*bulk_in, bulk_frames);
 }
 
 TEST_F(TwoNodes, ShutdownSendsWhatIsQueued) {
   const auto out = alpha.handler.AwaitOpen("beta", proto::BULK, true);
   const auto in = beta.handler.AwaitOpen("alpha", proto::BULK, false);
-  constexpr uint64_t kFrames = 500;
-  for (uint64_t i = 0; i < kFrames; ++i) out->Write(NumberedFrame(i, 64 << 10));
+  constexpr uint64_t kFrames = 100;
+  for (uint64_t i = 0; i < kFrames; ++i) out->Write(NumberedFrame(i, 16 << 10));
   alpha.transport->Shutdown(absl::InfiniteFuture());
   EXPECT_TRUE(absl::IsUnavailable(alpha.handler.AwaitClose(*out)));
   EXPECT_TRUE(absl::IsUnavailable(beta.handler.AwaitClose(*in)));
@@ -131,8 +134,8 @@ TEST_F(TwoNodes, ShutdownSendsWhatIsQueued) {
 TEST_F(TwoNodes, ShutdownOfTheDialedNodeSendsWhatIsQueued) {
   const auto out = alpha.handler.AwaitOpen("beta", proto::BULK, true);
   const auto in = beta.handler.AwaitOpen("alpha", proto::BULK, false);
-  constexpr uint64_t kFrames = 500;
-  for (uint64_t i = 0; i < kFrames; ++i) in->Write(NumberedFrame(i, 64 << 10));
+  constexpr uint64_t kFrames = 100;
+  for (uint64_t i = 0; i < kFrames; ++i) in->Write(NumberedFrame(i, 16 << 10));
   beta.transport->Shutdown(absl::InfiniteFuture());
   EXPECT_EQ(alpha.handler.AwaitClose(*out).message(), "node beta is shutting down");
   EXPECT_EQ(alpha.handler.AwaitFrames(*out, kFrames).size(), kFrames);
@@ -143,7 +146,7 @@ TEST_F(TwoNodes, ShutdownEndsThoughThePeerDoesNotRead) {
   beta.handler.AwaitOpen("alpha", proto::BULK, false);
   beta.handler.during_batch = [&](Session&) { release.WaitForNotification(); };
   const auto out = alpha.handler.AwaitOpen("beta", proto::BULK, true);
-  for (uint64_t i = 0; i < 1000; ++i) out->Write(NumberedFrame(i, 64 << 10));
+  for (uint64_t i = 0; i < 100; ++i) out->Write(NumberedFrame(i, 16 << 10));
   alpha.transport->Shutdown(absl::InfinitePast());
   EXPECT_FALSE(alpha.handler.AwaitClose(*out).ok());
   release.Notify();

@@ -30,7 +30,7 @@ size_t MixedSize(std::mt19937& random) {
 
 TEST_P(OrderTest, MessagesArriveInTheOrderOfTheirSends) {
   ASSERT_OK_AND_ASSIGN(channel, Open());
-  const std::vector<Outgoing> messages = Numbered(30000);
+  const std::vector<Outgoing> messages = Numbered(10000);
   auto received = std::async(std::launch::async,
                              [&] { return self().Receive(channel.receiver, messages.size()); });
   EXPECT_THAT(peer().Send(channel.sender, messages), IsOk());
@@ -39,7 +39,7 @@ TEST_P(OrderTest, MessagesArriveInTheOrderOfTheirSends) {
 
 TEST_P(OrderTest, MessagesOfAllSizesAndPrioritiesKeepTheirOrder) {
   ASSERT_OK_AND_ASSIGN(channel, Open());
-  std::vector<Outgoing> messages = Numbered(4000);
+  std::vector<Outgoing> messages = Numbered(2000);
   for (Outgoing& message : messages) {
     message.bytes = MixedSize(generator());
     message.priority = static_cast<int>(Random(kPriorityCount));
@@ -52,8 +52,8 @@ TEST_P(OrderTest, MessagesOfAllSizesAndPrioritiesKeepTheirOrder) {
 
 TEST_P(OrderTest, MessagesThatWaitKeepTheirOrder) {
   ASSERT_OK_AND_ASSIGN(channel, Open());
-  std::vector<Outgoing> messages = Numbered(1000);
-  for (Outgoing& message : messages) message.bytes = Random(3000);
+  std::vector<Outgoing> messages = Numbered(500);
+  for (Outgoing& message : messages) message.bytes = Random(1000);
   ASSERT_THAT(peer().Send(channel.sender, messages), IsOk());
   ExpectDelivered(self().Receive(channel.receiver, messages.size()).messages, messages);
 }
@@ -102,7 +102,7 @@ TEST_P(OrderTest, TwoHandlesOfOneProcessShareOneOrder) {
 
 TEST_P(OrderTest, ThreadsWithHandlesOfTheirOwnKeepTheirOrders) {
   constexpr size_t kThreads = 4;
-  constexpr size_t kEach = 5000;
+  constexpr size_t kEach = 2000;
   constexpr uint64_t kThreadUnit = 1000000;
   ASSERT_OK_AND_ASSIGN(channel, Open());
   std::vector<Handle> handles = {channel.sender};
@@ -131,7 +131,7 @@ TEST_P(OrderTest, ThreadsWithHandlesOfTheirOwnKeepTheirOrders) {
 }
 
 TEST_P(OrderTest, SeveralSendersEachKeepTheirOrder) {
-  constexpr size_t kEach = 3000;
+  constexpr size_t kEach = 1500;
   ASSERT_OK_AND_ASSIGN(channel, Open());
   struct Side {
     std::unique_ptr<Party> party;
@@ -185,8 +185,8 @@ TEST_P(QueueOrderTest, AMailboxIsOneQueueForTheSendersOfItsHomeNode) {
 
 // The same while others send and the receiver is not behind.
 TEST_P(QueueOrderTest, AMailboxIsOneQueueAmidOtherTraffic) {
-  constexpr size_t kTurns = 1500;
-  constexpr size_t kOthers = 20000;
+  constexpr size_t kTurns = 1000;
+  constexpr size_t kOthers = 5000;
   constexpr uint64_t kOther = 1000000;
   const std::string name = NewName();
   ASSERT_THAT(peer().CreateMailbox(name), IsOk());

@@ -183,6 +183,9 @@ void LocalParty::Carry(const party::Command& command, party::Result& result) {
     case party::Command::kSend:
       status = CarrySend(command.send(), deadline, result);
       break;
+    case party::Command::kEcho:
+      status = CarryEcho(command.echo(), deadline);
+      break;
     case party::Command::kReceive:
       status = CarryReceive(command.receive(), deadline, result);
       break;
@@ -190,6 +193,17 @@ void LocalParty::Carry(const party::Command& command, party::Result& result) {
       Require(false, "a command that is not known");
   }
   *result.mutable_status() = ToProto(status);
+}
+
+absl::Status LocalParty::CarryEcho(const party::Echo& echo, absl::Time deadline) {
+  for (uint64_t i = 0; i < echo.count(); ++i) {
+    const absl::StatusOr<Message> message = receiver(echo.receiver()).Receive(deadline);
+    if (!message.ok()) return message.status();
+    const absl::Status sent =
+        sender(echo.sender()).Send(message->body(), {.priority = message->priority()}, deadline);
+    if (!sent.ok()) return sent;
+  }
+  return absl::OkStatus();
 }
 
 absl::Status LocalParty::CarrySend(const party::Send& send, absl::Time deadline,

@@ -44,6 +44,7 @@ class LocalParty final : public Party {
   void Carry(const party::Command& command, party::Result& result);
   Handle Keep(Channel channel);
   Channel& channel(Handle handle);
+  absl::Status CarryEcho(const party::Echo& echo, absl::Time deadline);
   absl::Status CarrySend(const party::Send& send, absl::Time deadline, party::Result& result);
   absl::Status CarryReceive(const party::Receive& receive, absl::Time deadline,
                             party::Result& result);

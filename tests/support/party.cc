@@ -135,6 +135,14 @@ ReceiveResult Party::Receive(Handle receiver, size_t count, absl::Time deadline,
   return received;
 }
 
+absl::Status Party::Echo(Handle receiver, Handle sender, size_t count, absl::Time deadline) {
+  party::Command command;
+  command.mutable_echo()->set_receiver(receiver);
+  command.mutable_echo()->set_sender(sender);
+  command.mutable_echo()->set_count(count);
+  return FromProto(Do(std::move(command), deadline).status());
+}
+
 void Party::Close(Handle handle) {
   party::Command command;
   command.set_close(handle);

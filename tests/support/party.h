@@ -96,6 +96,9 @@ class Party {
   ReceiveResult Receive(Handle receiver, size_t count, absl::Time deadline = Patience(),
                         const ReceiveOrder& order = {});
 
+  // Receives `count` messages, and sends each on, as it is, before it receives the next.
+  absl::Status Echo(Handle receiver, Handle sender, size_t count, absl::Time deadline = Patience());
+
   // Destroys a sender or receiver.
   void Close(Handle handle);
 
