@@ -14,8 +14,10 @@ absl::Status CheckName(absl::string_view what, absl::string_view name) {
   };
   if (name.empty()) return bad("it is empty");
   if (name.size() > kMaxNameLength) return bad(absl::StrCat("longer than ", kMaxNameLength));
-  if (!absl::ascii_isalpha(static_cast<unsigned char>(name[0])) && name[0] != '_') {
-    return bad("it must begin with a letter or '_'");
+  const bool underscore = what == "mailbox" && name[0] == '_';
+  if (!absl::ascii_isalpha(static_cast<unsigned char>(name[0])) && !underscore) {
+    return bad(what == "mailbox" ? "it must begin with a letter or '_'"
+                                 : "it must begin with a letter");
   }
   for (const char c : name) {
     if (!absl::ascii_isalnum(static_cast<unsigned char>(c)) && c != '.' && c != '_' && c != '-') {

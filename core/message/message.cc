@@ -18,6 +18,7 @@ Message& Message::operator=(Message&& other) noexcept {
   sender_ = other.sender_;
   sequence_ = other.sequence_;
   room_ = std::move(other.room_);
+  room_sequence_ = other.room_sequence_;
   cell_ = other.cell_;
   priority_ = other.priority_;
   attempts_ = other.attempts_;
@@ -28,7 +29,7 @@ Message& Message::operator=(Message&& other) noexcept {
 
 void Message::ReleaseRoom() {
   if (storage_ == Storage::kHeap) delete[] data_;
-  if (storage_ == Storage::kView) room_->Release(priority_, cell_, sequence_);
+  if (storage_ == Storage::kView) room_->Release(priority_, cell_, room_sequence_);
   storage_ = Storage::kInline;
 }
 
@@ -40,13 +41,15 @@ bool MessageAccess::Describe(const Record& record, const MessageOrigin& origin, 
   message->sender_ = origin.sender;
   message->priority_ = static_cast<uint8_t>(origin.priority);
   message->attempts_ = static_cast<uint8_t>(origin.attempts);
-  message->sequence_ = record.sequence;
+  message->sequence_ = message->room_sequence_ = record.sequence;
   message->cell_ = record.cell;
   *body = absl::string_view(record.data, record.length);
   if (!record.has_prefix) return true;
   Prefix prefix;
   if (!DecodePrefix(body, &prefix)) return false;
   if (prefix.sender.has_value()) message->sender_ = *prefix.sender;
+  if (prefix.sequence != 0) message->sequence_ = prefix.sequence;
+  if (prefix.attempts != 0) message->attempts_ = prefix.attempts;
   return true;
 }
 

@@ -8,21 +8,34 @@ namespace mailrail {
 namespace {
 
 constexpr uint8_t kSenderField = 1;
+constexpr uint8_t kSequenceField = 2;
+constexpr uint8_t kAttemptsField = 3;
 
 uint8_t Byte(absl::string_view bytes, size_t at) { return static_cast<uint8_t>(bytes[at]); }
 
 }  // namespace
 
 std::string EncodePrefix(const Prefix& prefix) {
-  std::string bytes;
-  if (!prefix.sender.has_value()) return bytes;
-  const std::string sender = prefix.sender->ToString();
-  const size_t size = 2 + 2 + sender.size();
-  bytes.push_back(static_cast<char>(size & 0xff));
-  bytes.push_back(static_cast<char>(size >> 8));
-  bytes.push_back(static_cast<char>(kSenderField));
-  bytes.push_back(static_cast<char>(sender.size()));
-  return bytes + sender;
+  std::string fields;
+  const auto add = [&fields](uint8_t type, absl::string_view value) {
+    fields.push_back(static_cast<char>(type));
+    fields.push_back(static_cast<char>(value.size()));
+    fields.append(value.data(), value.size());
+  };
+  if (prefix.sender.has_value()) add(kSenderField, prefix.sender->ToString());
+  if (prefix.sequence != 0) {
+    char bytes[8];
+    for (int i = 0; i < 8; ++i) bytes[i] = static_cast<char>(prefix.sequence >> (8 * i));
+    add(kSequenceField, {bytes, 8});
+  }
+  if (prefix.attempts != 0) {
+    const char byte = static_cast<char>(prefix.attempts);
+    add(kAttemptsField, {&byte, 1});
+  }
+  if (fields.empty()) return fields;
+  const size_t size = 2 + fields.size();
+  const char head[2] = {static_cast<char>(size & 0xff), static_cast<char>(size >> 8)};
+  return std::string(head, 2) + fields;
 }
 
 bool DecodePrefix(absl::string_view* payload, Prefix* prefix) {
@@ -38,6 +51,11 @@ bool DecodePrefix(absl::string_view* payload, Prefix* prefix) {
       absl::StatusOr<ProcessId> sender = ProcessId::Parse(value);
       if (!sender.ok()) return false;
       prefix->sender = *sender;
+    } else if (Byte(fields, 0) == kSequenceField && value.size() == 8) {
+      prefix->sequence = 0;
+      for (size_t i = 0; i < 8; ++i) prefix->sequence |= uint64_t{Byte(value, i)} << (8 * i);
+    } else if (Byte(fields, 0) == kAttemptsField && value.size() == 1) {
+      prefix->attempts = Byte(value, 0);
     }
     fields.remove_prefix(2 + value.size());
   }

@@ -5,6 +5,7 @@
 #ifndef MAILRAIL_CORE_MESSAGE_PREFIX_H_
 #define MAILRAIL_CORE_MESSAGE_PREFIX_H_
 
+#include <cstdint>
 #include <string>
 
 #include "absl/strings/string_view.h"
@@ -17,6 +18,11 @@ struct Prefix {
   // Who sent the message, when it is not the lane's owner: one-shot senders share a lane of the
   // agent's.
   absl::optional<ProcessId> sender;
+
+  // Its sequence number in the mailbox of another node, and how often it was handed out before,
+  // when it comes through a private mailbox of the receiver's agent. 0: the lane says it.
+  uint64_t sequence = 0;
+  uint8_t attempts = 0;
 };
 
 // Empty when nothing is set.

@@ -9,7 +9,7 @@ namespace mailrail {
 namespace {
 
 TEST(PrefixTest, TheSenderIsReadBackAndTheBodyIsLeft) {
-  const std::string bytes = EncodePrefix({ProcessId("alpha", 4711, 3)}) + "body";
+  const std::string bytes = EncodePrefix({.sender = ProcessId("alpha", 4711, 3)}) + "body";
   absl::string_view payload = bytes;
   Prefix prefix;
   ASSERT_TRUE(DecodePrefix(&payload, &prefix));
@@ -17,7 +17,20 @@ TEST(PrefixTest, TheSenderIsReadBackAndTheBodyIsLeft) {
   EXPECT_EQ(prefix.sender, ProcessId("alpha", 4711, 3));
 }
 
-TEST(PrefixTest, NothingSetIsNoBytes) { EXPECT_EQ(EncodePrefix({}), ""); }
+TEST(PrefixTest, SequenceAndAttemptsAreReadBack) {
+  Prefix written;
+  written.sequence = 0x123456789abcdef0;
+  written.attempts = 31;
+  const std::string bytes = EncodePrefix(written) + "body";
+  absl::string_view payload = bytes;
+  Prefix read;
+  ASSERT_TRUE(DecodePrefix(&payload, &read));
+  EXPECT_EQ(payload, "body");
+  EXPECT_EQ(read.sequence, written.sequence);
+  EXPECT_EQ(read.attempts, written.attempts);
+}
+
+TEST(PrefixTest, NothingSetIsNoBytes) { EXPECT_EQ(EncodePrefix(Prefix()), ""); }
 
 TEST(PrefixTest, UnknownFieldsAreSkipped) {
   const std::string bytes = std::string("\x06\x00\x77\x02xy", 6) + "body";

@@ -21,6 +21,7 @@ void ClaimedMessage::Truncate(size_t size) {
 absl::Status ClaimedMessage::Commit(absl::Time deadline) {
   if (state_ == nullptr) return absl::FailedPreconditionError("this claim was committed before");
   const std::unique_ptr<internal::ClaimState> state = std::move(state_);
+  if (absl::Status status = state->process->CheckUsable(); !status.ok()) return status;
   if (!state->room.has_value()) {
     return state->lane->Send(state->priority, {{}, {state->data(), state->size}}, deadline);
   }
@@ -52,6 +53,7 @@ absl::StatusOr<ClaimedMessage> Sender::Claim(size_t size, const SendOptions& opt
   absl::StatusOr<absl::optional<SlabRoom>> room =
       impl_->lane->Claim(options.priority, size, deadline);
   if (!room.ok()) return room.status();
+  state->process = impl_->process;
   state->lane = impl_->lane;
   state->priority = options.priority;
   state->size = size;

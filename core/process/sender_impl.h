@@ -25,6 +25,7 @@ struct ClaimState {
   }
   char* data() const { return room.has_value() ? room->data : buffer.get(); }
 
+  std::shared_ptr<ProcessImpl> process;
   std::shared_ptr<OutgoingLane> lane;
   int priority = 0;
   size_t size = 0;

@@ -40,7 +40,7 @@ void LocalService::Post(const CallPtr& call, std::vector<Fd> fds) {
   const ProcessId sender =
       caller != nullptr ? caller->id
                         : ProcessId(registry_->node(), client->pid(), UnattachedIncarnation());
-  const std::string prefix = EncodePrefix({sender});
+  const std::string prefix = EncodePrefix({.sender = sender});
   if (call->request.post().priority() > static_cast<uint32_t>(kMaxPriority)) {
     return Respond(*call, absl::InvalidArgumentError(absl::StrCat("priority ", post->priority(),
                                                                   " is not in 0..", kMaxPriority)));

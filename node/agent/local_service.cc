@@ -192,9 +192,9 @@ void LocalService::FindProcess(const std::string& text, absl::Time deadline,
     if (!id->node().empty() && id->node() != registry_->node()) {
       return directory_->FindProcess(text, id->node(), deadline, std::move(done));
     }
-    const LocalProcess* process = registry_->FindProcess(*id);
-    if (process == nullptr) return done(missing());
-    return done(process->id);
+    if (const LocalProcess* process = registry_->FindProcess(*id)) return done(process->id);
+    if (!id->node().empty()) return done(missing());
+    return directory_->FindProcess(text, "", deadline, std::move(done));
   }
   const absl::StatusOr<QualifiedName> name = ParseQualifiedName("process", text);
   if (!name.ok()) return done(name.status());

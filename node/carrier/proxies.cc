@@ -1,5 +1,6 @@
 #include "node/carrier/proxies.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -183,6 +184,8 @@ absl::Status Proxies::Publish(Entry* entry) {
     if (!id.ok()) return Misbehaved(entry->peer, id.status().message());
     prefix.sender = *id;
   }
+  prefix.sequence = entry->delivery.lease().sequence();
+  prefix.attempts = static_cast<uint8_t>(std::min(entry->delivery.lease().attempts(), 255u));
   const std::string encoded = EncodePrefix(prefix);
   WriteNote(entry);
   const absl::Status status = entry->proxy.lane->Send(

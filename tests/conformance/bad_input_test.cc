@@ -147,11 +147,11 @@ TEST_P(BadInputTest, ReceiveFromIsForInboxes) {
               absl::StatusCode::kFailedPrecondition, "a mailbox");
 }
 
-TEST_P(BadInputTest, ReceiveFromAStrangerIsNotFound) {
+TEST_P(BadInputTest, ReceiveFromAStrangerIsUnavailable) {
   for (const ProcessId& stranger :
        {ProcessId("alpha", 2147483647, 9), ProcessId("nowhere", 1, 1), ProcessId()}) {
     ExpectError(self().process().inbox().ReceiveFrom(stranger, Patience()),
-                absl::StatusCode::kNotFound, stranger.ToString());
+                absl::StatusCode::kUnavailable, stranger.ToString());
   }
 }
 

@@ -64,6 +64,7 @@ class Message {
   ProcessId sender_;
   uint64_t sequence_ = 0;
   std::shared_ptr<internal::HeldRoom> room_;
+  uint64_t room_sequence_ = 0;  // what the room was used for; another lane's number than sequence_
   uint32_t cell_ = 0;
   uint8_t priority_ = 0;
   uint8_t attempts_ = 0;
