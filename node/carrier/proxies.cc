@@ -1,6 +1,5 @@
 #include "node/carrier/proxies.h"
 
-#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -185,7 +184,6 @@ absl::Status Proxies::Publish(Entry* entry) {
     prefix.sender = *id;
   }
   prefix.sequence = entry->delivery.lease().sequence();
-  prefix.attempts = static_cast<uint8_t>(std::min(entry->delivery.lease().attempts(), 255u));
   const std::string encoded = EncodePrefix(prefix);
   WriteNote(entry);
   const absl::Status status = entry->proxy.lane->Send(
