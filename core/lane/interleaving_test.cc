@@ -35,7 +35,7 @@ class InterleavingTest : public ::testing::Test {
 
   void Run() {
     uint64_t at = random_.Below(kSlowdown);
-    for (bool interrupted = true; interrupted; at += kSlowdown) {
+    for (bool interrupted = true; interrupted;) {
       SCOPED_TRACE(at);
       Begin();
       interrupted = false;
@@ -51,6 +51,8 @@ class InterleavingTest : public ::testing::Test {
       ASSERT_EQ(result, Steps::kDone);
       if (interrupted) Check();
       ASSERT_FALSE(HasFailure());
+      // Each of the first instructions, and some of those that follow.
+      at += kSlowdown * (1 + random_.Below(1 + at / 100));
     }
     EXPECT_GT(at, 10u);
   }
@@ -61,7 +63,7 @@ class InterleavingTest : public ::testing::Test {
   const TwiceMapped said_{sizeof(Said)};
 };
 
-// A bell and a counter of messages.
+// A bell and a counter of messages that nobody has taken.
 class BellInterleavingTest : public InterleavingTest {
  protected:
   struct Shared {
@@ -105,14 +107,19 @@ class ParkInterruptedTest : public BellInterleavingTest {
     EndSteps();
   }
   void Other() override {
-    Ringer ringer(&shared()->bell, &shared()->gate);
-    Send(shared(), &ringer);
+    ringer_ = Ringer(&shared()->bell, &shared()->gate);
+    Send(shared(), &ringer_);
+    // Or another receiver takes the message, and is never seen again.
+    if (taken_by_other_) shared()->published = 0;
   }
   void Check() override {
+    if (taken_by_other_) Send(shared(), &ringer_);
     EXPECT_TRUE(said().found || shared()->gate.gate.load() != said().expected.load())
         << "sleeps beside a message";
   }
 
+  Ringer ringer_;
+  bool taken_by_other_ = false;
   bool sole_ = false;
 };
 
@@ -120,6 +127,11 @@ TEST_F(ParkInterruptedTest, AMessageThatComesDuringAParkIsSeenOrRings) { Run(); 
 
 TEST_F(ParkInterruptedTest, AMessageThatComesDuringAParkOfASoleReceiverIsSeenOrRings) {
   sole_ = true;
+  Run();
+}
+
+TEST_F(ParkInterruptedTest, AMessageThatAnotherTakesDuringAParkDoesNotUseUpTheRing) {
+  taken_by_other_ = true;
   Run();
 }
 

@@ -1,5 +1,7 @@
 #include "node/carrier/carrier.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <thread>
 #include <utility>
@@ -297,6 +299,7 @@ bool CarrierImpl::Turn() {
   if (look_again) looked_ = now;
   bool busy = tasks_.Run();
   busy |= inbound_.Publish(look_again);
+  peers_.Measure();
   busy |= outbound_.Send();
   busy |= receivers_.Deliver();
   busy |= proxies_.Look();
@@ -327,6 +330,7 @@ void CarrierImpl::Sleep() {
 }
 
 void CarrierImpl::Loop() {
+  pthread_setname_np(pthread_self(), "carrier");
   while (!stopping_) {
     if (!Turn()) Sleep();
   }

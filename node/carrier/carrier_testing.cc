@@ -320,9 +320,9 @@ void TestNode::Stop() {
   carrier_.reset();
 }
 
-void TestNode::Dial(const TestNode& other) {
-  peers_[other.name_] = other.address_;
-  ASSERT_TRUE(transport_->AddPeer(other.name_, other.address_).ok());
+void TestNode::Dial(const std::string& name, const std::string& address) {
+  peers_[name] = address;
+  ASSERT_TRUE(transport_->AddPeer(name, address).ok());
 }
 
 bool TestNode::Cut(proto::SessionClass session_class, bool dialed) {

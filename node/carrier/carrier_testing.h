@@ -232,6 +232,8 @@ class TestNode {
   ~TestNode() { Stop(); }
 
   const std::string& name() const { return name_; }
+  // Where it listens, once it was started.
+  const std::string& address() const { return address_; }
   TestEvents& events() { return events_; }
   Carrier& carrier() { return *carrier_; }
   GateWord* carrier_gate() const { return bell_.gate(); }
@@ -244,7 +246,8 @@ class TestNode {
   void StartCarrier();
   void StartTransport();
   void Stop();
-  void Dial(const TestNode& other);
+  void Dial(const TestNode& other) { Dial(other.name_, other.address_); }
+  void Dial(const std::string& name, const std::string& address);
 
   // Ends a session as a broken connection would; false when there is none.
   bool Cut(proto::SessionClass session_class, bool dialed);

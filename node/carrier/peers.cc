@@ -25,9 +25,8 @@ bool Peer::UpFor(uint64_t* incarnation) const {
 bool Peer::Opened(std::shared_ptr<Session> session) {
   const Side side = SideOf(*session);
   Slot& its = slot(side, session->session_class());
+  its = Slot();
   its.session = std::move(session);
-  its.frames.clear();
-  its.bytes = 0;
   if (side != Side::kDialed) return false;
   const Session* const other =
       Find(side, its.session->session_class() == proto::URGENT ? proto::BULK : proto::URGENT);
@@ -64,9 +63,15 @@ void Peer::Write(Side side, proto::SessionClass session_class, proto::Frame fram
   to.frames.push_back(std::move(frame));
 }
 
+void Peer::Measure() {
+  for (Slot& to : slots_[static_cast<int>(Side::kDialed)]) {
+    to.queued = to.session == nullptr ? 0 : to.session->queued_bytes();
+  }
+}
+
 bool Peer::HasRoom(proto::SessionClass session_class) const {
   const Slot& to = slot(Side::kDialed, session_class);
-  return up_ && to.bytes + to.session->queued_bytes() < kSessionHighMarkBytes;
+  return up_ && to.bytes + to.queued < kSessionHighMarkBytes;
 }
 
 void Peer::Flush() {
@@ -83,6 +88,10 @@ Peer* Peers::Get(const std::string& node) {
   std::unique_ptr<Peer>& peer = peers_[node];
   if (peer == nullptr) peer = std::make_unique<Peer>(node);
   return peer.get();
+}
+
+void Peers::Measure() {
+  for (auto& [node, peer] : peers_) peer->Measure();
 }
 
 void Peers::Flush() {

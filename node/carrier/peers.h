@@ -18,7 +18,8 @@ namespace mailrail {
 enum class Side { kDialed, kAccepted };
 
 // The sessions with one peer: two that we dialed and two that it dialed, and what is to be written
-// to them at the end of this turn of the loop. One thread at a time.
+// to them at the end of this turn of the loop. It outlives whatever is carried to or from the peer.
+// One thread at a time.
 //
 // The two that we dialed are a pair: when one breaks the other is closed too. So one exchange of
 // LaneOpen and LaneState, on the bulk session, says for all priorities of a lane where to go on;
@@ -49,6 +50,8 @@ class Peer {
 
   // Writes a frame at the end of this turn; drops it when there is no such session.
   void Write(Side side, proto::SessionClass session_class, proto::Frame frame);
+  // Finds out how much is queued in the sessions of the pair.
+  void Measure();
   // Whether data may be written to that session of the pair. When not, OnWritable follows.
   bool HasRoom(proto::SessionClass session_class) const;
   // Writes what was left by Write.
@@ -58,7 +61,8 @@ class Peer {
   struct Slot {
     std::shared_ptr<Session> session;
     std::vector<proto::Frame> frames;
-    size_t bytes = 0;
+    size_t bytes = 0;   // of `frames`
+    size_t queued = 0;  // in the session, when it was measured
   };
 
   Slot& slot(Side side, proto::SessionClass session_class) {
@@ -81,6 +85,7 @@ class Peers {
   // The peer of that name, which lives as long as this.
   Peer* Get(const std::string& node);
 
+  void Measure();
   void Flush();
 
  private:

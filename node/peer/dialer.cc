@@ -24,7 +24,12 @@ void Dialer::SetAddress(const std::string& address) {
   if (address == address_) return;
   address_ = address;
   backoff_.Reset();
-  if (stream_ == nullptr) Dial();
+  if (stream_ == nullptr) {
+    Dial();
+  } else if (opened_at_ == absl::InfiniteFuture()) {
+    redial_at_once_ = true;
+    stream_->Close(absl::CancelledError("the address has changed"));
+  }
 }
 
 void Dialer::Dial() {
@@ -50,7 +55,9 @@ void Dialer::Ended() {
   // A session that is lost as soon as it opens counts as a failure, else two nodes of one name
   // would displace each other's sessions without a pause.
   if (absl::Now() - opened_at_ >= options_.backoff_max) backoff_.Reset();
-  loop_->PostAt(absl::Now() + backoff_.Next(random_), [weak = weak_from_this(), dials = dials_] {
+  const absl::Duration pause =
+      std::exchange(redial_at_once_, false) ? absl::ZeroDuration() : backoff_.Next(random_);
+  loop_->PostAt(absl::Now() + pause, [weak = weak_from_this(), dials = dials_] {
     const auto dialer = weak.lock();
     if (dialer != nullptr && dialer->dials_ == dials) dialer->Dial();
   });

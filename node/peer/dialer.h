@@ -24,7 +24,8 @@ class Dialer : public std::enable_shared_from_this<Dialer> {
   Dialer(const PeerTransportOptions* options, EventLoop* loop, StreamSession::Owner* owner,
          SessionHandler* handler, std::string node, proto::SessionClass session_class);
 
-  // Where to dial from now on; dials at once if there is no stream.
+  // Where to dial from now on; dials at once if there is no open session, which else goes on. A
+  // dial that this gives up ends with kCancelled.
   void SetAddress(const std::string& address);
 
   // The stream from its start until Ended(), or null.
@@ -51,6 +52,7 @@ class Dialer : public std::enable_shared_from_this<Dialer> {
 
   std::string address_;
   bool stopped_ = false;
+  bool redial_at_once_ = false;
   absl::InsecureBitGen random_;
   Backoff backoff_;
   // Tells a timer that it has been overtaken.

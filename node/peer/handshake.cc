@@ -52,16 +52,6 @@ absl::Status NotTheDialedNode(absl::string_view dialed, absl::string_view found)
       absl::StrCat("the address of node ", Quoted(dialed), " leads to node ", found));
 }
 
-// Never OK, whatever the peer sent.
-absl::Status RefusalStatus(const proto::Refusal& refusal) {
-  int code = refusal.status().code();
-  if (code <= static_cast<int>(absl::StatusCode::kOk) ||
-      code > static_cast<int>(absl::StatusCode::kUnauthenticated)) {
-    code = static_cast<int>(absl::StatusCode::kUnknown);
-  }
-  return absl::Status(static_cast<absl::StatusCode>(code), Quoted(refusal.status().message()));
-}
-
 }  // namespace
 
 proto::Hello MakeHello(const PeerTransportOptions& self, proto::SessionClass session_class) {
@@ -107,6 +97,15 @@ proto::Refusal MakeRefusal(const absl::Status& why) {
   refusal.mutable_status()->set_code(static_cast<int>(why.code()));
   refusal.mutable_status()->set_message(std::string(why.message()));
   return refusal;
+}
+
+absl::Status RefusalStatus(const proto::Refusal& refusal) {
+  int code = refusal.status().code();
+  if (code <= static_cast<int>(absl::StatusCode::kOk) ||
+      code > static_cast<int>(absl::StatusCode::kUnauthenticated)) {
+    code = static_cast<int>(absl::StatusCode::kUnknown);
+  }
+  return absl::Status(static_cast<absl::StatusCode>(code), Quoted(refusal.status().message()));
 }
 
 grpc::Status ToGrpcStatus(const absl::Status& status) {

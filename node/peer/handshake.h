@@ -39,6 +39,8 @@ absl::Status CheckAnswer(const PeerTransportOptions& self, absl::string_view nod
 
 // REQUIRES: `why` is not OK.
 proto::Refusal MakeRefusal(const absl::Status& why);
+// What a Refusal says; never OK, whatever the peer sent.
+absl::Status RefusalStatus(const proto::Refusal& refusal);
 
 // The two kinds of status have the same codes.
 grpc::Status ToGrpcStatus(const absl::Status& status);

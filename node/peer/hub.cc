@@ -77,6 +77,8 @@ void Hub::Drain() {
       }
     }
     for (const Stream& stream : table_.All()) stream->Drain(ShuttingDown());
+    absl::MutexLock lock(&mu_);
+    dials_no_more_ = true;
   });
 }
 
@@ -88,7 +90,9 @@ void Hub::CloseAll() {
 
 bool Hub::AwaitNoStreams(absl::Time deadline) {
   absl::MutexLock lock(&mu_);
-  const auto none = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return streams_ == 0; };
+  const auto none = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return dials_no_more_ && streams_ == 0;
+  };
   return mu_.AwaitWithDeadline(absl::Condition(&none), deadline);
 }
 
@@ -211,7 +215,7 @@ void Hub::DialEnded(const std::string& node, const Stream& stream, bool opened,
   if (dialer == nullptr) return;
   dialer->Ended();
   Peer& peer = peers_[node];
-  if (opened || draining_ || peer.last_error == why) return;
+  if (opened || draining_ || absl::IsCancelled(why) || peer.last_error == why) return;
   peer.last_error = why;
   Publish(node);
   options_.log(absl::StrCat("node ", node, " at ", peer.address, ": ", why.ToString()));

@@ -47,7 +47,8 @@ class Hub final : public StreamSession::Owner {
   // Ends every stream at once.
   void CloseAll();
 
-  // Waits until no stream is left; whether so by the deadline.
+  // Waits, after Drain(), until no stream is left and none will come of a dial; whether so by the
+  // deadline.
   bool AwaitNoStreams(absl::Time deadline);
 
  private:
@@ -100,6 +101,7 @@ class Hub final : public StreamSession::Owner {
 
   mutable absl::Mutex mu_;
   int streams_ ABSL_GUARDED_BY(mu_) = 0;
+  bool dials_no_more_ ABSL_GUARDED_BY(mu_) = false;
   std::map<std::string, PeerStatus> statuses_ ABSL_GUARDED_BY(mu_);
 };
 

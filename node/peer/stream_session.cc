@@ -47,7 +47,7 @@ void StreamSession::Refuse(const absl::Status& why) {
     absl::MutexLock lock(&mu_);
     if (ending_) return;
     *outgoing_.mutable_refusal() = MakeRefusal(why);
-    draining_ = true;
+    draining_ = read_ended_ = true;  // nothing is read before Open()
     step = WriteStep();
   }
   Run(step);
@@ -96,8 +96,12 @@ void StreamSession::Drain(absl::Status why) {
   Step step = Step::kNone;
   {
     absl::MutexLock lock(&mu_);
-    if (why_.ok()) why_ = std::move(why);
-    draining_ = true;
+    if (opened_) {
+      if (why_.ok()) why_ = std::move(why);
+      draining_ = true;
+    } else {
+      SetEnd(/*abrupt=*/dialed_, std::move(why));
+    }
     step = NextStep();
   }
   Run(step);
@@ -123,12 +127,16 @@ StreamSession::Step StreamSession::NextStep() {
       bytes_in_flight_ = queue_.TakeBatch(outgoing_.mutable_batch());
       return WriteStep();
     }
-    if (draining_ && !dialed_) {
+    if (draining_ && read_ended_) {
       SetEnd(/*abrupt=*/false, absl::OkStatus());
-    } else if (draining_ && !half_closed_) {
-      half_closed_ = true;
-      ++starting_;
-      return Step::kWritesDone;
+    } else if (draining_ && !farewell_) {
+      farewell_ = true;
+      if (dialed_) {
+        ++starting_;
+        return Step::kWritesDone;
+      }
+      *outgoing_.mutable_refusal() = MakeRefusal(why_);
+      return WriteStep();
     }
   }
   if (!ending_ || ended_ || starting_ > 0) return Step::kNone;
@@ -195,9 +203,9 @@ void StreamSession::ReadEnded() {
   Step step = Step::kNone;
   {
     absl::MutexLock lock(&mu_);
+    read_ended_ = true;
     if (!dialed_ && opened_) {
-      // The peer has no more to say, but may still listen.
-      draining_ = true;
+      draining_ = true;  // the peer may still listen
     } else {
       SetEnd(/*abrupt=*/false, absl::OkStatus());
     }
@@ -251,6 +259,8 @@ void StreamSession::Deliver(bool read_on) {
       handler_->OnWritable(self);
     } else if (incoming_.has_batch()) {
       handler_->OnBatch(self, std::move(*incoming_.mutable_batch()));
+    } else if (incoming_.has_refusal() && dialed_) {
+      Drain(absl::UnavailableError(RefusalStatus(incoming_.refusal()).message()));
     } else {
       Close(absl::InvalidArgumentError("the peer sent what is not a Batch in an open session"));
     }

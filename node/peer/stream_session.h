@@ -63,8 +63,13 @@ class StreamSession : public Session, public std::enable_shared_from_this<Stream
   // Close() if the peer's first message has not come.
   void CloseUnlessGreeted(absl::Status why);
 
-  // Ends an open session, because of `why`, when all that is queued is sent; what is written from
-  // now on is dropped.
+  // Ends the session, because of `why`, when the peer has got all that is queued and, on a stream
+  // that a peer dialed, has sent what it had queued; what is written from now on is dropped.
+  //
+  // It is always the dialer's part to hang up: it says that it has no more to say, the peer sends
+  // what it still has, and ends the stream. A peer that was dialed asks for that by a Refusal as
+  // its last message. If it ended the stream itself, closing the connection soon after could
+  // destroy what is still on its way.
   void Drain(absl::Status why);
 
   // Frees what belongs to gRPC; after OnStreamDone.
@@ -120,9 +125,11 @@ class StreamSession : public Session, public std::enable_shared_from_this<Stream
 
   bool greeted_ ABSL_GUARDED_BY(mu_) = false;
   bool opened_ ABSL_GUARDED_BY(mu_) = false;
-  // Ends when the queue is empty; on a stream that we dialed, by WritesDone and the peer's answer.
+  // Ends by Drain()'s steps when the queue is empty. `farewell_`: WritesDone, or the Refusal that
+  // asks for it, is on its way. `read_ended_`: the peer has no more to say.
   bool draining_ ABSL_GUARDED_BY(mu_) = false;
-  bool half_closed_ ABSL_GUARDED_BY(mu_) = false;
+  bool farewell_ ABSL_GUARDED_BY(mu_) = false;
+  bool read_ended_ ABSL_GUARDED_BY(mu_) = false;
   // Ends when `starting_` is 0; `ended_` then.
   bool ending_ ABSL_GUARDED_BY(mu_) = false;
   bool ended_ ABSL_GUARDED_BY(mu_) = false;

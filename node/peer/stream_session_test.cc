@@ -10,6 +10,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "node/peer/fake_stream.h"
+#include "node/peer/handshake.h"
 
 namespace mailrail {
 namespace {
@@ -207,6 +208,48 @@ TEST_F(StreamSessionTest, ADialedStreamDrainsAndAwaitsThePeersEnd) {
   EXPECT_EQ(stream->operations.back(), "end");
   stream->Done(absl::OkStatus());
   EXPECT_EQ(reason, absl::UnavailableError("shutting down"));
+}
+
+TEST_F(StreamSessionTest, AnAcceptedStreamDrainsAndAsksThePeerToHangUp) {
+  const auto stream = Opened(false);
+  stream->Write(FrameOf(1));
+  stream->Write(FrameOf(1));
+  stream->Drain(absl::UnavailableError("shutting down"));
+  stream->WriteDone(true);
+  stream->WriteDone(true);
+  EXPECT_THAT(stream->operations, ElementsAre("write 1", "write 1", "write refusal"));
+  stream->WriteDone(true);
+  stream->Receive(BatchOf(1));
+  EXPECT_THAT(calls, ElementsAre("batch of 1"));
+  stream->ReadDone(false);
+  EXPECT_EQ(stream->operations.back(), "end");
+  stream->Done(absl::OkStatus());
+  EXPECT_EQ(reason, absl::UnavailableError("shutting down"));
+}
+
+TEST_F(StreamSessionTest, ADialedStreamThatIsAskedToHangsUpWhenItsQueueIsSent) {
+  const auto stream = Opened(true);
+  stream->Write(FrameOf(1));
+  stream->Write(FrameOf(1));
+  proto::Envelope message;
+  *message.mutable_refusal() = MakeRefusal(absl::UnavailableError("shutting down"));
+  stream->Receive(message);
+  stream->WriteDone(true);
+  EXPECT_THAT(stream->operations, ElementsAre("write 1", "read", "write 1"));
+  stream->WriteDone(true);
+  EXPECT_EQ(stream->operations.back(), "writes done");
+  stream->ReadDone(false);
+  stream->Done(absl::UnavailableError("connection reset"));
+  EXPECT_EQ(reason, absl::UnavailableError("shutting down"));
+}
+
+TEST_F(StreamSessionTest, AStreamThatIsNotOpenIsDrainedByItsEnd) {
+  const auto accepted = Accepted();
+  accepted->Drain(absl::UnavailableError("shutting down"));
+  EXPECT_THAT(accepted->operations, ElementsAre("read", "end"));
+  const auto dialed = Dialed();
+  dialed->Drain(absl::UnavailableError("shutting down"));
+  EXPECT_EQ(dialed->operations.back(), "cancel");
 }
 
 TEST_F(StreamSessionTest, AnAcceptedStreamDrainsWhenThePeerHasNoMoreToSay) {

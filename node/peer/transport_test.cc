@@ -227,6 +227,20 @@ TEST(PeerTransport, ReportsAPeerThatCannotBeReachedOnce) {
   EXPECT_EQ(log.size(), 3u) << ::testing::PrintToString(log);
 }
 
+TEST(PeerTransport, MayBeShutDownWhileADialIsDue) {
+  PeerTransportOptions options = OptionsOf("alpha");
+  {
+    TestNode gone(OptionsOf("beta"));
+    options.peers["beta"] = gone.address();
+  }
+  options.backoff_min = options.backoff_max = absl::Microseconds(20);
+  for (int i = 0; i < 1000; ++i) {
+    TestNode alpha(options);
+    alpha.handler.AwaitProblem("beta", absl::StatusCode::kUnavailable).IgnoreError();
+    alpha.transport->Shutdown(absl::InfinitePast());
+  }
+}
+
 TEST(PeerTransport, DialsBackAPeerThatItDoesNotKnow) {
   TestNode beta([] {
     PeerTransportOptions options = OptionsOf("beta");

@@ -66,7 +66,7 @@ TEST_P(NamesTest, AProcessMayHaveSeveralNames) {
   }
 }
 
-TEST_P(NamesTest, ANameIsOneProcesssUntilItEnds) {
+TEST_P(NamesTest, ANameBelongsToOneProcessUntilThatEnds) {
   const std::string name = NewName();
   std::unique_ptr<Party> first = NewPeer();
   const std::unique_ptr<Party> second = NewPeer();

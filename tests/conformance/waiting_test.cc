@@ -69,7 +69,7 @@ TEST_P(WaitingTest, ADescriptorPollsReadableForEachMessage) {
     } while (message.status().code() == absl::StatusCode::kDeadlineExceeded);
     ASSERT_THAT(message, IsOk());
     ASSERT_EQ(NumberOf(message->body()), round);
-    // As an event loop does. Its outcome here: there is no other.
+    // As an event loop does, to see that this was all.
     ASSERT_THAT(receiver.TryReceive(), HasCode(absl::StatusCode::kDeadlineExceeded));
   }
 }

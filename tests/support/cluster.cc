@@ -77,9 +77,8 @@ Cluster::~Cluster() {
 
 void Cluster::StartAgent(const std::string& name) {
   Node& node = nodes_.at(name);
-  std::vector<std::string> command = {
-      BuiltProgram(agents_ == Agents::kKept ? "node/cli/mailrail" : "tests/support/test_agent"),
-      "agent"};
+  std::vector<std::string> command = {BuiltProgram("node/cli/mailrail"), "agent"};
+  if (agents_ == Agents::kAlone) command.push_back("--no-keeper");
   const auto flag = [&](std::string flag_name, std::string value) {
     command.push_back(std::move(flag_name));
     command.push_back(std::move(value));

@@ -14,10 +14,10 @@
 
 namespace mailrail {
 
-// How a cluster's agents run.
+// How a cluster's agents, `mailrail agent`, run.
 enum class Agents {
   kAlone,  // the agent proper by itself
-  kKept,   // the program `mailrail agent`: a keeper, and the agent proper as its child
+  kKept,   // a keeper, and the agent proper as its child
 };
 
 // Agents of several nodes, each in a process of its own, on this host: sockets in a new folder
