@@ -107,7 +107,7 @@ Look CellReader::Read(int priority, const CellHead& head, Record* record) const 
 }
 
 bool CellReader::Move(int priority, uint32_t slot, uint64_t position, uint32_t owner, Phase from,
-                      Phase to) {
+                      Phase to, bool attempted) {
   std::atomic<uint64_t>& word = states(priority)[slot];
   uint64_t seen = word.load();
   while (true) {
@@ -119,7 +119,7 @@ bool CellReader::Move(int priority, uint32_t slot, uint64_t position, uint32_t o
     state.phase = to;
     if (to == Phase::kReturned) {
       state.owner = 0;
-      state.attempts = std::min(state.attempts + 1, kMaxAttempts);
+      if (attempted) state.attempts = std::min(state.attempts + 1, kMaxAttempts);
     }
     if (word.compare_exchange_weak(seen, state.Pack())) return true;
   }
@@ -147,9 +147,11 @@ void CellReader::Done(int priority, uint32_t slot, uint64_t position) {
   RingSender();
 }
 
-bool CellReader::Return(int priority, uint32_t slot, uint64_t position, uint32_t owner) {
+bool CellReader::Return(int priority, uint32_t slot, uint64_t position, uint32_t owner,
+                        bool attempted) {
   state_header_->returns.fetch_add(1);
-  const bool moved = Move(priority, slot, position, owner, Phase::kLeased, Phase::kReturned);
+  const bool moved =
+      Move(priority, slot, position, owner, Phase::kLeased, Phase::kReturned, attempted);
   state_header_->returns.fetch_add(1);
   return moved;
 }
@@ -164,7 +166,8 @@ int CellReader::ReleaseClaimsOf(uint32_t owner) {
       if (state.owner != owner) continue;
       const uint64_t position = slots(priority)[slot].sequence.load(std::memory_order_acquire);
       if (state.phase == Phase::kLeased) {
-        returned += Move(priority, slot, position, owner, Phase::kLeased, Phase::kReturned);
+        returned += Move(priority, slot, position, owner, Phase::kLeased, Phase::kReturned,
+                         /*attempted=*/true);
       } else if (state.phase == Phase::kTaken) {
         Move(priority, slot, position, owner, Phase::kTaken, Phase::kDone);
       }

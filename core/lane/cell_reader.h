@@ -48,9 +48,10 @@ class CellReader {
   // Gives the room of a taken message back.
   void Done(int priority, uint32_t slot, uint64_t position);
 
-  // Gives a claimed message back to its place, one attempt more. False when the claim was taken
-  // away meanwhile.
-  bool Return(int priority, uint32_t slot, uint64_t position, uint32_t owner);
+  // Gives a claimed message back to its place; `attempted`: it may have been seen, and counts one
+  // attempt more. False when the claim was taken away meanwhile.
+  bool Return(int priority, uint32_t slot, uint64_t position, uint32_t owner,
+              bool attempted = true);
 
   // Takes the claims of `owner` away, who is gone: what it had claimed goes back to its place,
   // what it had taken is done. Returns how many went back.
@@ -78,7 +79,8 @@ class CellReader {
   std::atomic<uint64_t>* states(int priority) const;
   bool FindReturned(int priority, CellHead* head);
   // Changes the state of a slot from LEASED or TAKEN by `owner` at `position`.
-  bool Move(int priority, uint32_t slot, uint64_t position, uint32_t owner, Phase from, Phase to);
+  bool Move(int priority, uint32_t slot, uint64_t position, uint32_t owner, Phase from, Phase to,
+            bool attempted = false);
   void RingSender();
 
   const CellGeometry geometry_;

@@ -147,14 +147,14 @@ TEST(MailboxTest, ALeaseIsHandedOutAgainWhenItIsGivenBackAndNotWhenItIsReceived)
   Lease lease;
   ASSERT_EQ(first.TakeLease(channel.control(), &lease), Taken::kMessage);
   EXPECT_EQ(first.HeldLeases().size(), 1u);
-  EXPECT_TRUE(first.Finish(lease, false));
+  EXPECT_TRUE(first.Finish(lease, MailboxQueue::Outcome::kReturned));
   Message message;
   ASSERT_EQ(second.Take(channel.control(), nullptr, &message), Taken::kMessage);
   EXPECT_EQ(message.body(), "one");
   EXPECT_TRUE(message.redelivered());
   ASSERT_EQ(first.TakeLease(channel.control(), &lease), Taken::kMessage);
-  EXPECT_TRUE(first.Finish(lease, true));
-  EXPECT_FALSE(first.Finish(lease, true));
+  EXPECT_TRUE(first.Finish(lease, MailboxQueue::Outcome::kReceived));
+  EXPECT_FALSE(first.Finish(lease, MailboxQueue::Outcome::kReceived));
   EXPECT_EQ(Receive(second, channel), "(nothing)");
 }
 

@@ -271,10 +271,13 @@ ReceiveQueue::Taken MailboxQueue::TakeLease(const ControlPage& control, Lease* l
   return taken;
 }
 
-bool MailboxQueue::Finish(const Lease& lease, bool received) {
+bool MailboxQueue::Finish(const Lease& lease, Outcome outcome) {
   CellReader& reader = lease.lane->reader();
-  return received ? reader.Take(lease.priority, lease.slot, lease.sequence, number_, false)
-                  : reader.Return(lease.priority, lease.slot, lease.sequence, number_);
+  if (outcome == Outcome::kReceived) {
+    return reader.Take(lease.priority, lease.slot, lease.sequence, number_, false);
+  }
+  return reader.Return(lease.priority, lease.slot, lease.sequence, number_,
+                       /*attempted=*/outcome == Outcome::kReturned);
 }
 
 std::vector<Lease> MailboxQueue::HeldLeases() {

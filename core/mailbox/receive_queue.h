@@ -188,9 +188,14 @@ class MailboxQueue : public ReceiveQueue {
 
   // Claims the best message for this receiver and leaves it leased; see Finish.
   Taken TakeLease(const ControlPage& control, Lease* lease);
-  // The message was received, or goes back to its place, one attempt more. False when the lease was
-  // taken away before.
-  bool Finish(const Lease& lease, bool received);
+  // What became of a lease.
+  enum class Outcome {
+    kReceived,
+    kWithdrawn,  // it goes back to its place, and nobody has seen it
+    kReturned,   // it goes back to its place, one attempt more
+  };
+  // False when the lease was taken away before.
+  bool Finish(const Lease& lease, Outcome outcome);
   // The leases that this receiver's number holds: after a restart.
   std::vector<Lease> HeldLeases();
   bool HasLaneOf(const ProcessId& sender) const override;

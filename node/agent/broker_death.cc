@@ -190,7 +190,7 @@ uint64_t Broker::Purge(LocalMailbox* mailbox) {
   const uint64_t waiting = Count(*mailbox).waiting;
   while (purged < waiting &&
          queue.TakeLease(*mailbox->destination.page(), &lease) == ReceiveQueue::Taken::kMessage) {
-    queue.Finish(lease, /*received=*/true);
+    queue.Finish(lease, MailboxQueue::Outcome::kReceived);
     ++purged;
   }
   return purged;

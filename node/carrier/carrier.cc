@@ -36,7 +36,9 @@ class CarrierImpl final : public Carrier {
         parker_(bell(), gate()),
         outbound_(events, &moved_),
         inbound_({options_.bulk_window_bytes, options_.urgent_window_bytes}, events, &moved_),
-        receivers_(events, [this](absl::string_view line) { Log(line); }),
+        receivers_(
+            events, [this](absl::string_view line) { Log(line); },
+            static_cast<uint64_t>(absl::GetCurrentTimeNanos())),
         proxies_(events),
         thread_([this] { Loop(); }) {}
 
@@ -277,7 +279,7 @@ absl::Status CarrierImpl::TakeOffer(Peer* peer, const std::shared_ptr<Session>& 
       receivers_.TakeWant(peer, *session, frame->want());
       return absl::OkStatus();
     case proto::Frame::kDelivery:
-      return proxies_.TakeDelivery(peer, session, frame->mutable_delivery());
+      return proxies_.TakeDelivery(peer, *session, frame->mutable_delivery());
     case proto::Frame::kOutcome:
       receivers_.TakeOutcome(peer, *session, frame->outcome());
       return absl::OkStatus();

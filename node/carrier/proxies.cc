@@ -1,5 +1,7 @@
 #include "node/carrier/proxies.h"
 
+#include <algorithm>
+#include <limits>
 #include <string>
 #include <utility>
 
@@ -24,6 +26,12 @@ proto::Frame GoneFrame(uint64_t key) {
   proto::Frame frame;
   frame.mutable_receiver_gone()->set_receiver_key(key);
   return frame;
+}
+
+// Whether `now` is the delivery that was called `before`, sent again.
+bool IsTheSame(const proto::LeaseName& before, const proto::Delivery& now) {
+  if (now.lease().delivery() == before.delivery()) return true;
+  return now.again() && SameMessage(before, now.lease());
 }
 
 absl::Status Misbehaved(const Peer* peer, absl::string_view what) {
@@ -55,8 +63,8 @@ void Proxies::WriteNote(Entry* entry) {
   note->position = 0;
   note->lane = entry->delivery.lease().lane();
   note->sequence = entry->delivery.lease().sequence();
+  note->delivery = entry->delivery.lease().delivery();
   note->priority = entry->delivery.lease().priority();
-  note->attempts = entry->delivery.lease().attempts();
   note->position = entry->proxy.lane->sequence(entry->priority()) + 1;
 }
 
@@ -69,8 +77,8 @@ void Proxies::ReadNote(Entry* entry) {
   entry->position = note->position;
   entry->delivery.mutable_lease()->set_lane(note->lane);
   entry->delivery.mutable_lease()->set_sequence(note->sequence);
-  entry->delivery.mutable_lease()->set_priority(note->priority);
-  entry->delivery.mutable_lease()->set_attempts(note->attempts);
+  entry->delivery.mutable_lease()->set_delivery(note->delivery);
+  entry->delivery.mutable_lease()->set_priority(static_cast<uint32_t>(priority));
   entry->step = Step::kPublished;
 }
 
@@ -141,21 +149,20 @@ void Proxies::Decide(Entry* entry, bool taken) {
   SayOutcome(entry);
 }
 
-absl::Status Proxies::TakeDelivery(Peer* peer, std::shared_ptr<Session> session,
-                                   proto::Delivery* delivery) {
+absl::Status Proxies::TakeDelivery(Peer* peer, const Session& session, proto::Delivery* delivery) {
   if (delivery->lease().priority() >= kPriorityCount) return Misbehaved(peer, "no such priority");
-  Entry* const entry = Find(peer, *session, delivery->receiver_key());
+  Entry* const entry = Find(peer, session, delivery->receiver_key());
   if (entry == nullptr) {
     peer->Write(Side::kDialed, proto::URGENT,
                 OutcomeFrame(delivery->receiver_key(), delivery->lease(), false));
     peer->Write(Side::kDialed, proto::URGENT, GoneFrame(delivery->receiver_key()));
     return absl::OkStatus();
   }
-  // Sent again on a new session. On one session it is another: lease names count attempts, but not
-  // for ever.
-  if (entry->step != Step::kNone && entry->session != session &&
-      SameLease(entry->delivery.lease(), delivery->lease())) {
-    entry->session = std::move(session);
+  if (entry->step != Step::kNone && IsTheSame(entry->delivery.lease(), *delivery)) {
+    entry->delivery.mutable_lease()->set_delivery(delivery->lease().delivery());
+    if (volatile ProxyNote* const note = entry->note()) {
+      note->delivery = delivery->lease().delivery();
+    }
     if (entry->step == Step::kDecided) SayOutcome(entry);
     return absl::OkStatus();
   }
@@ -165,7 +172,6 @@ absl::Status Proxies::TakeDelivery(Peer* peer, std::shared_ptr<Session> session,
     return Misbehaved(peer, "another one is out");
   }
   entry->delivery = std::move(*delivery);
-  entry->session = std::move(session);
   entry->step = Step::kWaiting;
   return Publish(entry);
 }
@@ -184,6 +190,8 @@ absl::Status Proxies::Publish(Entry* entry) {
     prefix.sender = *id;
   }
   prefix.sequence = entry->delivery.lease().sequence();
+  prefix.attempts = static_cast<uint8_t>(
+      std::min(entry->delivery.lease().attempts(), uint32_t{std::numeric_limits<uint8_t>::max()}));
   const std::string encoded = EncodePrefix(prefix);
   WriteNote(entry);
   const absl::Status status = entry->proxy.lane->Send(

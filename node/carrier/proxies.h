@@ -24,10 +24,10 @@ struct ProxyNote {
   uint64_t lane;
   uint64_t sequence;
   uint64_t position;  // in the private lane; 0 while the rest is written
-  uint32_t priority;
-  uint32_t attempts;
+  uint64_t delivery;
+  uint64_t priority;
 };
-static_assert(sizeof(ProxyNote) == 32 && ProxyNote::kOffset >= sizeof(ControlPage));
+static_assert(sizeof(ProxyNote) == 40 && ProxyNote::kOffset >= sizeof(ControlPage));
 
 // The receivers on this node of mailboxes on others. Each has a private mailbox here, to which the
 // carrier alone sends: what the home delivers is published in it, and is the receiver's when the
@@ -48,8 +48,7 @@ class Proxies {
 
   // What comes on a session that the home dialed. An error when it makes no sense: close the
   // session.
-  absl::Status TakeDelivery(Peer* peer, std::shared_ptr<Session> session,
-                            proto::Delivery* delivery);
+  absl::Status TakeDelivery(Peer* peer, const Session& session, proto::Delivery* delivery);
   // The mailbox is gone.
   void TakeGone(Peer* peer, const Session& session, uint64_t key);
 
@@ -72,10 +71,9 @@ class Proxies {
     Peer* peer = nullptr;
     uint32_t told = 0;  // how many messages the home knows are wanted
     Step step = Step::kNone;
-    proto::Delivery delivery;          // the last one; its body only while it is kWaiting
-    std::shared_ptr<Session> session;  // on which it came
-    uint64_t position = 0;             // of it in the lane, once published
-    bool taken = false;                // when decided
+    proto::Delivery delivery;  // the last one; its body only while it is kWaiting
+    uint64_t position = 0;     // of it in the lane, once published
+    bool taken = false;        // when decided
 
     uint32_t wanted() const {
       return reinterpret_cast<const BellWords*>(proxy.bell.data())->wanted.load();

@@ -4,22 +4,19 @@
 #include "core/message/prefix.h"
 
 namespace mailrail {
-namespace {
 
-proto::LeaseName NameOf(const Lease& lease) {
-  proto::LeaseName name;
-  name.set_lane(lease.lane->id());
-  name.set_priority(static_cast<uint32_t>(lease.priority));
-  name.set_sequence(lease.sequence);
-  name.set_attempts(lease.attempts);
-  return name;
+bool SameMessage(const proto::LeaseName& a, const proto::LeaseName& b) {
+  return a.lane() == b.lane() && a.priority() == b.priority() && a.sequence() == b.sequence();
 }
 
-}  // namespace
-
-bool SameLease(const proto::LeaseName& a, const proto::LeaseName& b) {
-  return a.lane() == b.lane() && a.priority() == b.priority() && a.sequence() == b.sequence() &&
-         a.attempts() == b.attempts();
+proto::LeaseName RemoteReceivers::NameOf(const Entry& entry) {
+  proto::LeaseName name;
+  name.set_lane(entry.lease->lane->id());
+  name.set_priority(static_cast<uint32_t>(entry.lease->priority));
+  name.set_sequence(entry.lease->sequence);
+  name.set_attempts(entry.lease->attempts);
+  name.set_delivery(entry.delivery);
+  return name;
 }
 
 RemoteReceivers::Entry* RemoteReceivers::Find(Peer* peer, const Session& session, uint64_t key) {
@@ -37,20 +34,28 @@ void RemoteReceivers::Add(RemoteReceiver receiver, Peer* peer) {
   entry->peer = peer;
   entry->parker = Parker(reinterpret_cast<BellWords*>(receiver.bell.data()),
                          reinterpret_cast<GateWord*>(receiver.gate.data()));
+  entry->receiver = std::move(receiver);
   // What a carrier before us had leased may be with the receiver.
-  for (Lease& held : receiver.queue->HeldLeases()) {
+  for (Lease& held : entry->receiver.queue->HeldLeases()) {
     if (entry->lease.has_value()) {
-      receiver.queue->Finish(held, false);
+      entry->receiver.queue->Finish(held, MailboxQueue::Outcome::kReturned);
     } else {
-      entry->lease = std::move(held);
+      Start(entry.get(), std::move(held), /*again=*/true);
     }
   }
-  entry->receiver = std::move(receiver);
-  if (entry->lease.has_value()) Send(entry.get());
+}
+
+void RemoteReceivers::Start(Entry* entry, Lease lease, bool again) {
+  entry->lease = std::move(lease);
+  entry->delivery = next_delivery_++;
+  entry->again = again;
+  Send(entry);
 }
 
 void RemoteReceivers::GiveBack(Entry* entry) {
-  if (entry->lease.has_value()) entry->receiver.queue->Finish(*entry->lease, false);
+  if (entry->lease.has_value()) {
+    entry->receiver.queue->Finish(*entry->lease, MailboxQueue::Outcome::kReturned);
+  }
   entry->lease.reset();
 }
 
@@ -102,8 +107,13 @@ void RemoteReceivers::TakeOutcome(Peer* peer, const Session& session,
                                   const proto::Outcome& outcome) {
   Entry* const entry = Find(peer, session, outcome.receiver_key());
   if (entry == nullptr || !entry->lease.has_value()) return;
-  if (!SameLease(NameOf(*entry->lease), outcome.lease())) return;
-  entry->receiver.queue->Finish(*entry->lease, outcome.taken());
+  if (entry->delivery != outcome.lease().delivery()) {
+    // Of a number before a restart only "taken" can be believed: what was given back then may be
+    // with the receiver again.
+    if (!entry->again || !outcome.taken() || !SameMessage(NameOf(*entry), outcome.lease())) return;
+  }
+  entry->receiver.queue->Finish(*entry->lease, outcome.taken() ? MailboxQueue::Outcome::kReceived
+                                                               : MailboxQueue::Outcome::kWithdrawn);
   entry->lease.reset();
   entry->wanted = false;
 }
@@ -139,8 +149,7 @@ bool RemoteReceivers::Look(Entry* entry, std::vector<Key>* gone) {
   switch (queue.TakeLease(entry->control(), &lease)) {
     case ReceiveQueue::Taken::kMessage:
       entry->told_behind.reset();
-      entry->lease = std::move(lease);
-      Send(entry);
+      Start(entry, std::move(lease), /*again=*/false);
       return true;
     case ReceiveQueue::Taken::kNothing:
       if (closed) gone->push_back({entry->peer, entry->receiver.key});
@@ -169,7 +178,7 @@ bool RemoteReceivers::Send(Entry* entry) {
   Prefix prefix;
   if (lease.record.has_prefix && !DecodePrefix(&body, &prefix)) {
     log_(absl::StrCat("a message of ", sender.ToString(), " is not well-formed; it was dropped"));
-    entry->receiver.queue->Finish(lease, true);
+    entry->receiver.queue->Finish(lease, MailboxQueue::Outcome::kReceived);
     entry->lease.reset();
     return false;
   }
@@ -178,7 +187,8 @@ bool RemoteReceivers::Send(Entry* entry) {
   proto::Frame frame;
   proto::Delivery* const delivery = frame.mutable_delivery();
   delivery->set_receiver_key(entry->receiver.key);
-  *delivery->mutable_lease() = NameOf(lease);
+  *delivery->mutable_lease() = NameOf(*entry);
+  delivery->set_again(entry->again);
   delivery->mutable_sender()->set_node(sender.node());
   delivery->mutable_sender()->set_pid(sender.pid());
   delivery->mutable_sender()->set_incarnation(sender.incarnation());

@@ -21,7 +21,8 @@ namespace mailrail {
 // The receivers on other nodes of this node's mailboxes. When one wants a message and there is one,
 // it is leased to that receiver and sent; what became of it is said by the receiver's node. One
 // delivery is out at a time, and the Outcome ends the Want that it answered. A delivery that is out
-// when the sessions break is sent again on the next ones, and known over there by its LeaseName.
+// when the sessions break is sent again on the next ones, and known over there by its number: an
+// Outcome, too, may be said twice, and must not be taken for that of the next delivery.
 // One thread at a time. `events` outlives it.
 //
 // The caller sees to it that what it takes from a peer came on a session that the peer dialed.
@@ -29,7 +30,9 @@ class RemoteReceivers {
  public:
   using Log = std::function<void(absl::string_view)>;
 
-  RemoteReceivers(CarrierEvents* events, Log log) : events_(events), log_(std::move(log)) {}
+  // `first_delivery`: larger than the number of any delivery before.
+  RemoteReceivers(CarrierEvents* events, Log log, uint64_t first_delivery)
+      : events_(events), log_(std::move(log)), next_delivery_(first_delivery) {}
 
   void Add(RemoteReceiver receiver, Peer* peer);
   // What is leased goes back. `tell`: says ReceiverGone.
@@ -61,6 +64,8 @@ class RemoteReceivers {
     Parker parker;
     bool wanted = false;
     absl::optional<Lease> lease;  // out
+    uint64_t delivery = 0;        // the number under which it is out
+    bool again = false;           // it was out before, under a number that is not known
     // queue->version() when the agent was last told that it is behind.
     absl::optional<uint32_t> told_behind;
 
@@ -73,18 +78,23 @@ class RemoteReceivers {
   Entry* Find(Peer* peer, const Session& session, uint64_t key);
   // True when something was done.
   bool Look(Entry* entry, std::vector<Key>* gone);
+  // Has `lease` sent to the receiver.
+  void Start(Entry* entry, Lease lease, bool again);
   // Sends what is leased; false when it is not well-formed, and was dropped.
   bool Send(Entry* entry);
-  void GiveBack(Entry* entry);
+  static proto::LeaseName NameOf(const Entry& entry);
+  // Ends the lease of a receiver of which nothing will be heard any more.
+  static void GiveBack(Entry* entry);
   static void SayGone(Peer* peer, uint64_t key);
 
   CarrierEvents* const events_;
   const Log log_;
+  uint64_t next_delivery_;
   absl::flat_hash_map<Key, std::unique_ptr<Entry>> entries_;
 };
 
-// Whether two deliveries are the same.
-bool SameLease(const proto::LeaseName& a, const proto::LeaseName& b);
+// Whether two leases are of one message.
+bool SameMessage(const proto::LeaseName& a, const proto::LeaseName& b);
 
 }  // namespace mailrail
 

@@ -73,13 +73,14 @@ absl::StatusOr<std::unique_ptr<PeerTransport>> PeerTransport::Start(PeerTranspor
   for (const auto& [node, address] : kept.peers) transport->hub_->AddPeer(node, address);
   // Peers may have dialed already: what they said waits for the loop to start.
   transport->loop_->Start();
+  transport->started_ = true;
   return transport;
 }
 
 PeerTransport::PeerTransport() = default;
 
 PeerTransport::~PeerTransport() {
-  if (hub_ != nullptr) Shutdown(absl::InfinitePast());
+  if (started_) Shutdown(absl::InfinitePast());
 }
 
 absl::Status PeerTransport::Listen(const PeerTransportOptions& options) {

@@ -82,6 +82,7 @@ class PeerTransport {
   std::unique_ptr<grpc::Service> service_;
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;
+  bool started_ = false;
 };
 
 }  // namespace mailrail
