@@ -22,6 +22,9 @@ absl::Status ClosedStatus(absl::string_view destination, CloseReason reason) {
     case CloseReason::kRefused:
       why = "was closed, because what was sent is not well-formed";
       break;
+    case CloseReason::kAgentGone:
+      return absl::AbortedError(absl::StrCat(
+          destination, " ended with its agent; this process is detached: attach again"));
     default:
       why = "is closed";
   }

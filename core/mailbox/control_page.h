@@ -21,6 +21,7 @@ enum class CloseReason : uint32_t {
   kProcessGone = 2,  // the process died or detached
   kNodeGone = 3,     // the destination's node came back without its state
   kRefused = 4,      // its memory was not well-formed
+  kAgentGone = 5,    // the agent was stopped: its processes are detached
 };
 
 // What the agent says about one destination (an inbox, a mailbox, or a destination on another

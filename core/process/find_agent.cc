@@ -11,7 +11,10 @@
 
 #include <algorithm>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
 #include "core/base/seqpacket.h"
 
 extern char** environ;
@@ -24,10 +27,31 @@ std::string Environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
+// What a program says on a pipe until it lets go of it, as one line.
+std::string ReadComplaint(const Fd& pipe) {
+  std::string text;
+  char buffer[512];
+  for (;;) {
+    const ssize_t n = read(pipe.get(), buffer, sizeof(buffer));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
+    if (text.size() < 4096) text.append(buffer, static_cast<size_t>(n));
+  }
+  absl::string_view line = absl::StripAsciiWhitespace(text);
+  absl::ConsumePrefix(&line, "mailrail: ");
+  return absl::StrReplaceAll(line, {{"\n", "; "}});
+}
+
 // Starts `mailrail agent --background`, which returns when its agent listens (exit code 0) or has
 // said why it cannot. Two programs that do this at once start one agent: the second one finds the
 // socket taken, and that is as good.
 absl::Status StartAgent(const std::string& program, const std::string& socket) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) {
+    return absl::ResourceExhaustedError(absl::StrCat("no pipe: ", strerror(errno)));
+  }
+  const Fd complaints(ends[0]);
+  Fd complain(ends[1]);
   const std::string flag = absl::StrCat("--socket=", socket);
   std::string name = program;
   std::string agent = "agent", background = "--background";
@@ -38,17 +62,22 @@ absl::Status StartAgent(const std::string& program, const std::string& socket) {
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, complain.get(), 2);
   pid_t pid;
   const int error = posix_spawnp(&pid, name.c_str(), &actions, nullptr, arguments, environ);
   posix_spawn_file_actions_destroy(&actions);
+  complain = Fd();
   if (error != 0) {
     return absl::UnavailableError(absl::StrCat("no agent answers at ", socket, ", and '", program,
                                                "' cannot be started: ", strerror(error)));
   }
+  const std::string complaint = ReadComplaint(complaints);
   int status = 0;
   while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
-  return absl::OkStatus();
+  if (complaint.empty()) return absl::OkStatus();
+  return absl::UnavailableError(
+      absl::StrCat("no agent answers at ", socket, ", and none can be started: ", complaint));
 }
 
 }  // namespace
@@ -77,9 +106,10 @@ absl::StatusOr<Fd> ConnectToAgent(const AttachOptions& options) {
   std::string program = options.program;
   if (program.empty()) program = Environment("MAILRAIL_PROGRAM");
   if (program.empty()) program = "mailrail";
-  if (absl::Status status = StartAgent(program, path); !status.ok()) return status;
+  const absl::Status started = StartAgent(program, path);
   socket = SeqpacketConnect(path);
   if (socket.ok()) return socket;
+  if (!started.ok()) return started;
   return absl::UnavailableError(absl::StrCat(socket.status().message(),
                                              "; starting one failed, see: ", program,
                                              " agent --socket=", path));

@@ -116,8 +116,8 @@ void AddAgentCommand(CLI::App& app, Action* action) {
       ->type_name("FILE");
   command->add_flag("--background", arguments->background,
                     "return when the agent answers at its socket; --idle-exit is then 60s unless "
-                    "set, and the log $XDG_STATE_HOME/mailrail/agent.log, or nowhere when that "
-                    "variable is not set");
+                    "set, and the log $XDG_STATE_HOME/mailrail/agent.log, by default "
+                    "~/.local/state/mailrail/agent.log");
   command->add_flag("--no-keeper", arguments->no_keeper,
                     "run without the keeper, which starts a killed agent again with all it had");
   command->add_flag("--proper", arguments->proper)->group("");

@@ -9,10 +9,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <fstream>
 #include <memory>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "absl/types/optional.h"
 #include "node/cli/agent_client.h"
@@ -28,9 +30,19 @@ constexpr char kNowhere[] = "/dev/null";
 // Where the agent's standard error goes; makes the folder.
 std::string LogPath() {
   const char* state = getenv("XDG_STATE_HOME");
-  if (state == nullptr || *state == '\0') return kNowhere;
-  const std::string folder = absl::StrCat(state, "/mailrail");
-  mkdir(state, 0700);
+  const char* home = getenv("HOME");
+  std::string folder;
+  if (state != nullptr && *state != '\0') {
+    folder = state;
+  } else if (home != nullptr && *home != '\0') {
+    folder = absl::StrCat(home, "/.local");
+    mkdir(folder.c_str(), 0700);
+    absl::StrAppend(&folder, "/state");
+  } else {
+    return kNowhere;
+  }
+  mkdir(folder.c_str(), 0700);
+  absl::StrAppend(&folder, "/mailrail");
   mkdir(folder.c_str(), 0700);
   return absl::StrCat(folder, "/agent.log");
 }
@@ -68,14 +80,29 @@ int CodeOf(int wait_status) {
   return WIFSIGNALED(wait_status) ? 128 + WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
 }
 
-// Says why the agent ended at its start.
-int ReportEnd(int wait_status, const AgentConfig& config, const std::string& log) {
+// The last line of what a file got since it had `begin` bytes.
+std::string LastLine(const std::string& path, std::streamoff begin) {
+  std::ifstream file(path);
+  file.seekg(begin);
+  std::string last;
+  for (std::string line; std::getline(file, line);) last = line;
+  return last;
+}
+
+// Says why the agent ended at its start; its log had `log_begin` bytes before.
+int ReportEnd(int wait_status, const AgentConfig& config, const std::string& log,
+              std::streamoff log_begin) {
   const int code = CodeOf(wait_status);
-  const std::string where = log == kNowhere
-                                ? absl::StrCat("see why with: mailrail agent --node=", config.node,
-                                               " --socket=", config.socket)
-                                : absl::StrCat("see ", log);
-  fprintf(stderr, "mailrail: the agent ended at its start with code %d; %s\n", code, where.c_str());
+  std::string why = log == kNowhere ? "" : LastLine(log, log_begin);
+  absl::string_view line = why;
+  absl::ConsumePrefix(&line, "mailrail agent: ");
+  why = std::string(line);
+  if (why.empty()) {
+    why = absl::StrCat("the agent ended at its start with code ", code,
+                       "; see why with: mailrail agent --node=", config.node,
+                       " --socket=", config.socket);
+  }
+  fprintf(stderr, "mailrail: %s\n", why.c_str());
   return code == 0 ? static_cast<int>(absl::StatusCode::kUnavailable) : code;
 }
 
@@ -85,6 +112,8 @@ int RunInBackground(const AgentConfig& config, const std::function<int()>& serve
   absl::Status status = CheckAgent(config);
   if (!absl::IsUnavailable(status)) return Report(status);
   const std::string log = LogPath();
+  struct stat before = {};
+  stat(log.c_str(), &before);
   // One fork is enough: setsid makes the child a session of its own, and as our child its exit code
   // is known for as long as we wait.
   const pid_t pid = fork();
@@ -101,7 +130,7 @@ int RunInBackground(const AgentConfig& config, const std::function<int()>& serve
     // Another agent may have been quicker at the socket, and ours then ended: that is as good.
     status = CheckAgent(config);
     if (!absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status)) return Report(status);
-    if (ended.has_value()) return ReportEnd(*ended, config, log);
+    if (ended.has_value()) return ReportEnd(*ended, config, log, before.st_size);
     absl::SleepFor(kLookAgain);
   }
   return Report(

@@ -14,7 +14,7 @@ namespace mailrail::cli {
 // of another node there is kFailedPrecondition.
 //
 // In the background standard input and output are /dev/null, and standard error is appended to
-// $XDG_STATE_HOME/mailrail/agent.log, or /dev/null too when that variable is not set.
+// $XDG_STATE_HOME/mailrail/agent.log, by default ~/.local/state/mailrail/agent.log.
 int RunInBackground(const AgentConfig& config, const std::function<int()>& serve);
 
 }  // namespace mailrail::cli

@@ -18,6 +18,7 @@ cleanup() {
 trap cleanup EXIT
 
 unset "${!MAILRAIL_@}" XDG_STATE_HOME
+export HOME=$dir
 export MAILRAIL_AUTOSTART=0 MAILRAIL_SOCKET=$dir/alpha.sock
 
 # check NAME COMMAND...: one case, which passes if the command does.
@@ -376,13 +377,20 @@ background_agent_that_cannot_start_says_so() {
   exits 5 agent --background --node back --socket "$dir/none/such/a.sock" && says 'none/such' &&
     exits 9 agent --background --node back --socket "$dir/plain" && says plain &&
     exits 9 agent --background --node back --socket "$dir/back.sock" --listen "$net.1:7400" &&
-    says 'mailrail agent --node=back' || return 1
+    says "cannot listen on $net.1:7400" || return 1
   "$mailrail" agent --node back --socket "$dir/back.sock" --listen "$net.1:7400" 2>"$dir/err"
   local got=$?
   cat "$dir/err"
   ((got == 9)) && (($(wc -l <"$dir/err") == 1)) && says "cannot listen on $net.1:7400"
 }
 check BackgroundAgentThatCannotStartSaysSo background_agent_that_cannot_start_says_so
+
+a_command_that_cannot_start_an_agent_says_why_in_one_line() {
+  MAILRAIL_AUTOSTART=1 exits 14 ps --socket "$dir/none/such/a.sock" && says "none/such" &&
+    (($(wc -l <"$dir/err") == 1))
+}
+check ACommandThatCannotStartAnAgentSaysWhyInOneLine \
+  a_command_that_cannot_start_an_agent_says_why_in_one_line
 
 commands_start_an_agent() {
   local socket=(--socket "$dir/auto.sock")
