@@ -13,14 +13,21 @@ set -uo pipefail
 script=$(realpath "${BASH_SOURCE[0]}")
 
 mode=
+built=
 folders=()
-for argument in "$@"; do
+while (($# > 0)); do
+  argument=$1
+  shift
   case $argument in
     -h | --help)
       sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p}' "$script"
       exit 0
       ;;
     --loopback) mode=loopback ;;
+    --built) # a folder with what was built already: for tests
+      built=$1
+      shift
+      ;;
     -*)
       echo "quickstart: no option $argument; see --help" >&2
       exit 2
@@ -64,11 +71,13 @@ or_tell() {
   exit 1
 }
 
-[[ -x bazel-bin/node/cli/mailrail ]] || first=" (the first time takes some minutes)"
-echo "packages and build${first:-}"
-or_tell "installing packages" deploy/install_deps.sh
-or_tell "building" bazel build --noshow_progress //node/cli:mailrail //examples/...
-built=$(bazel info bazel-bin 2>/dev/null) || exit
+if [[ -z $built ]]; then
+  [[ -x bazel-bin/node/cli/mailrail ]] || first=" (the first time takes some minutes)"
+  echo "packages and build${first:-}"
+  or_tell "installing packages" deploy/install_deps.sh
+  or_tell "building" bazel build --noshow_progress //node/cli:mailrail //examples/...
+  built=$(bazel info bazel-bin 2>/dev/null) || exit
+fi
 
 cluster_start "$built/node/cli/mailrail" $mode || exit
 cluster_describe

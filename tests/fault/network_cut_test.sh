@@ -7,7 +7,6 @@
 set -euo pipefail
 
 mailrail=$PWD/${MAILRAIL:-node/cli/mailrail}
-count=300000
 cut_seconds=10
 folder=$(mktemp -d /tmp/mailrail-XXXXXX)
 suffix=$$
@@ -46,8 +45,9 @@ else
   namespaces=false
   in_near=()
   in_far=()
-  near_address=127.0.0.1:$((20000 + suffix % 20000))
-  far_address=127.0.0.1:$((20001 + suffix % 20000))
+  # 127.0.0.0/8 is all loopback; no other run has this pid.
+  near_address=127.$((suffix >> 16)).$((suffix >> 8 & 255)).$((suffix & 255)):7401
+  far_address=${near_address%:*}:7402
 fi
 
 "${in_near[@]}" "$mailrail" agent --node near --socket "$folder/near.sock" \
@@ -87,10 +87,21 @@ heal() {
   fi
 }
 
+# Numbers, one a line, until some time after the cut is over.
+numbers() {
+  local last=0 more=5
+  while ((more > 0)); do
+    seq $((last + 1)) $((last += 10000))
+    [[ ! -e $folder/healed ]] || more=$((more - 1))
+  done
+  echo "$last" >"$folder/last"
+}
+
+touch "$folder/received"
 "$mailrail" mailbox create flood --socket "$folder/far.sock"
-"$mailrail" recv flood --count "$count" --socket "$folder/far.sock" >"$folder/received" &
+"$mailrail" recv flood --follow --socket "$folder/far.sock" >"$folder/received" &
 receiver=$!
-seq 1 "$count" | "$mailrail" send flood@far --socket "$folder/near.sock" --timeout 120s &
+numbers | "$mailrail" send flood@far --socket "$folder/near.sock" --timeout 120s &
 sender=$!
 lines() { (($(wc -l <"$folder/received") >= $1)); }
 until_true lines 5000
@@ -99,18 +110,19 @@ before=$(wc -l <"$folder/received")
 # The length of the cut is what is tried here.
 sleep "$cut_seconds"
 during=$(wc -l <"$folder/received")
+touch "$folder/healed"
 heal
 wait "$sender"
-wait "$receiver"
+last=$(<"$folder/last")
+until_true lines "$last"
+kill "$receiver"
+wait "$receiver" || true
 echo "received $before before the cut, $during at its end, $(wc -l <"$folder/received") in all"
-if ((during >= count)); then
-  echo "the flood was over before the cut was: nothing was tried"
-  echo "[case] FAILED AFloodGoesOnAfterTheNetworkWasCutForTenSeconds"
-  exit 1
-fi
-if cmp "$folder/received" <(seq 1 "$count"); then
-  echo "[case] ok AFloodGoesOnAfterTheNetworkWasCutForTenSeconds"
+name=AFloodGoesOnAfterTheNetworkWasCutForTenSeconds
+$namespaces || name=AFloodGoesOnAfterTheFarAgentWasStoppedForTenSeconds
+if cmp "$folder/received" <(seq 1 "$last"); then
+  echo "[case] ok $name"
 else
-  echo "[case] FAILED AFloodGoesOnAfterTheNetworkWasCutForTenSeconds"
+  echo "[case] FAILED $name"
   exit 1
 fi

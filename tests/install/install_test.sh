@@ -27,6 +27,14 @@ passed() { echo "[case] ok $1"; }
 export PATH=$folder/usr/bin:$PATH PKG_CONFIG_PATH=$folder/usr/lib/pkgconfig
 passed InstallPutsProgramLibraryAndHeadersInPlace
 
+# Without the comment at its top.
+readme=$(sed -n '/^```cpp$/,/^```$/{/^```/!p}' README.md)
+if ! diff <(sed '/^\/\//d' examples/hello.cc) - <<<"$readme"; then
+  echo "[case] FAILED TheReadmesProgramIsTheExample"
+  exit 1
+fi
+passed TheReadmesProgramIsTheExample
+
 g++ -std=c++20 -Wall -Wextra -Werror examples/hello.cc -o "$folder/hello" \
   $(pkg-config --cflags --libs mailrail)
 passed TheInstalledHeadersAndLibraryBuildTheReadmesProgram
