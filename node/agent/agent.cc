@@ -79,6 +79,7 @@ class Agent {
   Fd signals_;
   bool restored_ = false;
   bool draining_ = false;
+  bool full_ = false;  // the last connection could not be accepted for want of a descriptor
   absl::Time idle_since_ = absl::Now();
   std::unique_ptr<Vault> vault_;
   Destination carrier_bell_;
@@ -148,7 +149,7 @@ void Agent::MakeParts(uint64_t incarnation) {
   }
   directory_ = std::make_unique<EmbeddedDirectory>(calls_.get());
   Broker::Options broker_options;
-  broker_options.notify = [this](uint32_t number, control::Notice notice, std::vector<Fd> fds) {
+  broker_options.notify = [this](uint32_t number, control::Notice notice, FdSource fds) {
     local_->Notify(number, std::move(notice), std::move(fds));
   };
   broker_options.log = log;
@@ -236,11 +237,13 @@ void Agent::OnAccept() {
   for (int i = 0; i < 64; ++i) {
     Fd socket(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (socket.valid()) {
+      full_ = false;
       local_->Accept(std::move(socket));
       continue;
     }
     if (errno == EMFILE || errno == ENFILE) {
-      Log("no descriptors left for another connection");
+      if (!full_) Log("no descriptors left for another connection");
+      full_ = true;
       loop_.Unwatch(listener_.get());
       loop_.RunAfter(absl::Milliseconds(100), [this] {
         loop_.Watch(listener_.get(), EPOLLIN, [this](uint32_t) { OnAccept(); });
