@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -23,6 +24,31 @@ absl::StatusOr<sockaddr_un> Address(const std::string& path) {
   }
   memcpy(address.sun_path, path.data(), path.size());
   return address;
+}
+
+std::string LockPath(const std::string& path) { return path + ".lock"; }
+
+bool StandsAt(const Fd& file, const std::string& path) {
+  struct stat open_file, there;
+  return fstat(file.get(), &open_file) == 0 && stat(path.c_str(), &there) == 0 &&
+         open_file.st_dev == there.st_dev && open_file.st_ino == there.st_ino;
+}
+
+absl::Status TakenError(const std::string& path) {
+  return absl::FailedPreconditionError(absl::StrCat("another agent already listens at ", path));
+}
+
+absl::StatusOr<Fd> Lock(const std::string& path) {
+  const std::string lock_path = LockPath(path);
+  while (true) {
+    Fd lock(open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!lock.valid()) return absl::ErrnoToStatus(errno, absl::StrCat("cannot listen at ", path));
+    const bool locked = flock(lock.get(), LOCK_EX | LOCK_NB) == 0;
+    // Who left meanwhile has removed the file: a lock on that keeps nobody away.
+    if (!StandsAt(lock, lock_path)) continue;
+    if (!locked) return TakenError(path);
+    return lock;
+  }
 }
 
 absl::StatusOr<Fd> NewSocket() {
@@ -57,21 +83,19 @@ absl::StatusOr<Fd> SeqpacketConnect(const std::string& path) {
   return fd;
 }
 
-absl::StatusOr<Fd> SeqpacketListen(const std::string& path, unsigned mode) {
+absl::StatusOr<Listener> SeqpacketListen(const std::string& path, unsigned mode) {
   absl::StatusOr<sockaddr_un> address = Address(path);
   if (!address.ok()) return address.status();
-  if (SeqpacketConnect(path).ok()) {
-    return absl::FailedPreconditionError(absl::StrCat("another agent already listens at ", path));
+  struct stat status;
+  if (lstat(path.c_str(), &status) == 0 && !S_ISSOCK(status.st_mode)) {
+    return absl::FailedPreconditionError(absl::StrCat(path, " exists and is no socket"));
   }
+  if (SeqpacketConnect(path).ok()) return TakenError(path);
+  absl::StatusOr<Fd> lock = Lock(path);
+  if (!lock.ok()) return lock.status();
   absl::StatusOr<Fd> fd = NewSocket();
   if (!fd.ok()) return fd.status();
-  struct stat status;
-  if (lstat(path.c_str(), &status) == 0) {
-    if (!S_ISSOCK(status.st_mode)) {
-      return absl::FailedPreconditionError(absl::StrCat(path, " exists and is no socket"));
-    }
-    unlink(path.c_str());
-  }
+  unlink(path.c_str());
   if (bind(fd->get(), reinterpret_cast<sockaddr*>(&*address), sizeof(*address)) != 0) {
     return absl::ErrnoToStatus(errno, absl::StrCat("cannot listen at ", path));
   }
@@ -79,7 +103,13 @@ absl::StatusOr<Fd> SeqpacketListen(const std::string& path, unsigned mode) {
       fcntl(fd->get(), F_SETFL, O_NONBLOCK) != 0) {
     return absl::ErrnoToStatus(errno, absl::StrCat("cannot listen at ", path));
   }
-  return fd;
+  return Listener{*std::move(fd), *std::move(lock)};
+}
+
+void SeqpacketUnlink(const std::string& path, const Fd& lock) {
+  if (!StandsAt(lock, LockPath(path))) return;
+  unlink(path.c_str());
+  unlink(LockPath(path).c_str());
 }
 
 absl::Status SendPacket(int socket, absl::string_view bytes, absl::Span<const int> fds) {

@@ -31,9 +31,20 @@ absl::StatusOr<std::pair<Fd, Fd>> SeqpacketPair();
 // kInvalidArgument when the path is too long.
 absl::StatusOr<Fd> SeqpacketConnect(const std::string& path);
 
+// A socket that listens, and the lock on the file `path`.lock that says so. Whoever goes on
+// listening after this process must have both: while the lock is held the socket file is theirs.
+struct Listener {
+  Fd socket;
+  Fd lock;
+};
+
 // Listens at `path`, with that mode; accepting does not wait. An old socket file that nobody
-// listens at is replaced; kFailedPrecondition when somebody does.
-absl::StatusOr<Fd> SeqpacketListen(const std::string& path, unsigned mode);
+// listens at is replaced; kFailedPrecondition when somebody does, or is about to.
+absl::StatusOr<Listener> SeqpacketListen(const std::string& path, unsigned mode);
+
+// Removes the socket file and the lock's, if `lock` is still what stands there; before the lock is
+// closed.
+void SeqpacketUnlink(const std::string& path, const Fd& lock);
 
 // Sends one packet without waiting. The descriptors stay the caller's. kResourceExhausted when the
 // peer's queue is full (of packets, or of descriptors in flight), kUnavailable when it is gone.

@@ -6,7 +6,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <barrier>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -67,23 +69,68 @@ TEST_F(SeqpacketTest, APacketBeyondTheLimitsIsDroppedAndTheNextIsRead) {
   EXPECT_EQ(ReceivePacket(b_.get(), true)->bytes, "next");
 }
 
-TEST(SeqpacketListenTest, ASecondListenerIsRefusedAndALeftSocketFileIsReplaced) {
-  char folder[] = "/tmp/mailrail-XXXXXX";
-  ASSERT_NE(mkdtemp(folder), nullptr);
-  const std::string path = std::string(folder) + "/agent.sock";
-  EXPECT_EQ(SeqpacketConnect(path).status().code(), absl::StatusCode::kUnavailable);
-  absl::StatusOr<Fd> first = SeqpacketListen(path, 0600);
+class SeqpacketListenTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_NE(mkdtemp(folder_), nullptr);
+    path_ = std::string(folder_) + "/agent.sock";
+  }
+  void TearDown() override {
+    unlink(path_.c_str());
+    unlink((path_ + ".lock").c_str());
+    rmdir(folder_);
+  }
+  char folder_[32] = "/tmp/mailrail-XXXXXX";
+  std::string path_;
+};
+
+TEST_F(SeqpacketListenTest, ASecondListenerIsRefusedAndALeftSocketFileIsReplaced) {
+  EXPECT_EQ(SeqpacketConnect(path_).status().code(), absl::StatusCode::kUnavailable);
+  absl::StatusOr<Listener> first = SeqpacketListen(path_, 0600);
   ASSERT_TRUE(first.ok()) << first.status();
-  EXPECT_TRUE(SeqpacketConnect(path).ok());
-  EXPECT_EQ(SeqpacketListen(path, 0600).status().code(), absl::StatusCode::kFailedPrecondition);
-  first->Reset();
-  EXPECT_TRUE(SeqpacketListen(path, 0600).ok());
-  EXPECT_EQ(SeqpacketListen(std::string(folder), 0600).status().code(),
-            absl::StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(SeqpacketConnect(path_).ok());
+  EXPECT_EQ(SeqpacketListen(path_, 0600).status().code(), absl::StatusCode::kFailedPrecondition);
+  *first = Listener();
+  EXPECT_TRUE(SeqpacketListen(path_, 0600).ok());
+  EXPECT_EQ(SeqpacketListen(folder_, 0600).status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(SeqpacketListen(std::string(200, 'x'), 0600).status().code(),
             absl::StatusCode::kInvalidArgument);
-  unlink(path.c_str());
-  rmdir(folder);
+}
+
+TEST_F(SeqpacketListenTest, OfManyAtOnceOneListens) {
+  for (int round = 0; round < 50; ++round) {
+    constexpr int kThreads = 4;
+    absl::StatusOr<Listener> listeners[kThreads];
+    std::barrier start(kThreads);
+    std::vector<std::thread> threads;
+    for (absl::StatusOr<Listener>& listener : listeners) {
+      threads.emplace_back([&] {
+        start.arrive_and_wait();
+        listener = SeqpacketListen(path_, 0600);
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    int listening = 0;
+    for (const absl::StatusOr<Listener>& listener : listeners) {
+      listening += listener.ok();
+      if (!listener.ok()) {
+        EXPECT_EQ(listener.status().code(), absl::StatusCode::kFailedPrecondition);
+      }
+    }
+    ASSERT_EQ(listening, 1) << "round " << round;
+    EXPECT_TRUE(SeqpacketConnect(path_).ok());
+  }
+}
+
+TEST_F(SeqpacketListenTest, WhoLeavesRemovesOnlyItsOwnFiles) {
+  absl::StatusOr<Listener> first = SeqpacketListen(path_, 0600);
+  ASSERT_TRUE(first.ok()) << first.status();
+  SeqpacketUnlink(path_, first->lock);
+  EXPECT_NE(access((path_ + ".lock").c_str(), F_OK), 0);
+  const absl::StatusOr<Listener> second = SeqpacketListen(path_, 0600);
+  ASSERT_TRUE(second.ok()) << second.status();
+  SeqpacketUnlink(path_, first->lock);
+  EXPECT_TRUE(SeqpacketConnect(path_).ok());
 }
 
 }  // namespace

@@ -65,14 +65,21 @@ absl::StatusOr<Sender> Process::ConnectMailbox(absl::string_view mailbox, absl::
 }
 
 absl::StatusOr<Sender> Process::Connect(absl::string_view name, absl::Time deadline) {
-  if (absl::Status status = impl_->CheckUsable(); !status.ok()) return status;
-  absl::StatusOr<std::shared_ptr<OutgoingLane>> lane =
-      impl_->ConnectProcess(std::string(name), deadline);
-  if (lane.ok()) return Sender(std::make_unique<internal::SenderImpl>(impl_, *std::move(lane)));
-  if (!absl::IsNotFound(lane.status()) || !ParseQualifiedName("mailbox", name).ok()) {
-    return lane.status();
+  std::string found(name);
+  if (!ProcessId::Parse(name).ok()) {
+    // The agent says what it is, and where.
+    control::Request request;
+    request.set_find(found);
+    absl::StatusOr<AgentReply> reply = impl_->Call(std::move(request), deadline);
+    if (!reply.ok()) return reply.status();
+    if (reply->response.has_mailbox()) return ConnectMailbox(reply->response.mailbox(), deadline);
+    found = internal::FromProto(reply->response.process()).ToString();
+  } else if (absl::Status status = impl_->CheckUsable(); !status.ok()) {
+    return status;
   }
-  return ConnectMailbox(name, deadline);
+  absl::StatusOr<std::shared_ptr<OutgoingLane>> lane = impl_->ConnectProcess(found, deadline);
+  if (!lane.ok()) return lane.status();
+  return Sender(std::make_unique<internal::SenderImpl>(impl_, *std::move(lane)));
 }
 
 absl::Status Process::CreateMailbox(absl::string_view name, const MailboxOptions& options,

@@ -60,6 +60,10 @@ class Agent {
   // What the keeper has for us; empty at a first start.
   absl::StatusOr<std::vector<KeptRecord>> TakeRecords();
   absl::Status Listen(std::vector<KeptRecord>* records);
+  // The keeper holds the lock on the socket's path as long as it holds the socket.
+  absl::Status KeepListener() {
+    return vault_->Put("listen", state::Node(), {listener_.socket.get(), listener_.lock.get()});
+  }
   absl::Status MakeCarrierBell(std::vector<KeptRecord>* records);
   void MakeParts(uint64_t incarnation);
   absl::Status StartTransport();
@@ -75,10 +79,11 @@ class Agent {
   const AgentConfig config_;
   const std::vector<std::string> command_;
   Loop loop_;
-  Fd listener_;
+  Listener listener_;
   Fd signals_;
   bool restored_ = false;
   bool draining_ = false;
+  bool full_ = false;  // the last connection could not be accepted for want of a descriptor
   absl::Time idle_since_ = absl::Now();
   std::unique_ptr<Vault> vault_;
   Destination carrier_bell_;
@@ -111,16 +116,16 @@ absl::StatusOr<std::vector<KeptRecord>> Agent::TakeRecords() {
 
 absl::Status Agent::Listen(std::vector<KeptRecord>* records) {
   std::vector<Fd> kept = TakeFds(records, "listen");
-  if (kept.size() == 1) {
-    listener_ = std::move(kept[0]);
+  if (kept.size() == 2) {
+    listener_ = {std::move(kept[0]), std::move(kept[1])};
     return absl::OkStatus();
   }
   const std::string folder = config_.socket.substr(0, config_.socket.rfind('/'));
   if (!folder.empty()) mkdir(folder.c_str(), 0755);
-  absl::StatusOr<Fd> listener = SeqpacketListen(config_.socket, config_.socket_mode);
+  absl::StatusOr<Listener> listener = SeqpacketListen(config_.socket, config_.socket_mode);
   if (!listener.ok()) return listener.status();
   listener_ = *std::move(listener);
-  return vault_->Put("listen", state::Node(), {listener_.get()});
+  return KeepListener();
 }
 
 absl::Status Agent::MakeCarrierBell(std::vector<KeptRecord>* records) {
@@ -148,7 +153,7 @@ void Agent::MakeParts(uint64_t incarnation) {
   }
   directory_ = std::make_unique<EmbeddedDirectory>(calls_.get());
   Broker::Options broker_options;
-  broker_options.notify = [this](uint32_t number, control::Notice notice, std::vector<Fd> fds) {
+  broker_options.notify = [this](uint32_t number, control::Notice notice, FdSource fds) {
     local_->Notify(number, std::move(notice), std::move(fds));
   };
   broker_options.log = log;
@@ -219,7 +224,7 @@ absl::Status Agent::Start(int keeper_fd) {
 }
 
 void Agent::WatchAll() {
-  loop_.Watch(listener_.get(), EPOLLIN, [this](uint32_t) { OnAccept(); });
+  loop_.Watch(listener_.socket.get(), EPOLLIN, [this](uint32_t) { OnAccept(); });
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGTERM);
@@ -234,16 +239,18 @@ void Agent::WatchAll() {
 
 void Agent::OnAccept() {
   for (int i = 0; i < 64; ++i) {
-    Fd socket(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    Fd socket(accept4(listener_.socket.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (socket.valid()) {
+      full_ = false;
       local_->Accept(std::move(socket));
       continue;
     }
     if (errno == EMFILE || errno == ENFILE) {
-      Log("no descriptors left for another connection");
-      loop_.Unwatch(listener_.get());
+      if (!full_) Log("no descriptors left for another connection");
+      full_ = true;
+      loop_.Unwatch(listener_.socket.get());
       loop_.RunAfter(absl::Milliseconds(100), [this] {
-        loop_.Watch(listener_.get(), EPOLLIN, [this](uint32_t) { OnAccept(); });
+        loop_.Watch(listener_.socket.get(), EPOLLIN, [this](uint32_t) { OnAccept(); });
       });
     }
     return;
@@ -257,7 +264,7 @@ void Agent::OnSignal() {
   if (draining_) return;
   draining_ = true;
   Log("stopping");
-  loop_.Unwatch(listener_.get());
+  loop_.Unwatch(listener_.socket.get());
   Drain(absl::Now() + config_.drain_timeout);
 }
 
@@ -289,7 +296,7 @@ void Agent::OnKeeperGone() {
     return;
   }
   vault_->Replace(*std::move(keeper));
-  vault_->Put("listen", state::Node(), {listener_.get()}).IgnoreError();
+  KeepListener().IgnoreError();
   vault_->Put("carrier", state::Carrier(), carrier_bell_.fds()).IgnoreError();
   registry_->SaveAll();
   loop_.Watch(vault_->keeper()->fd(), 0, [this](uint32_t) { OnKeeperGone(); });
@@ -333,7 +340,7 @@ std::vector<control::NodeRow> Agent::Nodes() const {
 absl::Status Agent::Stop() {
   if (transport_ != nullptr) transport_->Shutdown(absl::Now() + absl::Seconds(1));
   carrier_->Stop();
-  unlink(config_.socket.c_str());
+  SeqpacketUnlink(config_.socket, listener_.lock);
   if (vault_->keeper() != nullptr) vault_->keeper()->Leave(0).IgnoreError();
   return absl::OkStatus();
 }

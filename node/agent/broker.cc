@@ -21,6 +21,14 @@ void Encode(const CellGeometry& geometry, control::CellGeometry* value) {
   value->set_slab_bytes(geometry.slab_bytes);
 }
 
+// Those descriptors, if none could not be duplicated.
+absl::StatusOr<std::vector<Fd>> AllOpen(std::vector<Fd> fds) {
+  for (const Fd& fd : fds) {
+    if (!fd.valid()) return absl::ResourceExhaustedError("the agent has no descriptors left");
+  }
+  return fds;
+}
+
 absl::StatusOr<std::vector<Fd>> MemoryGrant(const Fd& own, const Fd& peer,
                                             absl::StatusOr<std::vector<Fd>> destination) {
   if (!destination.ok()) return destination.status();
@@ -30,10 +38,17 @@ absl::StatusOr<std::vector<Fd>> MemoryGrant(const Fd& own, const Fd& peer,
   if (!readable.ok()) return readable.status();
   fds.push_back(*std::move(readable));
   for (Fd& fd : *destination) fds.push_back(std::move(fd));
-  for (const Fd& fd : fds) {
-    if (!fd.valid()) return absl::ResourceExhaustedError("the agent has no descriptors left");
-  }
-  return fds;
+  return AllOpen(std::move(fds));
+}
+
+// The descriptors for a receiver of a mailbox lane.
+absl::StatusOr<std::vector<Fd>> ReadingEnd(const Fd& data, const Fd& state) {
+  absl::StatusOr<Fd> readable = OpenReadOnly(data);
+  if (!readable.ok()) return readable.status();
+  std::vector<Fd> fds;
+  fds.push_back(*std::move(readable));
+  fds.push_back(state.Duplicate());
+  return AllOpen(std::move(fds));
 }
 
 Endpoint ProcessEnd(uint32_t number) {
@@ -57,6 +72,18 @@ Broker::Broker(Options options, Loop* loop, Registry* registry, const Destinatio
 
 Broker::~Broker() = default;
 
+absl::StatusOr<std::vector<Fd>> Broker::LinkFds(const Link& link, bool end_a) {
+  const Endpoint& other = end_a ? link.b : link.a;
+  control::LinkGrant grant;
+  if (other.remote()) return GrantFar(link, &grant);
+  const LocalProcess* peer = registry_->FindProcess(other.number);
+  if (peer == nullptr && other.kind != Endpoint::Kind::kAgent) {
+    return absl::NotFoundError("the other end is gone");
+  }
+  return MemoryGrant(end_a ? link.memory_a : link.memory_b, end_a ? link.memory_b : link.memory_a,
+                     peer == nullptr ? carrier_bell_->GrantSender() : peer->inbox.GrantSender());
+}
+
 void Broker::NotifyLink(const Link& link, bool end_a) {
   const Endpoint& self = end_a ? link.a : link.b;
   const Endpoint& other = end_a ? link.b : link.a;
@@ -64,28 +91,32 @@ void Broker::NotifyLink(const Link& link, bool end_a) {
   if (process == nullptr) return;
   control::Notice notice;
   control::LinkGrant* grant = notice.mutable_link_joined();
-  absl::StatusOr<std::vector<Fd>> fds;
   if (other.remote()) {
-    fds = GrantFar(link, grant);
+    DescribeFar(link, grant);
   } else {
-    LocalProcess* peer = registry_->FindProcess(other.number);
+    const LocalProcess* peer = registry_->FindProcess(other.number);
+    if (peer == nullptr && other.kind != Endpoint::Kind::kAgent) return;
     grant->set_link_id(link.id);
     Encode(link.geometry, grant->mutable_geometry());
     ToProto(link.options, grant->mutable_spec());
-    if (peer == nullptr && other.kind != Endpoint::Kind::kAgent) return;
     ToProto(peer == nullptr ? registry_->agent_id() : peer->id, grant->mutable_peer());
     grant->set_same_user(peer == nullptr || peer->uid == process->uid);
-    fds = MemoryGrant(end_a ? link.memory_a : link.memory_b, end_a ? link.memory_b : link.memory_a,
-                      peer == nullptr ? carrier_bell_->GrantSender() : peer->inbox.GrantSender());
-  }
-  if (!fds.ok()) {
-    options_.log(absl::StrCat("cannot tell process ", process->id.ToString(),
-                              " of a link: ", fds.status().ToString()));
-    return;
   }
   notice.set_destination_id(process->inbox_id);
   notice.set_members_version(process->inbox.next_version());
-  options_.notify(process->number, std::move(notice), *std::move(fds));
+  // Opened now, for the memory of an ended link is in these alone; later if that is not possible.
+  absl::StatusOr<std::vector<Fd>> fds = LinkFds(link, end_a);
+  FdSource source;
+  if (fds.ok()) {
+    source = OpenedFds(*std::move(fds));
+  } else {
+    source = [this, id = link.id, end_a]() -> absl::StatusOr<std::vector<Fd>> {
+      const Link* joined = registry_->FindLink(id);
+      if (joined == nullptr) return absl::NotFoundError("the link has ended");
+      return LinkFds(*joined, end_a);
+    };
+  }
+  options_.notify(process->number, std::move(notice), std::move(source));
   process->inbox.BumpVersion();
 }
 
@@ -99,7 +130,7 @@ absl::StatusOr<Link*> Broker::LinkLocal(LocalProcess* a, LocalProcess* b) {
   return link;
 }
 
-absl::StatusOr<std::vector<Fd>> Broker::GrantFar(const Link& link, control::LinkGrant* grant) {
+void Broker::DescribeFar(const Link& link, control::LinkGrant* grant) const {
   grant->set_link_id(link.id);
   Encode(link.geometry, grant->mutable_geometry());
   ToProto(link.options, grant->mutable_spec());
@@ -109,6 +140,10 @@ absl::StatusOr<std::vector<Fd>> Broker::GrantFar(const Link& link, control::Link
   } else {
     grant->set_mailbox(absl::StrCat(link.b.mailbox, "@", link.b.node));
   }
+}
+
+absl::StatusOr<std::vector<Fd>> Broker::GrantFar(const Link& link, control::LinkGrant* grant) {
+  DescribeFar(link, grant);
   // The control page is the far destination's own; the bell is the carrier's.
   absl::StatusOr<std::vector<Fd>> control = link.far.GrantSender();
   absl::StatusOr<std::vector<Fd>> bell = carrier_bell_->GrantSender();
@@ -267,11 +302,12 @@ void Broker::NotifyLane(const LocalMailbox& mailbox, const MailboxLane& lane, ui
                         lane.sender_uid == process->uid);
   notice.set_destination_id(mailbox.id);
   notice.set_members_version(version);
-  absl::StatusOr<Fd> data = OpenReadOnly(lane.data);
-  std::vector<Fd> fds;
-  if (data.ok()) fds.push_back(*std::move(data));
-  fds.push_back(lane.state.Duplicate());
-  options_.notify(number, std::move(notice), std::move(fds));
+  options_.notify(number, std::move(notice),
+                  [this, id = lane.id]() -> absl::StatusOr<std::vector<Fd>> {
+                    const MailboxLane* joined_lane = registry_->FindLane(id);
+                    if (joined_lane == nullptr) return absl::NotFoundError("the lane has ended");
+                    return ReadingEnd(joined_lane->data, joined_lane->state);
+                  });
 }
 
 absl::StatusOr<std::vector<Fd>> Broker::GrantLane(const LocalMailbox& mailbox,
@@ -287,7 +323,7 @@ absl::StatusOr<std::vector<Fd>> Broker::GrantLane(const LocalMailbox& mailbox,
   fds.push_back(lane.data.Duplicate());
   fds.push_back(lane.state.Duplicate());
   for (Fd& fd : *destination) fds.push_back(std::move(fd));
-  return fds;
+  return AllOpen(std::move(fds));
 }
 
 absl::Status Broker::OpenReceiver(LocalProcess* process, LocalMailbox* mailbox) {
@@ -420,12 +456,12 @@ absl::StatusOr<Proxy*> Broker::AddProxy(LocalProcess* process, const std::string
   joined->set_same_user(true);
   notice.set_destination_id((*proxy)->id);
   notice.set_members_version((*proxy)->destination.next_version());
-  std::vector<Fd> fds;
-  absl::StatusOr<Fd> data = OpenReadOnly((*proxy)->data);
-  if (!data.ok()) return data.status();
-  fds.push_back(*std::move(data));
-  fds.push_back((*proxy)->state.Duplicate());
-  options_.notify(process->number, std::move(notice), std::move(fds));
+  absl::StatusOr<std::vector<Fd>> fds = ReadingEnd((*proxy)->data, (*proxy)->state);
+  if (!fds.ok()) {
+    registry_->RemoveProxy((*proxy)->id);
+    return fds.status();
+  }
+  options_.notify(process->number, std::move(notice), OpenedFds(*std::move(fds)));
   (*proxy)->destination.BumpVersion();
   return proxy;
 }

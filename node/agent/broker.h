@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/mailbox/receive_queue.h"
+#include "node/agent/fd_source.h"
 #include "node/agent/loop.h"
 #include "node/agent/registry.h"
 #include "node/carrier/carrier.h"
@@ -28,7 +29,7 @@ class Broker {
  public:
   struct Options {
     // Sends a notice to an attached process; nothing happens when it has no connection now.
-    std::function<void(uint32_t number, control::Notice notice, std::vector<Fd> fds)> notify;
+    std::function<void(uint32_t number, control::Notice notice, FdSource fds)> notify;
     std::function<void(absl::string_view)> log;
   };
 
@@ -115,7 +116,10 @@ class Broker {
                                 const MailboxOptions& options);
   // How many messages of a ring lane were published and not consumed.
   uint64_t Unreceived(const Fd& sender_memory, const Fd& receiver_memory) const;
+  void DescribeFar(const Link& link, control::LinkGrant* grant) const;
   void NotifyLink(const Link& link, bool end_a);
+  // The descriptors for one end, which is here. kNotFound when the other is gone.
+  absl::StatusOr<std::vector<Fd>> LinkFds(const Link& link, bool end_a);
   void NotifyLane(const LocalMailbox& mailbox, const MailboxLane& lane, uint32_t number,
                   uint32_t version);
   void NotifyEnded(uint32_t number, Destination* destination, uint64_t destination_id,

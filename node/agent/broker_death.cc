@@ -13,7 +13,7 @@ void Broker::NotifyEnded(uint32_t number, Destination* destination, uint64_t des
   notice.mutable_lane_ended()->set_lane_id(lane_id);
   notice.set_destination_id(destination_id);
   notice.set_members_version(destination->next_version());
-  options_.notify(number, std::move(notice), {});
+  options_.notify(number, std::move(notice), nullptr);
   if (!bump) return;
   destination->BumpVersion();
   destination->Ring();

@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/seqpacket.h"
+#include "node/agent/limits.h"
 
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77
@@ -23,6 +25,8 @@ constexpr uint64_t kMaxUnseen = 16;
 constexpr size_t kMaxResponsesWaiting = 4096;
 // How many requests of one client are read before others have their turn.
 constexpr int kRequestsPerTurn = 32;
+// When descriptors for a notice are tried for again.
+constexpr absl::Duration kOpenAgain = absl::Milliseconds(20);
 
 }  // namespace
 
@@ -84,6 +88,13 @@ void Client::Read() {
       Flush();
       continue;
     }
+    const bool too_many = requests_pending_ >= kMaxPendingRequests;
+    ++requests_pending_;
+    if (too_many) {
+      Respond(request.id(), absl::ResourceExhaustedError(absl::StrCat(
+                                kMaxPendingRequests, " requests of this connection wait already")));
+      continue;
+    }
     handlers_.request(shared_from_this(), request, std::move(packet->fds));
   }
 }
@@ -113,26 +124,46 @@ void Client::Respond(uint64_t id, const absl::Status& status) {
 
 void Client::Respond(control::Response response, std::vector<Fd> fds) {
   if (!open_) return;
+  if (requests_pending_ > 0) --requests_pending_;
   control::ToProcess message;
   *message.mutable_response() = std::move(response);
-  outgoing_.push_back({message.SerializeAsString(), std::move(fds), false});
+  outgoing_.push_back({message.SerializeAsString(), std::move(fds), nullptr, false, false});
   if (++responses_waiting_ > kMaxResponsesWaiting) return Fail();
   Flush();
 }
 
-void Client::Notify(control::Notice notice, std::vector<Fd> fds) {
+void Client::Notify(control::Notice notice, FdSource fds) {
   if (!open_) return;
   control::ToProcess message;
+  const bool link = notice.has_link_joined();
+  links_untold_ += link;
   notice.set_number(++notices_made_);
   *message.mutable_notice() = std::move(notice);
-  outgoing_.push_back({message.SerializeAsString(), std::move(fds), true});
+  outgoing_.push_back({message.SerializeAsString(), {}, std::move(fds), true, link});
   Flush();
+}
+
+bool Client::OpenFds(Outgoing* next) {
+  if (next->source == nullptr) return true;
+  absl::StatusOr<std::vector<Fd>> fds = next->source();
+  if (!fds.ok() && !absl::IsNotFound(fds.status())) {
+    if (std::exchange(retrying_, true)) return false;
+    loop_->RunAfter(kOpenAgain, [self = shared_from_this()] {
+      self->retrying_ = false;
+      self->Flush();
+    });
+    return false;
+  }
+  if (fds.ok()) next->fds = *std::move(fds);
+  next->source = nullptr;
+  return true;
 }
 
 void Client::Flush() {
   while (open_ && !outgoing_.empty()) {
-    const Outgoing& next = outgoing_.front();
+    Outgoing& next = outgoing_.front();
     if (next.notice && notices_sent_ - notices_seen_ >= kMaxUnseen) break;
+    if (!OpenFds(&next)) break;
     std::vector<int> fds;
     for (const Fd& fd : next.fds) fds.push_back(fd.get());
     const absl::Status status = SendPacket(socket_, next.bytes, fds);
@@ -149,6 +180,7 @@ void Client::Flush() {
     }
     notices_sent_ += next.notice;
     responses_waiting_ -= !next.notice;
+    links_untold_ -= next.link;
     outgoing_.pop_front();
   }
   if (!waiting_ || !open_) return;

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "core/base/fd.h"
+#include "node/agent/fd_source.h"
 #include "node/agent/loop.h"
 #include "proto/agent.pb.h"
 
@@ -44,12 +45,18 @@ class Client : public std::enable_shared_from_this<Client> {
   // The number of the attached process; 0 before.
   uint32_t number() const { return number_; }
   void SetNumber(uint32_t number) { number_ = number; }
+  // Rises with each connection.
+  uint64_t serial() const { return serial_; }
+  void SetSerial(uint64_t serial) { serial_ = serial; }
   // For the process's entry, and so for the keeper.
   Fd DuplicateSocket() const { return owned_.Duplicate(); }
 
   void Respond(control::Response response, std::vector<Fd> fds = {});
   void Respond(uint64_t id, const absl::Status& status);
-  void Notify(control::Notice notice, std::vector<Fd> fds = {});
+  // `fds` is called when the notice's turn has come, and again later if it says: not now.
+  void Notify(control::Notice notice, FdSource fds = nullptr);
+  // How many notices of links have not gone out yet.
+  size_t links_untold() const { return links_untold_; }
 
   // Stops reading and writing.
   void Close();
@@ -58,12 +65,16 @@ class Client : public std::enable_shared_from_this<Client> {
   struct Outgoing {
     std::string bytes;
     std::vector<Fd> fds;
+    FdSource source;  // of the descriptors, if they are still to be opened
     bool notice;
+    bool link;
   };
 
   void OnEvents(uint32_t events);
   void Read();
   void Flush();
+  // Opens what the first goes out with; false when that cannot be done now.
+  bool OpenFds(Outgoing* next);
   void Fail();
 
   Fd owned_;
@@ -73,11 +84,15 @@ class Client : public std::enable_shared_from_this<Client> {
   int32_t pid_ = 0;
   uint32_t uid_ = 0;
   uint32_t number_ = 0;
+  uint64_t serial_ = 0;
   bool open_ = true;
   bool waiting_ = false;  // for room in the socket
   std::deque<Outgoing> outgoing_;
+  bool retrying_ = false;         // a timer runs, and then descriptors are opened again
   size_t responses_waiting_ = 0;  // of these
-  uint64_t notices_made_ = 0;     // numbered
+  size_t links_untold_ = 0;       // of these
+  size_t requests_pending_ = 0;
+  uint64_t notices_made_ = 0;  // numbered
   uint64_t notices_sent_ = 0;
   uint64_t notices_seen_ = 0;
 };

@@ -1,102 +1,152 @@
 // The local service's part for the command line: post, list, ping.
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "core/base/name.h"
+#include "core/base/seqpacket.h"
 #include "core/message/prefix.h"
 #include "core/process/grants.h"
 #include "node/agent/local_service.h"
+#include "node/directory/unknown_name.h"
 
 namespace mailrail {
 namespace {
 
 using internal::ToProto;
 
-constexpr absl::Duration kRetryPost = absl::Milliseconds(2);
-constexpr size_t kRowsPerPage = 200;
+// A page of a list, beyond its last row; a row is smaller than what is left of a packet.
+constexpr size_t kPageBytes = kMaxPacketBytes / 2;
 
 // For the id of a sender that has not attached, and is gone before it could be answered: above all
 // numbers of processes, so that what is sent to it reaches nobody, not a later process with its
 // pid.
 uint64_t UnattachedIncarnation() { return static_cast<uint64_t>(absl::ToUnixMicros(absl::Now())); }
 
+// The body that a sender has in memory of its own. Read, not mapped: pages of such memory may be
+// impossible to get (huge ones), and a fault would be ours.
+absl::StatusOr<std::string> ReadBody(const Fd& memory, uint64_t bytes) {
+  if (bytes > kLargestMaxMessageBytes) {
+    return absl::InvalidArgumentError("the message is too large");
+  }
+  // Only memory has seals: reading anything else might wait.
+  const int seals = fcntl(memory.get(), F_GET_SEALS);
+  struct stat status;
+  if (seals < 0 || (seals & F_SEAL_SHRINK) == 0 || fstat(memory.get(), &status) != 0 ||
+      static_cast<uint64_t>(status.st_size) < bytes) {
+    return absl::DataLossError("memory is too small, or not sealed against shrinking");
+  }
+  std::string body(bytes, '\0');
+  for (size_t have = 0; have < bytes;) {
+    const ssize_t got =
+        pread(memory.get(), body.data() + have, bytes - have, static_cast<off_t>(have));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return absl::DataLossError("the message's memory cannot be read");
+    have += static_cast<size_t>(got);
+  }
+  return body;
+}
+
+// One page of a list, built row by row.
+class Page {
+ public:
+  explicit Page(control::Listing* listing) : listing_(listing) {}
+
+  // Whether there is room for `row` after those that were put in. If not, the next page begins
+  // after the row before, whose place in the order is `last`.
+  bool Takes(const google::protobuf::MessageLite& row, uint64_t last) {
+    bytes_ += row.ByteSizeLong();
+    if (bytes_ <= kPageBytes || rows_++ == 0) return true;
+    listing_->set_next(absl::StrCat(last));
+    return false;
+  }
+
+ private:
+  control::Listing* const listing_;
+  size_t bytes_ = 0;
+  size_t rows_ = 0;
+};
+
+control::ProcessRow RowOf(const LocalProcess& process) {
+  control::ProcessRow row;
+  ToProto(process.id, row.mutable_process());
+  row.set_own_pid(process.own_pid);
+  row.set_uid(process.uid);
+  row.set_program(process.program);
+  for (const std::string& name : process.names) row.add_names(name);
+  row.set_links(static_cast<uint32_t>(process.links.size()));
+  return row;
+}
+
+control::MailboxRow RowOf(const LocalMailbox& mailbox, const CellReader::Counts& counts) {
+  control::MailboxRow row;
+  row.set_name(mailbox.name);
+  ToProto(mailbox.options, row.mutable_spec());
+  row.set_senders(static_cast<uint32_t>(mailbox.lanes.size()));
+  row.set_receivers(
+      static_cast<uint32_t>(mailbox.receivers.size() + mailbox.remote_receivers.size()));
+  row.set_waiting(counts.waiting);
+  row.set_leased(counts.leased);
+  row.set_sent(counts.sent);
+  return row;
+}
+
 }  // namespace
 
 void LocalService::Post(const CallPtr& call, std::vector<Fd> fds) {
   control::Post* post = call->request.mutable_post();
   if (!fds.empty()) {
-    // The body is in memory of the sender's: copied once, and sealed so that it cannot shrink.
-    if (post->memory_bytes() > kLargestMaxMessageBytes) {
-      return Respond(*call, absl::InvalidArgumentError("the message is too large"));
-    }
-    absl::StatusOr<Mapping> body =
-        Mapping::Map(fds[0], std::max<uint64_t>(post->memory_bytes(), 1), Access::kReadOnly);
+    absl::StatusOr<std::string> body = ReadBody(fds[0], post->memory_bytes());
     if (!body.ok()) return Respond(*call, body.status());
-    post->set_body(body->data(), post->memory_bytes());
+    post->set_body(*std::move(body));
   }
   const ClientPtr client = call->client.lock();
   const LocalProcess* caller = Caller(*call);
   const ProcessId sender =
       caller != nullptr ? caller->id
                         : ProcessId(registry_->node(), client->pid(), UnattachedIncarnation());
-  const std::string prefix = EncodePrefix({.sender = sender});
-  if (call->request.post().priority() > static_cast<uint32_t>(kMaxPriority)) {
+  if (post->priority() > static_cast<uint32_t>(kMaxPriority)) {
     return Respond(*call, absl::InvalidArgumentError(absl::StrCat("priority ", post->priority(),
                                                                   " is not in 0..", kMaxPriority)));
   }
-  FindProcess(post->destination(), call->deadline,
-              [this, call, prefix](absl::StatusOr<ProcessId> id) {
-                if (absl::IsNotFound(id.status()) &&
-                    ParseQualifiedName("mailbox", call->request.post().destination()).ok()) {
-                  return PostToMailbox(call, prefix);
-                }
-                if (!id.ok()) return Respond(*call, id.status());
-                LocalProcess* process =
-                    id->node() == registry_->node() ? registry_->FindProcess(*id) : nullptr;
-                absl::StatusOr<std::shared_ptr<OutgoingLane>> lane = absl::UnavailableError("gone");
-                if (process != nullptr) {
-                  lane = broker_->AgentLane(process);
-                } else if (id->node() != registry_->node()) {
-                  absl::StatusOr<Link*> link = broker_->LinkAgent(*id);
-                  lane = link.ok() ? broker_->AgentLane(**link) : link.status();
-                }
-                if (!lane.ok()) return Respond(*call, lane.status());
-                TryPost(call, *std::move(lane), prefix);
-              });
-}
-
-void LocalService::PostToMailbox(const CallPtr& call, const std::string& prefix) {
-  FindMailbox(
-      call, call->request.post().destination(),
-      [this, call, prefix](LocalMailbox* mailbox) {
-        absl::StatusOr<std::shared_ptr<OutgoingLane>> lane = broker_->AgentLane(mailbox);
+  resolver_.Find(
+      post->destination(), call->deadline,
+      [this, call,
+       prefix = EncodePrefix({.sender = sender})](absl::StatusOr<NameResolver::Found> found) {
+        if (!found.ok()) return Respond(*call, found.status());
+        absl::StatusOr<std::shared_ptr<OutgoingLane>> lane = LaneTo(*found);
         if (!lane.ok()) return Respond(*call, lane.status());
-        TryPost(call, *std::move(lane), prefix);
-      },
-      [this, call, prefix](const FoundMailbox& found, const std::string& name) {
-        absl::StatusOr<Link*> link =
-            broker_->LinkMailbox(Endpoint(), found.node, name, found.options);
-        if (!link.ok()) return Respond(*call, link.status());
-        absl::StatusOr<std::shared_ptr<OutgoingLane>> lane = broker_->AgentLane(**link);
-        if (!lane.ok()) return Respond(*call, lane.status());
-        TryPost(call, *std::move(lane), prefix);
+        control::Post* what = call->request.mutable_post();
+        posts_.Add({.lane = *std::move(lane),
+                    .priority = static_cast<int>(what->priority()),
+                    .prefix = prefix,
+                    .body = std::move(*what->mutable_body()),
+                    .deadline = call->deadline,
+                    .wanted = [call] { return !call->client.expired(); },
+                    .done = [this, call](const absl::Status& status) { Respond(*call, status); }});
       });
 }
 
-void LocalService::TryPost(const CallPtr& call, std::shared_ptr<OutgoingLane> lane,
-                           std::string prefix) {
-  if (call->client.expired()) return;
-  const control::Post& post = call->request.post();
-  const absl::Status status =
-      lane->Send(static_cast<int>(post.priority()), {prefix, post.body()}, absl::InfinitePast());
-  if (!absl::IsDeadlineExceeded(status) || absl::Now() >= call->deadline) {
-    return Respond(*call, status);
+absl::StatusOr<std::shared_ptr<OutgoingLane>> LocalService::LaneTo(
+    const NameResolver::Found& found) {
+  absl::StatusOr<Link*> link = absl::InternalError("no link");
+  if (found.process.has_value()) {
+    if (found.process->node() == registry_->node()) {
+      return broker_->AgentLane(registry_->FindProcess(*found.process));
+    }
+    link = broker_->LinkAgent(*found.process);
+  } else {
+    const NameResolver::Mailbox& mailbox = found.mailbox;
+    if (mailbox.here != nullptr) return broker_->AgentLane(mailbox.here);
+    link = broker_->LinkMailbox(Endpoint(), mailbox.far.node, mailbox.name, mailbox.far.options);
   }
-  // Full: the loop does not wait, it comes back.
-  loop_->RunAfter(kRetryPost, [this, call, lane = std::move(lane), prefix = std::move(prefix)] {
-    TryPost(call, lane, prefix);
-  });
+  if (!link.ok()) return link.status();
+  return broker_->AgentLane(**link);
 }
 
 void LocalService::List(const CallPtr& call) {
@@ -108,58 +158,49 @@ void LocalService::List(const CallPtr& call) {
   if (!list.after().empty() && !absl::SimpleAtoi(list.after(), &after)) {
     return Respond(*call, absl::InvalidArgumentError("bad place to continue"));
   }
-  size_t rows = 0;
-  const auto page_full = [&](uint64_t id) {
-    if (rows++ < kRowsPerPage) return false;
-    listing->set_next(absl::StrCat(id - 1));
+  Page page(listing);
+  uint64_t last = after;
+  // Puts a row in, in the order of `id`; false when the page is full.
+  const auto put = [&](auto row, uint64_t id, auto* rows) {
+    if (!page.Takes(row, last)) return false;
+    *rows->Add() = std::move(row);
+    last = id;
     return true;
   };
   switch (list.kind()) {
     case control::PROCESSES:
       for (const auto& [number, process] : registry_->processes()) {
         if (number <= after) continue;
-        if (page_full(number)) break;
-        control::ProcessRow* row = listing->add_processes();
-        ToProto(process->id, row->mutable_process());
-        row->set_own_pid(process->own_pid);
-        row->set_uid(process->uid);
-        row->set_program(process->program);
-        for (const std::string& name : process->names) row->add_names(name);
-        row->set_links(static_cast<uint32_t>(process->links.size()));
+        if (!put(RowOf(*process), number, listing->mutable_processes())) break;
       }
       break;
     case control::MAILBOXES:
       for (const auto& [id, mailbox] : registry_->mailboxes()) {
         if (id <= after || (!list.name().empty() && list.name() != mailbox->name)) continue;
-        if (page_full(id)) break;
-        control::MailboxRow* row = listing->add_mailboxes();
-        row->set_name(mailbox->name);
-        ToProto(mailbox->options, row->mutable_spec());
-        row->set_senders(static_cast<uint32_t>(mailbox->lanes.size()));
-        row->set_receivers(
-            static_cast<uint32_t>(mailbox->receivers.size() + mailbox->remote_receivers.size()));
-        const CellReader::Counts counts = broker_->Count(*mailbox);
-        row->set_waiting(counts.waiting);
-        row->set_leased(counts.leased);
-        row->set_sent(counts.sent);
+        control::MailboxRow row = RowOf(*mailbox, broker_->Count(*mailbox));
+        if (!put(std::move(row), id, listing->mutable_mailboxes())) break;
       }
       if (!list.name().empty() && listing->mailboxes().empty()) {
-        return Respond(*call, absl::NotFoundError(absl::StrCat("there is no mailbox '", list.name(),
-                                                               "' on this node")));
+        return Respond(*call, UnknownName(NameKind::kMailbox, list.name(), registry_->node()));
       }
       break;
     case control::LINKS:
       for (const auto& [id, link] : registry_->links()) {
         if (id <= after) continue;
-        if (page_full(id)) break;
-        control::LinkRow* row = listing->add_links();
-        row->set_link_id(id);
-        broker_->Describe(*link, row);
+        control::LinkRow row;
+        row.set_link_id(id);
+        broker_->Describe(*link, &row);
+        if (!put(std::move(row), id, listing->mutable_links())) break;
       }
       break;
-    case control::NODES:
-      for (control::NodeRow& row : options_.nodes()) *listing->add_nodes() = std::move(row);
+    case control::NODES: {
+      uint64_t place = 0;
+      for (control::NodeRow& row : options_.nodes()) {
+        if (++place <= after) continue;
+        if (!put(std::move(row), place, listing->mutable_nodes())) break;
+      }
       break;
+    }
     default:
       break;
   }
@@ -187,7 +228,7 @@ void LocalService::Ping(const CallPtr& call) {
                           pong("node " + whom);
                         });
   }
-  FindProcess(whom, call->deadline, [this, call, pong](absl::StatusOr<ProcessId> id) {
+  resolver_.FindProcess(whom, call->deadline, [this, call, pong](absl::StatusOr<ProcessId> id) {
     if (!id.ok()) return Respond(*call, id.status());
     pong("process " + id->ToString());
   });

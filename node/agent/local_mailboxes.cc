@@ -6,6 +6,7 @@
 #include "core/mailbox/control_page.h"
 #include "core/process/grants.h"
 #include "node/agent/local_service.h"
+#include "node/directory/unknown_name.h"
 
 namespace mailrail {
 
@@ -15,21 +16,13 @@ using internal::ToProto;
 void LocalService::FindMailbox(
     const CallPtr& call, const std::string& text, std::function<void(LocalMailbox*)> here,
     std::function<void(const FoundMailbox&, const std::string& name)> far) {
-  const absl::StatusOr<QualifiedName> name = ParseQualifiedName("mailbox", text);
-  if (!name.ok()) return Respond(*call, name.status());
-  if (name->node.empty() || name->node == registry_->node()) {
-    if (LocalMailbox* mailbox = registry_->FindMailbox(name->name)) return here(mailbox);
-    if (!name->node.empty()) {
-      return Respond(*call, absl::NotFoundError(
-                                absl::StrCat("there is no mailbox '", text, "'; create it first")));
-    }
-  }
-  directory_->FindMailbox(
-      name->name, name->node, call->deadline,
-      [this, call, far = std::move(far), name = name->name](absl::StatusOr<FoundMailbox> found) {
-        if (!found.ok()) return Respond(*call, found.status());
-        far(*found, name);
-      });
+  resolver_.FindMailbox(text, call->deadline,
+                        [this, call, here = std::move(here),
+                         far = std::move(far)](absl::StatusOr<NameResolver::Mailbox> mailbox) {
+                          if (!mailbox.ok()) return Respond(*call, mailbox.status());
+                          if (mailbox->here != nullptr) return here(mailbox->here);
+                          far(mailbox->far, mailbox->name);
+                        });
 }
 
 void LocalService::ConnectMailbox(const CallPtr& call) {
@@ -85,8 +78,7 @@ void LocalService::CreateMailbox(const CallPtr& call) {
                                            registry_->node(), ", not ", name->node)));
   }
   const auto taken = [this, call, name = name->name](absl::string_view node) {
-    Respond(*call,
-            absl::AlreadyExistsError(absl::StrCat("mailbox '", name, "' exists on node ", node)));
+    Respond(*call, MailboxExists(name, node));
   };
   const auto exists = [this, call, taken, name = name->name] {
     const LocalMailbox* mailbox = registry_->FindMailbox(name);
@@ -101,10 +93,21 @@ void LocalService::CreateMailbox(const CallPtr& call) {
     return true;
   };
   if (exists()) return;
+  if (registry_->mailboxes().size() >= options_.max_mailboxes) {
+    return Respond(*call, absl::ResourceExhaustedError(absl::StrCat(
+                              "this node has ", options_.max_mailboxes, " mailboxes already")));
+  }
+  // Half of the time, so that who asks still waits when another node has not answered.
+  const absl::Time now = absl::Now();
   directory_->CheckMailbox(
-      name->name, call->deadline,
+      name->name, now + (call->deadline - now) / 2,
       [this, call, options, taken, exists, name = name->name](absl::StatusOr<FoundMailbox> found) {
         if (found.ok()) return taken(found->node);
+        if (!absl::IsNotFound(found.status())) {
+          return Respond(*call, absl::UnavailableError(
+                                    absl::StrCat("whether the cluster has a mailbox '", name,
+                                                 "' is not known: ", found.status().message())));
+        }
         if (exists()) return;  // created while we asked
         absl::StatusOr<LocalMailbox*> mailbox =
             registry_->AddMailbox(name, options, call->number, call->id);
@@ -157,8 +160,13 @@ void LocalService::OpenFarMailbox(const CallPtr& call, const FoundMailbox& found
                    broker_->CloseReceiver(process, id);
                    return Respond(*call, fds.status());
                  }
-                 broker_->StartProxy(*opened_proxy);
                  fds->push_back(broker_->DuplicateCarrierGate());
+                 if (!fds->back().valid()) {
+                   broker_->CloseReceiver(process, id);
+                   return Respond(
+                       *call, absl::ResourceExhaustedError("the agent has no descriptors left"));
+                 }
+                 broker_->StartProxy(*opened_proxy);
                  control::Opened* opened = response.mutable_opened();
                  opened->set_destination_id(id);
                  ToProto(opened_proxy->options, opened->mutable_spec());
@@ -179,10 +187,15 @@ void LocalService::DestroyMailbox(const CallPtr& call) {
       },
       [this, call](const FoundMailbox& found, const std::string& name) {
         proto::Request request;
-        request.set_destroy_mailbox(name);
-        peers_->Call(
-            found.node, std::move(request), call->deadline,
-            [this, call](absl::StatusOr<proto::Reply> reply) { Respond(*call, reply.status()); });
+        request.mutable_destroy_mailbox()->set_mailbox(name);
+        request.mutable_destroy_mailbox()->set_mailbox_id(found.id);
+        peers_->Call(found.node, std::move(request), call->deadline,
+                     [this, call](absl::StatusOr<proto::Reply> reply) {
+                       if (!reply.ok()) return Respond(*call, reply.status());
+                       control::Response response;
+                       response.set_purged(reply->purged());
+                       Respond(*call, std::move(response));
+                     });
       });
 }
 

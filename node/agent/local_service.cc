@@ -1,5 +1,6 @@
 #include "node/agent/local_service.h"
 
+#include <errno.h>
 #include <sys/epoll.h>
 
 #include <utility>
@@ -20,25 +21,34 @@ LocalService::LocalService(Options options, Loop* loop, Registry* registry, Brok
       registry_(registry),
       broker_(broker),
       directory_(directory),
-      peers_(peers) {}
+      peers_(peers),
+      resolver_(registry, directory),
+      posts_(loop) {}
 
-void LocalService::Accept(Fd socket) {
+LocalService::ClientPtr LocalService::MakeClient(Fd socket) {
   auto client = std::make_shared<Client>(
       std::move(socket), loop_,
       Client::Handlers{[this](const ClientPtr& from, const control::Request& request,
                               std::vector<Fd> fds) { OnRequest(from, request, std::move(fds)); },
                        [this](const ClientPtr& from) { OnGone(from); }});
-  newcomers_[client.get()] = client;
+  client->SetSerial(++last_serial_);
+  return client;
+}
+
+void LocalService::Accept(Fd socket) {
+  if (newcomers_.size() >= kMaxNewcomers) {
+    const ClientPtr oldest = newcomers_.begin()->second;
+    newcomers_.erase(newcomers_.begin());
+    oldest->Close();
+  }
+  const ClientPtr client = MakeClient(std::move(socket));
+  newcomers_[client->serial()] = client;
   client->Start(/*restarted=*/false);
 }
 
 void LocalService::Resume() {
   for (const auto& [number, process] : registry_->processes()) {
-    auto client = std::make_shared<Client>(
-        process->socket.Duplicate(), loop_,
-        Client::Handlers{[this](const ClientPtr& from, const control::Request& request,
-                                std::vector<Fd> fds) { OnRequest(from, request, std::move(fds)); },
-                         [this](const ClientPtr& from) { OnGone(from); }});
+    const ClientPtr client = MakeClient(process->socket.Duplicate());
     client->SetNumber(number);
     clients_[number] = client;
     client->Start(/*restarted=*/true);
@@ -53,7 +63,7 @@ void LocalService::WatchProcess(const LocalProcess& process) {
 }
 
 void LocalService::OnGone(const ClientPtr& client) {
-  newcomers_.erase(client.get());
+  newcomers_.erase(client->serial());
   // Whoever closes the connection detaches: by itself, by exec, or by dying.
   if (client->number() != 0) OnProcessGone(client->number());
 }
@@ -71,7 +81,7 @@ void LocalService::OnProcessGone(uint32_t number) {
   broker_->ProcessGone(number);
 }
 
-void LocalService::Notify(uint32_t number, control::Notice notice, std::vector<Fd> fds) {
+void LocalService::Notify(uint32_t number, control::Notice notice, FdSource fds) {
   const auto client = clients_.find(number);
   if (client != clients_.end()) client->second->Notify(std::move(notice), std::move(fds));
 }
@@ -104,6 +114,8 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
       return Attach(client, call);
     case Kind::kResolve:
       return Resolve(call);
+    case Kind::kFind:
+      return Find(call);
     case Kind::kCreateMailbox:
       return CreateMailbox(call);
     case Kind::kDestroyMailbox:
@@ -150,20 +162,9 @@ void LocalService::Attach(const ClientPtr& client, const CallPtr& call) {
   }
   LocalProcess* process = Caller(*call);
   if (process == nullptr) {
-    if (attached() >= options_.max_processes) {
-      return Respond(
-          *call, absl::ResourceExhaustedError(absl::StrCat("this agent serves at most ",
-                                                           options_.max_processes, " processes")));
-    }
-    Fd pidfd = client->OpenPidfd();
-    absl::StatusOr<LocalProcess*> added = registry_->AddProcess(
-        client->pid(), client->uid(), client->DuplicateSocket(), std::move(pidfd));
+    absl::StatusOr<LocalProcess*> added = Register(client);
     if (!added.ok()) return Respond(*call, added.status());
     process = *added;
-    client->SetNumber(process->number);
-    newcomers_.erase(client.get());
-    clients_[process->number] = client;
-    WatchProcess(*process);
   }
   control::Response response;
   control::Attached* attached = response.mutable_attached();
@@ -176,46 +177,65 @@ void LocalService::Attach(const ClientPtr& client, const CallPtr& call) {
   Respond(*call, std::move(response), *std::move(fds));
 }
 
+absl::StatusOr<LocalProcess*> LocalService::Register(const ClientPtr& client) {
+  if (attached() >= options_.max_processes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("this agent serves at most ", options_.max_processes, " processes"));
+  }
+  Fd socket = client->DuplicateSocket();
+  Fd pidfd = client->OpenPidfd();
+  if (!socket.valid() || (!pidfd.valid() && errno != ESRCH)) {
+    return absl::ResourceExhaustedError("the agent has no descriptors left");
+  }
+  absl::StatusOr<LocalProcess*> process =
+      registry_->AddProcess(client->pid(), client->uid(), std::move(socket), std::move(pidfd));
+  if (!process.ok()) return process;
+  client->SetNumber((*process)->number);
+  newcomers_.erase(client->serial());
+  clients_[(*process)->number] = client;
+  WatchProcess(**process);
+  return process;
+}
+
 void LocalService::RegisterName(const CallPtr& call) {
   const std::string& name = call->request.register_name().name();
+  LocalProcess* caller = Caller(*call);
   absl::Status status = CheckName("process", name);
-  if (status.ok()) status = registry_->AddName(Caller(*call), name);
+  if (status.ok() && caller->names.size() >= kMaxNamesPerProcess && !caller->names.contains(name)) {
+    status = absl::ResourceExhaustedError(
+        absl::StrCat("this process has ", kMaxNamesPerProcess, " names already"));
+  }
+  if (status.ok()) status = registry_->AddName(caller, name);
   Respond(*call, status);
 }
 
-void LocalService::FindProcess(const std::string& text, absl::Time deadline,
-                               std::function<void(absl::StatusOr<ProcessId>)> done) {
-  const auto missing = [&text] {
-    return absl::NotFoundError(absl::StrCat("there is no process '", text, "'"));
-  };
-  if (const absl::StatusOr<ProcessId> id = ProcessId::Parse(text); id.ok()) {
-    if (!id->node().empty() && id->node() != registry_->node()) {
-      return directory_->FindProcess(text, id->node(), deadline, std::move(done));
-    }
-    if (const LocalProcess* process = registry_->FindProcess(*id)) return done(process->id);
-    if (!id->node().empty()) return done(missing());
-    return directory_->FindProcess(text, "", deadline, std::move(done));
-  }
-  const absl::StatusOr<QualifiedName> name = ParseQualifiedName("process", text);
-  if (!name.ok()) return done(name.status());
-  if (name->node.empty() || name->node == registry_->node()) {
-    if (const LocalProcess* process = registry_->FindName(name->name)) return done(process->id);
-    if (!name->node.empty()) return done(missing());
-  }
-  directory_->FindProcess(name->name, name->node, deadline, std::move(done));
+void LocalService::Resolve(const CallPtr& call) {
+  resolver_.FindProcess(call->request.resolve(), call->deadline,
+                        [this, call](absl::StatusOr<ProcessId> id) {
+                          if (!id.ok()) return Respond(*call, id.status());
+                          control::Response response;
+                          ToProto(*id, response.mutable_process());
+                          Respond(*call, std::move(response));
+                        });
 }
 
-void LocalService::Resolve(const CallPtr& call) {
-  FindProcess(call->request.resolve(), call->deadline, [this, call](absl::StatusOr<ProcessId> id) {
-    if (!id.ok()) return Respond(*call, id.status());
-    control::Response response;
-    ToProto(*id, response.mutable_process());
-    Respond(*call, std::move(response));
-  });
+void LocalService::Find(const CallPtr& call) {
+  resolver_.Find(call->request.find(), call->deadline,
+                 [this, call](absl::StatusOr<NameResolver::Found> found) {
+                   if (!found.ok()) return Respond(*call, found.status());
+                   control::Response response;
+                   if (found->process.has_value()) {
+                     ToProto(*found->process, response.mutable_process());
+                   } else {
+                     const NameResolver::Mailbox& mailbox = found->mailbox;
+                     response.set_mailbox(QualifiedName{mailbox.name, mailbox.far.node}.ToString());
+                   }
+                   Respond(*call, std::move(response));
+                 });
 }
 
 void LocalService::ConnectProcess(const CallPtr& call) {
-  FindProcess(
+  resolver_.FindProcess(
       call->request.connect_process(), call->deadline, [this, call](absl::StatusOr<ProcessId> id) {
         LocalProcess* caller = Caller(*call);
         if (caller == nullptr) return;
@@ -226,6 +246,12 @@ void LocalService::ConnectProcess(const CallPtr& call) {
           if (peer == nullptr) {
             return Respond(
                 *call, absl::NotFoundError(absl::StrCat("process ", id->ToString(), " is gone")));
+          }
+          const auto client = clients_.find(peer->number);
+          if (client != clients_.end() && client->second->links_untold() >= kMaxLinksUntold) {
+            return Respond(*call, absl::ResourceExhaustedError(absl::StrCat(
+                                      "process ", id->ToString(), " does not take in its ",
+                                      kMaxLinksUntold, " new links; does it run?")));
           }
           absl::StatusOr<Link*> link = broker_->LinkLocal(caller, peer);
           if (!link.ok()) return Respond(*call, link.status());

@@ -10,18 +10,23 @@
 #include "absl/container/flat_hash_map.h"
 #include "node/agent/broker.h"
 #include "node/agent/client.h"
+#include "node/agent/limits.h"
 #include "node/agent/loop.h"
+#include "node/agent/name_resolver.h"
+#include "node/agent/post_queue.h"
 #include "node/agent/registry.h"
 #include "node/directory/directory.h"
 #include "node/directory/peer_caller.h"
 
 namespace mailrail {
 
-// Answers the requests of this host's programs. One thread at a time: the loop's.
+// Answers the requests of this host's programs: what names stand for the resolver finds, and posts
+// go through the queue of posts. One thread at a time: the loop's.
 class LocalService {
  public:
   struct Options {
     size_t max_processes = 20000;
+    size_t max_mailboxes = kMaxMailboxes;
     // What `mailrail nodes` shows.
     std::function<std::vector<control::NodeRow>()> nodes;
     std::function<void(absl::string_view)> log;
@@ -36,7 +41,7 @@ class LocalService {
   // After a restart: the connections of all processes.
   void Resume();
   // Sends a notice to a process, if it is connected.
-  void Notify(uint32_t number, control::Notice notice, std::vector<Fd> fds);
+  void Notify(uint32_t number, control::Notice notice, FdSource fds);
   // Our lane to another node was opened there, or refused: the answer that a connect waits for.
   void OnLaneState(uint64_t link_id, const absl::Status& status);
 
@@ -53,13 +58,8 @@ class LocalService {
     control::Request request;
   };
   using CallPtr = std::shared_ptr<Call>;
-  struct Target {
-    LocalProcess* process = nullptr;
-    LocalMailbox* mailbox = nullptr;
-    ProcessId remote_process;
-    absl::optional<FoundMailbox> remote_mailbox;
-  };
 
+  ClientPtr MakeClient(Fd socket);
   void OnRequest(const ClientPtr& client, const control::Request& request, std::vector<Fd> fds);
   void OnGone(const ClientPtr& client);
   void WatchProcess(const LocalProcess& process);
@@ -70,8 +70,10 @@ class LocalService {
   LocalProcess* Caller(const Call& call) { return registry_->FindProcess(call.number); }
 
   void Attach(const ClientPtr& client, const CallPtr& call);
+  absl::StatusOr<LocalProcess*> Register(const ClientPtr& client);
   void RegisterName(const CallPtr& call);
   void Resolve(const CallPtr& call);
+  void Find(const CallPtr& call);
   void ConnectProcess(const CallPtr& call);
   void ConnectMailbox(const CallPtr& call);
   void ConnectFarMailbox(const CallPtr& call, const FoundMailbox& found, const std::string& name);
@@ -81,14 +83,11 @@ class LocalService {
   void DestroyMailbox(const CallPtr& call);
   void Purge(const CallPtr& call);
   void Post(const CallPtr& call, std::vector<Fd> fds);
-  void TryPost(const CallPtr& call, std::shared_ptr<OutgoingLane> lane, std::string prefix);
-  void PostToMailbox(const CallPtr& call, const std::string& prefix);
+  // The agent's own lane to what was found.
+  absl::StatusOr<std::shared_ptr<OutgoingLane>> LaneTo(const NameResolver::Found& found);
   void List(const CallPtr& call);
   void Ping(const CallPtr& call);
 
-  // A process by id or name: here, or after asking the directory.
-  void FindProcess(const std::string& text, absl::Time deadline,
-                   std::function<void(absl::StatusOr<ProcessId>)> done);
   // A mailbox by name: `here` or `far` is called.
   void FindMailbox(const CallPtr& call, const std::string& text,
                    std::function<void(LocalMailbox*)> here,
@@ -100,8 +99,11 @@ class LocalService {
   Broker* const broker_;
   Directory* const directory_;
   PeerCaller* const peers_;
-  std::map<uint32_t, ClientPtr> clients_;                        // attached
-  std::map<const Client*, ClientPtr> newcomers_;                 // not attached
+  std::map<uint32_t, ClientPtr> clients_;    // attached
+  std::map<uint64_t, ClientPtr> newcomers_;  // not attached, by serial: the oldest first
+  uint64_t last_serial_ = 0;
+  NameResolver resolver_;
+  PostQueue posts_;
   absl::flat_hash_map<uint64_t, std::vector<CallPtr>> opening_;  // by link
   absl::flat_hash_map<uint64_t, bool> open_links_;
 };

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/process/grants.h"
+#include "node/directory/unknown_name.h"
 
 namespace mailrail {
 
@@ -111,10 +112,13 @@ void RemoteService::Answer(const std::string& node, const proto::Request& reques
   const auto mailbox_of = [&](const std::string& name) {
     LocalMailbox* mailbox = registry_->FindMailbox(name);
     if (mailbox == nullptr) {
-      status = absl::NotFoundError(
-          absl::StrCat("there is no mailbox '", name, "' on node ", registry_->node()));
+      status = UnknownName(NameKind::kMailbox, name, registry_->node());
     }
     return mailbox;
+  };
+  const auto describe = [reply](const LocalMailbox& mailbox) {
+    ToProto(mailbox.options, reply->mutable_spec());
+    reply->set_mailbox_id(mailbox.id);
   };
   switch (request.call_case()) {
     case proto::Request::kResolveProcess: {
@@ -122,18 +126,26 @@ void RemoteService::Answer(const std::string& node, const proto::Request& reques
       const LocalProcess* process =
           id.ok() ? registry_->FindProcess(*id) : registry_->FindName(request.resolve_process());
       if (process == nullptr) {
-        status = absl::NotFoundError(absl::StrCat(
-            "there is no process '", request.resolve_process(), "' on node ", registry_->node()));
+        status = UnknownName(NameKind::kProcess, request.resolve_process(), registry_->node());
       } else {
         ToProto(process->id, reply->mutable_process());
       }
       break;
     }
     case proto::Request::kFindMailbox:
-      if (const LocalMailbox* mailbox = mailbox_of(request.find_mailbox())) {
-        ToProto(mailbox->options, reply->mutable_spec());
+      if (const LocalMailbox* mailbox = mailbox_of(request.find_mailbox())) describe(*mailbox);
+      break;
+    case proto::Request::kFindName: {
+      const std::string& name = request.find_name();
+      if (const LocalProcess* process = registry_->FindName(name)) {
+        ToProto(process->id, reply->mutable_process());
+      } else if (const LocalMailbox* mailbox = registry_->FindMailbox(name)) {
+        describe(*mailbox);
+      } else {
+        status = UnknownName(NameKind::kAny, name, registry_->node());
       }
       break;
+    }
     case proto::Request::kOpenReceiver: {
       const proto::OpenReceiver& open = request.open_receiver();
       if (LocalMailbox* mailbox = mailbox_of(open.mailbox())) {
@@ -143,11 +155,14 @@ void RemoteService::Answer(const std::string& node, const proto::Request& reques
       }
       break;
     }
-    case proto::Request::kDestroyMailbox:
-      if (LocalMailbox* mailbox = mailbox_of(request.destroy_mailbox())) {
-        broker_->DestroyMailbox(mailbox);
+    case proto::Request::kDestroyMailbox: {
+      const proto::DestroyMailbox& destroy = request.destroy_mailbox();
+      LocalMailbox* mailbox = registry_->FindMailbox(destroy.mailbox_id());
+      if (mailbox != nullptr && mailbox->name == destroy.mailbox()) {
+        reply->set_purged(broker_->DestroyMailbox(mailbox));
       }
       break;
+    }
     case proto::Request::kPing:
       break;
     default:

@@ -246,6 +246,55 @@ purge_tells_how_many() {
 }
 check PurgeTellsHowMany purge_tells_how_many
 
+removing_tells_how_many_messages_are_lost() {
+  exits 0 mailbox create full empty && seq 3 | "$mailrail" send full || return 1
+  exits 0 mailbox rm full && prints $'removed full with 3 messages in it\n' &&
+    exits 0 mailbox rm empty -o json && json 'j == {"mailbox": "empty", "purged": 0}' &&
+    exits 0 mailbox create far-full "${beta[@]}" && exits 0 send far-full hi "${beta[@]}" &&
+    exits 0 mailbox rm far-full && prints $'removed far-full with 1 message in it\n' &&
+    exits 5 mailbox rm far-full
+}
+check RemovingTellsHowManyMessagesAreLost removing_tells_how_many_messages_are_lost
+
+errors_say_what_to_run() {
+  exits 5 send nope hi && says 'mailrail ps and mailrail mailbox ls' &&
+    exits 5 recv nope && says 'mailrail mailbox ls' &&
+    exits 5 recv nope@beta && says 'on node beta; see mailrail mailbox ls there' &&
+    exits 5 mailbox rm nope && says 'mailrail mailbox ls' &&
+    exits 5 mailbox stat nope && says 'mailrail mailbox ls' &&
+    exits 5 ping nobody && says 'mailrail ps' && exits 5 send 99999 hi && says 'mailrail ps' &&
+    exits 5 send orders@zeta hi && says "no node 'zeta'.*mailrail nodes" &&
+    exits 6 mailbox create orders && says 'mailrail mailbox ls'
+}
+check ErrorsSayWhatToRun errors_say_what_to_run
+
+a_mailbox_that_begins_with_an_underscore_is_like_any_other() {
+  exits 0 mailbox create _dead && exits 0 send _dead one && echo two | "$mailrail" send _dead &&
+    exits 0 recv _dead --count 2 && prints $'one\ntwo\n' && exits 0 mailbox rm _dead
+}
+check AMailboxThatBeginsWithAnUnderscoreIsLikeAnyOther \
+  a_mailbox_that_begins_with_an_underscore_is_like_any_other
+
+a_bare_pid_is_a_process_of_this_node() {
+  "$mailrail" recv orders --follow >/dev/null &
+  local pid=$!
+  pids+=("$pid")
+  eventually exits 0 ping "$pid" --count 1 && exits 0 send "$pid" hello &&
+    exits 5 ping "$pid" "${beta[@]}" && says 'on node beta' && exits 5 send "$pid" hi "${beta[@]}" &&
+    exits 0 ping "$pid@alpha" --count 1 "${beta[@]}" || return 1
+  kill "$pid"
+  wait "$pid"
+}
+check ABarePidIsAProcessOfThisNode a_bare_pid_is_a_process_of_this_node
+
+sending_lines_to_a_terminal_shows_the_rate() {
+  seq 1000 >"$dir/lines"
+  script -qec "$mailrail send orders <$dir/lines" /dev/null >"$dir/out" </dev/null || return 1
+  cat "$dir/out"
+  grep -q '1000 messages, .* messages/s' "$dir/out" && exits 0 mailbox purge orders
+}
+check SendingLinesToATerminalShowsTheRate sending_lines_to_a_terminal_shows_the_rate
+
 lines_in() { (($(wc -l <"$1") == $2)); }
 
 follow_goes_on_until_sigint() {
@@ -339,12 +388,35 @@ message_outlives_the_agent_proper() {
 }
 check MessageOutlivesTheAgentProper message_outlives_the_agent_proper
 
+nodes_tells_why_a_peer_is_refused() {
+  local socket=(--socket "$dir/other.sock")
+  "$mailrail" agent --node other --cluster another --listen "$net.3:7400" \
+    --peer "alpha=$net.1:7400" "${socket[@]}" 2>"$dir/other.log" &
+  local pid=$!
+  pids+=("$pid")
+  eventually refused_by_cluster "${socket[@]}" && exits 0 nodes "${socket[@]}" &&
+    grep -q '^alpha .*cluster' "$dir/out" || return 1
+  kill "$pid"
+  wait "$pid"
+}
+refused_by_cluster() {
+  exits 0 nodes "$@" -o json && json 'any("cluster" in (n["error"] or "") for n in j)'
+}
+check NodesTellsWhyAPeerIsRefused nodes_tells_why_a_peer_is_refused
+
+sigterm_carries_what_was_sent_before() {
+  exits 0 mailbox create drain || return 1
+  seq 10000 | "$mailrail" send drain "${beta[@]}" || return 1
+  kill -TERM "$beta_pid"
+  exits 0 recv drain --count 10000 --timeout 20s && cmp <(seq 10000) "$dir/out"
+}
+check SigtermCarriesWhatWasSentBefore sigterm_carries_what_was_sent_before
+
 sigterm_ends_the_agent_with_0() {
   local got=0
-  kill -TERM "$beta_pid"
   wait "$beta_pid" || got=$?
   cat "$dir/beta.log"
-  ((got == 0)) && exits 14 nodes "${beta[@]}"
+  ((got == 0)) && exits 14 nodes "${beta[@]}" && [[ ! -e $dir/beta.sock && ! -e $dir/beta.sock.lock ]]
 }
 check SigtermEndsTheAgentWith0 sigterm_ends_the_agent_with_0
 

@@ -80,7 +80,9 @@ absl::Status RunRemove(const MailboxArguments& arguments) {
         request.set_destroy_mailbox(name);
         return request;
       },
-      Ignore);
+      [&arguments](const std::string& name, const control::Response& response) {
+        return Print(FormatRemoved(name, response.purged(), arguments.format));
+      });
 }
 
 absl::Status RunPurge(const MailboxArguments& arguments) {
@@ -191,6 +193,7 @@ void AddMailboxCommand(CLI::App& app, Action* action) {
                          "Destroy mailboxes and what is in them; a message lost so is counted",
                          "mailrail mailbox rm orders", arguments, RunRemove);
   AddNames(*remove, arguments.get());
+  AddOutputFlag(*remove, &arguments->format);
 
   CLI::App* purge = Add(*mailbox, action, "purge", "Drop the messages that wait in mailboxes",
                         "mailrail mailbox purge orders", arguments, RunPurge);

@@ -23,10 +23,6 @@ struct PingArguments {
   absl::Duration timeout = absl::Seconds(5);
 };
 
-absl::StatusOr<uint64_t> ReadCount(absl::string_view text) {
-  return ReadNumber(text, 1, uint64_t{1} << 62);
-}
-
 absl::StatusOr<PingAnswer> PingOnce(AgentClient& client, const PingArguments& arguments) {
   control::Request request;
   request.set_ping(arguments.target);

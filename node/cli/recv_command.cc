@@ -31,10 +31,6 @@ struct RecvArguments {
   absl::Duration timeout = absl::InfiniteDuration();
 };
 
-absl::StatusOr<uint64_t> ReadCount(absl::string_view text) {
-  return ReadNumber(text, 1, uint64_t{1} << 62);
-}
-
 absl::Status PrintMessage(const RecvArguments& arguments, const Message& message) {
   ReceivedMessage shown;
   shown.body = message.body();

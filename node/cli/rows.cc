@@ -170,6 +170,12 @@ std::string FormatPurged(const std::string& mailbox, uint64_t count, OutputForma
                       "\n");
 }
 
+std::string FormatRemoved(const std::string& mailbox, uint64_t count, OutputFormat format) {
+  if (format == OutputFormat::kJson) return FormatPurged(mailbox, count, format);
+  return absl::StrCat("removed ", mailbox, " with ", count, count == 1 ? " message" : " messages",
+                      " in it\n");
+}
+
 std::string FormatVersion(const std::string& program, const std::string& agent,
                           const std::string& socket, OutputFormat format) {
   if (format == OutputFormat::kJson) {

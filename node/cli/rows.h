@@ -24,6 +24,9 @@ std::string FormatMailbox(const control::MailboxRow& row, OutputFormat format);
 // How many messages were purged.
 std::string FormatPurged(const std::string& mailbox, uint64_t count, OutputFormat format);
 
+// That a mailbox is gone, and how many messages were lost with it.
+std::string FormatRemoved(const std::string& mailbox, uint64_t count, OutputFormat format);
+
 // The versions of the program and of the agent at `socket`; empty: none answers there.
 std::string FormatVersion(const std::string& program, const std::string& agent,
                           const std::string& socket, OutputFormat format);

@@ -11,7 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "node/agent/agent.h"
+#include "node/config/agent_config.h"
 
 namespace mailrail {
 

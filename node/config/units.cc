@@ -42,6 +42,10 @@ absl::StatusOr<uint64_t> ReadNumber(absl::string_view text, uint64_t min, uint64
   return number;
 }
 
+absl::StatusOr<uint64_t> ReadCount(absl::string_view text) {
+  return ReadNumber(text, 1, uint64_t{1} << 62);
+}
+
 absl::StatusOr<uint64_t> ReadSize(absl::string_view text) {
   absl::string_view digits = text;
   int shift = 0;

@@ -15,6 +15,9 @@ namespace mailrail {
 // A whole number from `min` to `max`, in decimal digits.
 absl::StatusOr<uint64_t> ReadNumber(absl::string_view text, uint64_t min, uint64_t max);
 
+// How many of something, at least one.
+absl::StatusOr<uint64_t> ReadCount(absl::string_view text);
+
 // Bytes: "4096", "64K", "4M", "1G", and "64KiB" for the same; K is 1024.
 absl::StatusOr<uint64_t> ReadSize(absl::string_view text);
 

@@ -1,10 +1,13 @@
 #ifndef MAILRAIL_NODE_DIRECTORY_DIRECTORY_H_
 #define MAILRAIL_NODE_DIRECTORY_DIRECTORY_H_
 
+#include <cstdint>
 #include <functional>
 #include <string>
+#include <variant>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "mailrail/mailbox.h"
 #include "mailrail/process_id.h"
@@ -14,29 +17,42 @@ namespace mailrail {
 // A mailbox of another node.
 struct FoundMailbox {
   std::string node;
+  uint64_t id = 0;  // there: tells it from another that is made under its name later
   MailboxOptions options;
 };
 
+// What a name stands for on another node.
+using FoundName = std::variant<ProcessId, FoundMailbox>;
+
 // Who in the cluster owns a name. This node's own names are not asked here.
 //
-// Answers come later, in the agent's loop. kNotFound when nobody in the cluster has the name,
-// kUnavailable when the node asked for is not reached until the deadline. One thread at a time.
+// Answers come later, in the agent's loop. kNotFound when all nodes have said that they do not have
+// the name, kUnavailable when nobody has it and some node did not answer. One thread at a time.
 class Directory {
  public:
   virtual ~Directory() = default;
 
+  // Whether the cluster has a node of this name, connected or not.
+  virtual bool HasNode(absl::string_view node) const = 0;
+
+  // In these `node` empty means any. A node that is named is waited for until the deadline.
   using MailboxCallback = std::function<void(absl::StatusOr<FoundMailbox>)>;
-  // `node` empty: any.
   virtual void FindMailbox(const std::string& name, const std::string& node, absl::Time deadline,
                            MailboxCallback done) = 0;
 
-  // Whether another node that is reached now has a mailbox of this name: kNotFound if none.
-  virtual void CheckMailbox(const std::string& name, absl::Time deadline, MailboxCallback done) = 0;
-
+  // A registered name, or the text form of an id with the `node` that it has.
   using ProcessCallback = std::function<void(absl::StatusOr<ProcessId>)>;
-  // A registered name or the text form of an id; `node` empty: any.
   virtual void FindProcess(const std::string& name, const std::string& node, absl::Time deadline,
                            ProcessCallback done) = 0;
+
+  // Whatever has this name; where a node has both, its process.
+  using NameCallback = std::function<void(absl::StatusOr<FoundName>)>;
+  virtual void FindName(const std::string& name, const std::string& node, absl::Time deadline,
+                        NameCallback done) = 0;
+
+  // Whether another node that is reached now has a mailbox of this name: kNotFound if none. Nodes
+  // that are down are not asked: names are unique among the nodes that answer.
+  virtual void CheckMailbox(const std::string& name, absl::Time deadline, MailboxCallback done) = 0;
 };
 
 }  // namespace mailrail

@@ -1,83 +1,119 @@
 #include "node/directory/embedded_directory.h"
 
+#include <algorithm>
+#include <memory>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "core/process/grants.h"
 
 namespace mailrail {
+namespace {
 
-void EmbeddedDirectory::Ask(const std::string& what, const std::vector<std::string>& nodes,
-                            const proto::Request& request, absl::Time deadline,
-                            AnswerCallback done) {
-  struct Poll {
-    std::string what;
-    size_t waiting = 0;
-    bool answered = false;
-    std::string unreached;
-    AnswerCallback done;
-  };
-  const auto poll = std::make_shared<Poll>();
-  poll->what = what;
-  poll->waiting = nodes.size();
-  poll->done = std::move(done);
-  if (nodes.empty()) {
-    poll->done("", absl::NotFoundError(absl::StrCat("there is no ", what)));
+FoundMailbox MailboxOf(const std::string& node, const proto::Reply& reply) {
+  return {node, reply.mailbox_id(), internal::FromProto(reply.spec())};
+}
+
+bool Contains(const std::vector<std::string>& nodes, absl::string_view node) {
+  return std::find(nodes.begin(), nodes.end(), node) != nodes.end();
+}
+
+}  // namespace
+
+// One question that several nodes were asked.
+struct EmbeddedDirectory::Poll {
+  Question question;
+  AnswerCallback done;
+  size_t waiting = 0;
+  bool answered = false;
+  std::vector<std::string> silent;
+
+  void Take(const std::string& node, absl::StatusOr<proto::Reply> reply) {
+    --waiting;
+    if (answered) return;
+    if (reply.ok()) {
+      answered = true;
+      return done(node, std::move(reply));
+    }
+    // Of those that were connected, one that is gone meanwhile is as if it had not been asked.
+    const bool down = question.only_connected && absl::IsUnavailable(reply.status());
+    if (!absl::IsNotFound(reply.status()) && !down) silent.push_back(node);
+    if (waiting > 0) return;
+    answered = true;
+    done("", silent.empty() ? UnknownName(question.kind, question.name)
+                            : UnansweredName(question.kind, question.name, silent));
+  }
+};
+
+void EmbeddedDirectory::Ask(const Question& question, AnswerCallback done) {
+  if (!question.node.empty()) {
+    peers_->Call(question.node, question.request, question.deadline,
+                 [node = question.node, done](absl::StatusOr<proto::Reply> reply) {
+                   done(node, std::move(reply));
+                 });
     return;
   }
-  const bool one = nodes.size() == 1;
-  for (const std::string& peer : nodes) {
-    peers_->Call(peer, request, deadline, [poll, peer, one](absl::StatusOr<proto::Reply> reply) {
-      --poll->waiting;
-      if (poll->answered) return;
-      if (reply.ok() || one) {
-        poll->answered = true;
-        poll->done(peer, std::move(reply));
-        return;
-      }
-      if (!absl::IsNotFound(reply.status())) {
-        absl::StrAppend(&poll->unreached, poll->unreached.empty() ? "" : ", ", peer);
-      }
-      if (poll->waiting > 0) return;
-      poll->answered = true;
-      poll->done("", absl::NotFoundError(absl::StrCat(
-                         "there is no ", poll->what,
-                         poll->unreached.empty() ? "" : "; not reached: ", poll->unreached)));
-    });
+  const std::vector<std::string> connected = peers_->ConnectedPeers();
+  const std::vector<std::string> nodes = question.only_connected ? connected : peers_->Peers();
+  if (nodes.empty()) return done("", UnknownName(question.kind, question.name));
+  const auto poll = std::make_shared<Poll>();
+  poll->question = question;
+  poll->done = std::move(done);
+  poll->waiting = nodes.size();
+  const absl::Time soon = std::min(question.deadline, absl::Now() + kUnconnectedWait);
+  for (const std::string& node : nodes) {
+    peers_->Call(
+        node, question.request, Contains(connected, node) ? question.deadline : soon,
+        [poll, node](absl::StatusOr<proto::Reply> reply) { poll->Take(node, std::move(reply)); });
   }
+}
+
+bool EmbeddedDirectory::HasNode(absl::string_view node) const {
+  return Contains(peers_->Peers(), node);
 }
 
 void EmbeddedDirectory::FindMailbox(const std::string& name, const std::string& node,
                                     absl::Time deadline, MailboxCallback done) {
-  proto::Request request;
-  request.set_find_mailbox(name);
-  Ask(absl::StrCat("mailbox '", name, "'"), NodesFor(node), request, deadline,
+  Question question{NameKind::kMailbox, name, node, deadline, {}};
+  question.request.set_find_mailbox(name);
+  Ask(question,
       [done = std::move(done)](const std::string& at, absl::StatusOr<proto::Reply> reply) {
         if (!reply.ok()) return done(reply.status());
-        done(FoundMailbox{at, internal::FromProto(reply->spec())});
+        done(MailboxOf(at, *reply));
       });
 }
 
 void EmbeddedDirectory::CheckMailbox(const std::string& name, absl::Time deadline,
                                      MailboxCallback done) {
-  proto::Request request;
-  request.set_find_mailbox(name);
-  Ask(absl::StrCat("mailbox '", name, "'"), peers_->ConnectedPeers(), request, deadline,
+  Question question{NameKind::kMailbox, name, "", deadline, {}, /*only_connected=*/true};
+  question.request.set_find_mailbox(name);
+  Ask(question,
       [done = std::move(done)](const std::string& at, absl::StatusOr<proto::Reply> reply) {
         if (!reply.ok()) return done(reply.status());
-        done(FoundMailbox{at, internal::FromProto(reply->spec())});
+        done(MailboxOf(at, *reply));
       });
 }
 
 void EmbeddedDirectory::FindProcess(const std::string& name, const std::string& node,
                                     absl::Time deadline, ProcessCallback done) {
-  proto::Request request;
-  request.set_resolve_process(name);
-  Ask(absl::StrCat("process '", name, "'"), NodesFor(node), request, deadline,
-      [done = std::move(done)](const std::string&, absl::StatusOr<proto::Reply> reply) {
+  Question question{NameKind::kProcess, name, node, deadline, {}};
+  question.request.set_resolve_process(name);
+  Ask(question, [done = std::move(done)](const std::string&, absl::StatusOr<proto::Reply> reply) {
+    if (!reply.ok()) return done(reply.status());
+    done(internal::FromProto(reply->process()));
+  });
+}
+
+void EmbeddedDirectory::FindName(const std::string& name, const std::string& node,
+                                 absl::Time deadline, NameCallback done) {
+  Question question{NameKind::kAny, name, node, deadline, {}};
+  question.request.set_find_name(name);
+  Ask(question,
+      [done = std::move(done)](const std::string& at, absl::StatusOr<proto::Reply> reply) {
         if (!reply.ok()) return done(reply.status());
-        done(internal::FromProto(reply->process()));
+        if (reply->has_process()) return done(internal::FromProto(reply->process()));
+        done(MailboxOf(at, *reply));
       });
 }
 

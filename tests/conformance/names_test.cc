@@ -102,9 +102,15 @@ TEST_P(NamesTest, APidResolvesToTheLivingProcess) {
   if (peer_has_own_process()) {
     EXPECT_EQ(*found, peer().id());
   }
+  // Without a node it is one of this node.
   const absl::StatusOr<ProcessId> bare = self().Resolve(absl::StrCat(pid));
-  ASSERT_THAT(bare, IsOk());
-  EXPECT_EQ(bare->pid(), pid);
+  if (across_nodes() && peer_has_own_process()) {
+    EXPECT_THAT(bare, HasCode(kNotFound));
+    EXPECT_THAT(self().Connect(absl::StrCat(pid)), HasCode(kNotFound));
+  } else {
+    ASSERT_THAT(bare, IsOk());
+    EXPECT_EQ(bare->pid(), pid);
+  }
 
   ASSERT_OK_AND_ASSIGN(handle, self().Connect(ProcessId(peer_node(), pid, 0)));
   EXPECT_THAT(self().Send(handle, {{}}), IsOk());
@@ -187,7 +193,7 @@ TEST_P(NamesTest, AMailboxThatIsMadeAnewIsAnother) {
 
 TEST_P(NamesTest, AProcessGoesBeforeAMailboxOfTheSameName) {
   const std::string name = NewName();
-  ASSERT_THAT(self().CreateMailbox(name), IsOk());
+  ASSERT_THAT(peer().CreateMailbox(name), IsOk());
   ASSERT_THAT(peer().RegisterName(name), IsOk());
   ASSERT_OK_AND_ASSIGN(any, self().Connect(name));
   ASSERT_THAT(self().Send(any, {{.number = 1}}), IsOk());
@@ -196,6 +202,27 @@ TEST_P(NamesTest, AProcessGoesBeforeAMailboxOfTheSameName) {
   ASSERT_OK_AND_ASSIGN(receiver, peer().OpenMailbox(name));
   ASSERT_THAT(self().Send(mailbox, {{.number = 2}}), IsOk());
   EXPECT_THAT(peer().Receive(receiver, 1), IsOk());
+}
+
+TEST_P(NamesTest, AMailboxWhoseNameNoProcessMayHaveIsFoundAlike) {
+  const std::string name = "_" + NewName();
+  ASSERT_THAT(peer().CreateMailbox(name), IsOk());
+  ASSERT_OK_AND_ASSIGN(receiver, peer().OpenMailbox(name));
+  for (const std::string& asked : {name, absl::StrCat(name, "@", peer_node())}) {
+    ASSERT_OK_AND_ASSIGN(any, self().Connect(asked));
+    EXPECT_THAT(self().Send(any, {{}}), IsOk());
+    EXPECT_THAT(peer().Receive(receiver, 1), IsOk());
+  }
+}
+
+TEST_P(NodeNamesTest, ANodesOwnMailboxGoesBeforeAPeersProcessOfTheSameName) {
+  const std::string name = NewName();
+  ASSERT_THAT(self().CreateMailbox(name), IsOk());
+  ASSERT_THAT(peer().RegisterName(name), IsOk());
+  ASSERT_OK_AND_ASSIGN(any, self().Connect(name));
+  ASSERT_OK_AND_ASSIGN(receiver, self().OpenMailbox(name));
+  ASSERT_THAT(self().Send(any, {{}}), IsOk());
+  EXPECT_THAT(self().Receive(receiver, 1), IsOk());
 }
 
 TEST_P(NodeNamesTest, ANodesOwnProcessGoesBeforeAPeersOfTheSameName) {

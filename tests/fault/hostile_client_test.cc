@@ -1,5 +1,8 @@
 // Programs that misuse the agent's socket harm themselves and nobody else.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -7,6 +10,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <vector>
 
 #include "core/base/seqpacket.h"
 #include "core/process/agent_connection.h"
@@ -190,6 +194,131 @@ TEST_F(HostileClientTest, ClientsThatDisappearHalfWayLeaveNothingBehind) {
     return OpenDescriptors(agent) <= before;
   })) << OpenDescriptors(agent)
       << " descriptors, before " << before;
+  ExpectUnharmed();
+}
+
+TEST_F(HostileClientTest, ABodyInMemoryThatCannotBeHadHarmsNobody) {
+  constexpr size_t kHugePage = size_t{2} << 20;
+  const Fd memory(
+      static_cast<int>(memfd_create("huge", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB)));
+  if (!memory.valid()) GTEST_SKIP() << "this kernel has no huge pages";
+  ASSERT_EQ(ftruncate(memory.get(), kHugePage), 0);
+  ASSERT_EQ(fcntl(memory.get(), F_ADD_SEALS, F_SEAL_SHRINK), 0);
+  ASSERT_TRUE(witness_->CreateMailbox("q").ok());
+  const Fd socket = Connect();
+  control::Request request;
+  request.set_id(1);
+  request.mutable_post()->set_destination("q");
+  request.mutable_post()->set_memory_bytes(kHugePage);
+  ASSERT_TRUE(SendPacket(socket.get(), request.SerializeAsString(), {memory.get()}).ok());
+  // Whether it is sent, as nothing but zeros, or refused: it is answered.
+  EXPECT_TRUE(ReceivePacket(socket.get(), true).ok());
+  ExpectUnharmed();
+}
+
+TEST_F(HostileClientTest, MoreOfTheMemoryThanThereIsIsRefused) {
+  const Fd memory(static_cast<int>(memfd_create("small", MFD_CLOEXEC | MFD_ALLOW_SEALING)));
+  ASSERT_EQ(ftruncate(memory.get(), 4096), 0);
+  ASSERT_EQ(fcntl(memory.get(), F_ADD_SEALS, F_SEAL_SHRINK), 0);
+  ASSERT_TRUE(witness_->CreateMailbox("q").ok());
+  const Fd socket = Connect();
+  control::Request request;
+  for (const uint64_t bytes : {uint64_t{4097}, uint64_t{1} << 40, ~uint64_t{0}}) {
+    request.set_id(bytes);
+    request.mutable_post()->set_destination("q");
+    request.mutable_post()->set_memory_bytes(bytes);
+    ASSERT_TRUE(SendPacket(socket.get(), request.SerializeAsString(), {memory.get()}).ok());
+    const absl::StatusOr<Packet> packet = ReceivePacket(socket.get(), true);
+    ASSERT_TRUE(packet.ok());
+    control::ToProcess answer;
+    ASSERT_TRUE(answer.ParseFromString(packet->bytes));
+    EXPECT_NE(answer.response().status().code(), 0);
+  }
+  ExpectUnharmed();
+}
+
+TEST_F(HostileClientTest, AReceiverThatReadsNothingHoldsNoDescriptorsOfTheAgents) {
+  ASSERT_TRUE(witness_->CreateMailbox("q").ok());
+  auto stopped = Attach();
+  ASSERT_TRUE(stopped.ok()) << stopped.status();
+  auto receiver = stopped->OpenMailbox("q");  // which is never asked for a message
+  ASSERT_TRUE(receiver.ok()) << receiver.status();
+  const pid_t agent = cluster_->Agent("alpha").pid();
+  const size_t before = OpenDescriptors(agent);
+  for (int i = 0; i < 200; ++i) {
+    auto sender = Attach();
+    ASSERT_TRUE(sender.ok()) << sender.status();
+    ASSERT_TRUE(sender->ConnectMailbox("q").ok());
+  }
+  // Two of one notice, the next to go out, may be open.
+  EXPECT_TRUE(Eventually([&] { return OpenDescriptors(agent) <= before + 2; }))
+      << OpenDescriptors(agent) << " descriptors, before " << before;
+  ExpectUnharmed();
+}
+
+TEST_F(HostileClientTest, WithoutDescriptorsGrantsFailOrWaitAndNobodyIsCutOff) {
+  ASSERT_TRUE(witness_->CreateMailbox("q").ok());
+  auto receiver = witness_->OpenMailbox("q");
+  ASSERT_TRUE(receiver.ok()) << receiver.status();
+  const pid_t agent = cluster_->Agent("alpha").pid();
+  rlimit before;
+  ASSERT_EQ(prlimit(agent, RLIMIT_NOFILE, nullptr, &before), 0);
+  int sent = 0;
+  // From none left to as many as it needs: it fails at each place once.
+  for (rlim_t left = 0; left < 12; ++left) {
+    auto sender = Attach();
+    ASSERT_TRUE(sender.ok()) << sender.status();
+    const rlimit few = {OpenDescriptors(agent) + left, before.rlim_max};
+    ASSERT_EQ(prlimit(agent, RLIMIT_NOFILE, &few, nullptr), 0);
+    const auto refused = sender->ConnectMailbox("q");
+    // The notice of a new link waits for descriptors, and the answer comes after it.
+    const auto no_link = sender->Connect(witness_->id(), absl::Now() + absl::Milliseconds(100));
+    ASSERT_EQ(prlimit(agent, RLIMIT_NOFILE, &before, nullptr), 0);
+    EXPECT_TRUE(refused.ok() || absl::IsResourceExhausted(refused.status())) << refused.status();
+    EXPECT_TRUE(no_link.ok() || absl::IsResourceExhausted(no_link.status()) ||
+                absl::IsDeadlineExceeded(no_link.status()))
+        << no_link.status();
+    auto granted = sender->ConnectMailbox("q");
+    ASSERT_TRUE(granted.ok()) << granted.status() << " with " << left << " left";
+    ASSERT_TRUE(granted->Send("body").ok());
+    ++sent;
+    auto link = sender->Connect(witness_->id());
+    ASSERT_TRUE(link.ok()) << link.status() << " with " << left << " left";
+    const absl::StatusOr<Message> message = receiver->Receive(Patience());
+    ASSERT_TRUE(message.ok()) << message.status() << " with " << left << " left";
+  }
+  EXPECT_EQ(sent, 12);
+  ExpectUnharmed();
+}
+
+TEST_F(HostileClientTest, ConnectionsThatNeverAttachMakeRoomForNewOnes) {
+  std::vector<Fd> idle;
+  for (int i = 0; i < 1500; ++i) idle.push_back(Connect());
+  const pid_t agent = cluster_->Agent("alpha").pid();
+  EXPECT_TRUE(Eventually([&] { return OpenDescriptors(agent) < 1200; })) << OpenDescriptors(agent);
+  EXPECT_TRUE(Attach().ok());
+  ExpectUnharmed();
+}
+
+TEST_F(HostileClientTest, ListsFitPacketsWhateverTheNamesOfAProcess) {
+  const std::string stem(50, 'n');
+  absl::Status status;
+  int names = 0;
+  while (names < 1000 && (status = witness_->RegisterName(stem + std::to_string(names))).ok()) {
+    ++names;
+  }
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_GE(names, 100);
+  const Fd socket = Connect();
+  control::Request list;
+  list.set_id(1);
+  list.mutable_list()->set_kind(control::PROCESSES);
+  ASSERT_TRUE(SendPacket(socket.get(), list.SerializeAsString()).ok());
+  const absl::StatusOr<Packet> packet = ReceivePacket(socket.get(), true);
+  ASSERT_TRUE(packet.ok()) << packet.status();
+  control::ToProcess answer;
+  ASSERT_TRUE(answer.ParseFromString(packet->bytes));
+  EXPECT_EQ(answer.response().listing().processes(0).names_size(), names);
   ExpectUnharmed();
 }
 

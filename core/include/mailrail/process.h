@@ -80,8 +80,9 @@ class Process {
   absl::StatusOr<Sender> ConnectMailbox(absl::string_view mailbox,
                                         absl::Time deadline = absl::Now() + absl::Seconds(10));
 
-  // Opens a channel to whatever `name` is: a process (its id, pid or registered name) if there is
-  // one, else a mailbox.
+  // Opens a channel to whatever `name` is: a process (its id, pid or registered name) of this node,
+  // else a mailbox of this node, else what another node has of this name. kNotFound when all nodes
+  // say that they have not, kUnavailable when nobody has it and some node does not answer.
   absl::StatusOr<Sender> Connect(absl::string_view name,
                                  absl::Time deadline = absl::Now() + absl::Seconds(10));
 

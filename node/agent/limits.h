@@ -1,0 +1,23 @@
+// Limits of one agent, beside those that are settings. What goes beyond is kResourceExhausted.
+#ifndef MAILRAIL_NODE_AGENT_LIMITS_H_
+#define MAILRAIL_NODE_AGENT_LIMITS_H_
+
+#include <cstddef>
+
+namespace mailrail {
+
+// Mailboxes of one node.
+inline constexpr size_t kMaxMailboxes = 20000;
+// Connections of programs that have not attached. One more disconnects the oldest of them.
+inline constexpr size_t kMaxNewcomers = 1024;
+// Registered names of one process: its row in a list fits a packet.
+inline constexpr size_t kMaxNamesPerProcess = 256;
+// Requests of one connection that wait for an answer.
+inline constexpr size_t kMaxPendingRequests = 128;
+// Links to a process that it has not yet been told of; each holds descriptors. It is stopped, or
+// does not read its notices: nobody else links to it before it does.
+inline constexpr size_t kMaxLinksUntold = 256;
+
+}  // namespace mailrail
+
+#endif  // MAILRAIL_NODE_AGENT_LIMITS_H_
