@@ -25,7 +25,8 @@ struct AgentConfig {
   std::string advertise;
   // Node name to "HOST:PORT".
   std::map<std::string, std::string> peers;
-  // Leave when no process has been attached for so long, and no mailbox holds a message.
+  // Leave when no program has been connected for so long, no mailbox holds a message, and nothing
+  // is on its way to another node.
   absl::Duration idle_exit = absl::InfiniteDuration();
   // How long SIGTERM waits for what is on its way to other nodes.
   absl::Duration drain_timeout = absl::Seconds(5);

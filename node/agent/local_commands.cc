@@ -126,6 +126,7 @@ void LocalService::List(const CallPtr& call) {
         row->set_program(process->program);
         for (const std::string& name : process->names) row->add_names(name);
         row->set_links(static_cast<uint32_t>(process->links.size()));
+        row->set_dropped(process->dropped);
       }
       break;
     case control::MAILBOXES:
@@ -142,6 +143,7 @@ void LocalService::List(const CallPtr& call) {
         row->set_waiting(counts.waiting);
         row->set_leased(counts.leased);
         row->set_sent(counts.sent);
+        row->set_dropped(mailbox->dropped);
       }
       if (!list.name().empty() && listing->mailboxes().empty()) {
         return Respond(*call, absl::NotFoundError(absl::StrCat("there is no mailbox '", list.name(),
