@@ -149,8 +149,8 @@ absl::StatusOr<std::shared_ptr<OutgoingLane>> Links::AcceptLane(LocalProcess* ta
       return absl::FailedPreconditionError("this pair has a later link already");
     }
     if (link != nullptr && link->inbound_lane != 0) {
-      // The origin has given the link up without a word that has reached us.
-      carrier_->RemoveInbound(sender.node(), link->inbound_lane);
+      // The origin has given that link up; what it says of it may still be on its way, as may be
+      // messages.
       Finish(link, CloseReason::kProcessGone);
       link = nullptr;
     }

@@ -25,21 +25,21 @@ namespace mailrail {
 // A link between two processes of this node ends with either. Of one with a remote end b each
 // direction ends by itself; `outbound` is what end a sends, `inbound` what b sends:
 //
-//   what happens                       outbound             inbound    the link
-//   end a is gone                      finishes             -          goes when outbound is done
-//   the peer refuses our lane (b is    closed, the rest is  stays      goes; or, while inbound is
-//     gone), or a's memory is broken     dropped                         open, when that ends
-//   the peer ends its lane (b is gone) closed, the rest is  ends       goes
-//                                        dropped
-//   a refuses b's lane as broken, or   finishes             ends       goes when outbound is done
-//     b has opened another
-//   all was carried                    done                 -          goes
-//   the peer has started anew          closed, the rest is  ends       goes
-//                                        dropped
+//   what happens                        outbound                     inbound
+//   end a is gone                       finishes                     ends
+//   all was carried                     done                         -
+//   the peer refuses our lane (b is     closed, the rest is dropped  -
+//     gone), or a's memory is broken
+//   a refuses b's lane as broken        closed and finishes          ends
+//   b has opened another lane to a      closed and finishes          -
+//   the peer ends its lane (b is gone)  closed, the rest is dropped  ends
+//   the peer has started anew           closed, the rest is dropped  ends
 //
-// "Closed" is told to a's senders by the far destination's control page; "goes" is Remove, the only
-// place where a link is taken out, here, in the carrier and in the registry. A link that goes, or
-// is to go, is not the pair's any more: who asks for one gets a new one, with new memory. Messages
+// The link goes when neither is left.
+//
+// "Closed" is told to a's senders by the far destination's control page; Remove is the only place
+// where a link goes, here, in the carrier and in the registry. A link whose outbound is closed or
+// finishes is not the pair's any more: who asks for one gets a new one, with new memory. Messages
 // that are dropped are counted and logged.
 //
 // One thread at a time: the loop's.
@@ -107,7 +107,9 @@ class Links {
   void StartOutbound(Link* link, bool recover);
   // Counts what end a has sent and b will not get.
   void CountDropped(const Link& link);
-  // What was accepted is carried on, nothing more is accepted, and then the link goes.
+  // Whether end a lives and what b sends may still come.
+  bool StillReceives(const Link& link) const;
+  // What was accepted is carried on and nothing more is accepted; then outbound is done.
   void Finish(Link* link, CloseReason reason);
   // `gone`: the number of a process that is not to be told.
   void Remove(Link* link, CloseReason reason, uint32_t gone = 0);

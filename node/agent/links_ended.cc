@@ -51,12 +51,14 @@ void Links::Remove(Link* link, CloseReason reason, uint32_t gone) {
 
 void Links::Finish(Link* link, CloseReason reason) {
   link->far.Close(reason);
-  if (link->inbound_lane != 0) TellEnds(*link, 0);
-  link->inbound_lane = 0;
-  if (!link->outbound) return Remove(link, reason);
+  if (!link->outbound) return OutboundDone(link->id);
   link->finishing = true;
   registry_->SaveLink(*link);
   carrier_->FinishOutbound(link->id);
+}
+
+bool Links::StillReceives(const Link& link) const {
+  return link.inbound_lane != 0 && registry_->FindProcess(link.a.number) != nullptr;
 }
 
 uint64_t Links::EndProcess(const LocalProcess& process) {
@@ -82,13 +84,12 @@ uint64_t Links::EndProcess(const LocalProcess& process) {
 void Links::EndOutbound(uint64_t id, CloseReason reason) {
   Link* link = registry_->FindLink(id);
   if (link == nullptr || !link->b.remote()) return;
-  if (link->inbound_lane == 0 || link->finishing) return Remove(link, reason);
+  if (!StillReceives(*link)) return Remove(link, reason);
   // What b had sent before it died still comes, and then the end of its lane.
   link->far.Close(reason);
-  if (!std::exchange(link->outbound, false)) return;
-  CountDropped(*link);
+  if (link->outbound) CountDropped(*link);
   carrier_->RemoveOutbound(id);
-  agent_lanes_.erase(id);
+  OutboundDone(id);
 }
 
 bool Links::EndInbound(const std::string& node, uint64_t lane) {
@@ -102,14 +103,19 @@ void Links::InboundRefused(const std::string& node, uint64_t lane) {
   Link* link = registry_->FindInbound(node, lane);
   if (link == nullptr) return;
   // When a is gone, its end says the rest.
-  if (registry_->FindProcess(link->a.number) != nullptr) Finish(link, CloseReason::kRefused);
+  if (!StillReceives(*link)) return;
+  link->inbound_lane = 0;
+  TellEnds(*link, 0);
+  Finish(link, CloseReason::kRefused);
 }
 
 void Links::OutboundDone(uint64_t id) {
   Link* link = registry_->FindLink(id);
   if (link == nullptr) return;
   link->outbound = false;
-  Remove(link, CloseReason::kProcessGone);
+  if (!StillReceives(*link)) return Remove(link, CloseReason::kProcessGone);
+  link->finishing = false;
+  registry_->SaveLink(*link);
 }
 
 void Links::ForgetNode(const std::string& node) {
