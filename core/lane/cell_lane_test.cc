@@ -311,6 +311,41 @@ TEST(CellLaneTest, TheClaimsOfADeadOwnerComeBackAndWhatItHadTakenIsDone) {
   EXPECT_FALSE(writer.Append(30, {{}, "x"}, 0));
 }
 
+TEST(CellLaneTest, TheClaimsOfAllWhoAreGoneComeBackAtOnce) {
+  const CellLane lane(kSmallCells);
+  CellWriter writer = lane.NewWriter();
+  CellReader reader = lane.NewReader(), agent = lane.NewReader();
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(writer.Append(kPriority, {{}, "x"}, 0));
+  for (const uint32_t owner : {kMe, kOther, kOther + 1}) {
+    ASSERT_TRUE(Lease(&reader, kPriority, owner).has_value());
+  }
+  EXPECT_EQ(agent.ReleaseClaimsIf([](uint32_t owner) { return owner != kMe; }), 2);
+  EXPECT_EQ(Lease(&reader, kPriority, kMe)->head.position, 2u);
+  EXPECT_EQ(Lease(&reader, kPriority, kMe)->head.position, 3u);
+  EXPECT_EQ(Lease(&reader, kPriority, kMe)->head.position, 4u);
+  EXPECT_EQ(agent.ReleaseClaimsIf([](uint32_t owner) { return owner != kMe; }), 0);
+}
+
+TEST(CellLaneTest, AMessageWhoseReturnWasCutShortByADeathIsFoundOnceTheAgentHasLooked) {
+  const CellLane lane(kSmallCells);
+  CellWriter writer = lane.NewWriter();
+  CellReader reader = lane.NewReader(), dying = lane.NewReader(), agent = lane.NewReader();
+  ASSERT_TRUE(writer.Append(kPriority, {{}, "x"}, 0));
+  const Leased leased = *Lease(&dying, kPriority, kOther);
+  CellHead head;
+  ASSERT_NE(reader.Peek(kPriority, &head), Look::kReady);
+  auto* const header = reinterpret_cast<StateHeader*>(lane.state.writable());
+  // Its first bump, which a receiver has seen, its change, and no second bump.
+  header->returns.fetch_add(1);
+  ASSERT_NE(reader.Peek(kPriority, &head), Look::kReady);
+  const uint64_t seen = header->returns.load();
+  ASSERT_TRUE(dying.Return(kPriority, leased.head.slot, leased.head.position, kOther));
+  header->returns.store(seen);
+  ASSERT_NE(reader.Peek(kPriority, &head), Look::kReady);
+  agent.ReleaseClaimsIf([](uint32_t) { return false; });
+  EXPECT_EQ(reader.Peek(kPriority, &head), Look::kReady);
+}
+
 TEST(CellLaneTest, ARetractedMessageIsNobodyElsesAndOneThatWasClaimedStays) {
   const CellLane lane(kSmallCells);
   CellWriter writer = lane.NewWriter();

@@ -157,19 +157,24 @@ bool CellReader::Return(int priority, uint32_t slot, uint64_t position, uint32_t
 }
 
 int CellReader::ReleaseClaimsOf(uint32_t owner) {
+  return ReleaseClaimsIf([owner](uint32_t other) { return other == owner; });
+}
+
+int CellReader::ReleaseClaimsIf(const std::function<bool(uint32_t owner)>& gone) {
   int returned = 0;
   state_header_->returns.fetch_add(1);
   for (int priority = 0; priority < kPriorityCount; ++priority) {
     if ((rings_in_use() >> priority & 1) == 0) continue;
     for (uint32_t slot = 0; slot < geometry_.slots; ++slot) {
       const CellState state = CellState::Unpack(states(priority)[slot].load());
-      if (state.owner != owner) continue;
+      const bool held = state.phase == Phase::kLeased || state.phase == Phase::kTaken;
+      if (!held || !gone(state.owner)) continue;
       const uint64_t position = slots(priority)[slot].sequence.load(std::memory_order_acquire);
       if (state.phase == Phase::kLeased) {
-        returned += Move(priority, slot, position, owner, Phase::kLeased, Phase::kReturned,
+        returned += Move(priority, slot, position, state.owner, Phase::kLeased, Phase::kReturned,
                          /*attempted=*/true);
-      } else if (state.phase == Phase::kTaken) {
-        Move(priority, slot, position, owner, Phase::kTaken, Phase::kDone);
+      } else {
+        Move(priority, slot, position, state.owner, Phase::kTaken, Phase::kDone);
       }
     }
   }

@@ -2,6 +2,7 @@
 #define MAILRAIL_CORE_LANE_CELL_READER_H_
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "core/lane/cell_layout.h"
@@ -56,6 +57,9 @@ class CellReader {
   // Takes the claims of `owner` away, who is gone: what it had claimed goes back to its place,
   // what it had taken is done. Returns how many went back.
   int ReleaseClaimsOf(uint32_t owner);
+  // The same for every owner that `gone` is true for. Also makes every receiver look for returned
+  // messages again, as one that died while it returned one could not.
+  int ReleaseClaimsIf(const std::function<bool(uint32_t owner)>& gone);
 
   // The messages at this priority that `owner` has claimed and not taken.
   std::vector<CellHead> HeldBy(int priority, uint32_t owner) const;

@@ -44,6 +44,28 @@ TEST(RingGeometryTest, NumbersThatOverflowOrDoNotFitAreNotValid) {
   EXPECT_FALSE(geometry.Valid());
 }
 
+TEST(RingLaneTest, WhatWasPublishedAndNotConsumedIsCounted) {
+  const Link link(kSmallRing);
+  RingWriter writer = link.NewWriter();
+  RingReader reader = link.NewReader();
+  const auto unconsumed = [&] {
+    return CountUnconsumed(link.sender.readable(), link.receiver.readable());
+  };
+  EXPECT_EQ(unconsumed(), 0u);
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_TRUE(writer.Append(kPriority, {{}, "x"}, 0));
+    ASSERT_TRUE(writer.Append(30, {{}, "x"}, 0));
+  }
+  ASSERT_TRUE(Receive(&reader, kPriority).has_value());
+  reader.Flush();
+  EXPECT_EQ(CountPublished(link.sender.readable()), 10u);
+  EXPECT_EQ(CountPublished(link.receiver.readable()), 0u);
+  EXPECT_EQ(unconsumed(), 9u);
+  // A writer that died after it had published, before it said so; the reader was quicker.
+  reinterpret_cast<RingHeader*>(link.sender.writable())->tail[kPriority].store(0);
+  EXPECT_EQ(unconsumed(), 5u);
+}
+
 TEST(RingLaneTest, AnEmptyLaneHasNothingAndIsDrained) {
   const Link link(kSmallRing);
   RingWriter writer = link.NewWriter();

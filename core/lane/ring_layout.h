@@ -98,6 +98,16 @@ struct ConsumedMark {
 };
 static_assert(sizeof(ConsumedMark) == 128);
 
+// The part of a link's memory that says how much was published and consumed is so long.
+inline constexpr size_t kRingCountsBytes = 8192;
+
+// How many messages the owner of `memory` has published, and how many of them the owner of
+// `receiver` has not consumed yet; both point to kRingCountsBytes. For display and for counting
+// what is lost: a snapshot, and what the memories' owners claim. What their deaths have left may be
+// one off.
+uint64_t CountPublished(const char* memory);
+uint64_t CountUnconsumed(const char* sender, const char* receiver);
+
 // Which message uses a cell: (priority + 1) << 32 | low half of its sequence number.
 inline uint64_t CellTag(int priority, uint64_t sequence) {
   return uint64_t{static_cast<uint32_t>(priority) + 1} << 32 | static_cast<uint32_t>(sequence);

@@ -30,12 +30,12 @@ int NewMemfd(const std::string& name) {
 
 }  // namespace
 
-absl::StatusOr<Fd> CreateMemory(const std::string& name, size_t bytes) {
+absl::StatusOr<Fd> CreateMemory(const std::string& name, size_t bytes, MoreSeals more) {
   Fd fd(NewMemfd(name));
   if (!fd.valid()) return absl::ErrnoToStatus(errno, "memfd_create");
+  const int seals = F_SEAL_SHRINK | F_SEAL_GROW | (more == MoreSeals::kRefused ? F_SEAL_SEAL : 0);
   if (ftruncate(fd.get(), static_cast<off_t>(RoundUpToPages(bytes))) != 0 ||
-      fchmod(fd.get(), 0400) != 0 ||
-      fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0) {
+      fchmod(fd.get(), 0400) != 0 || fcntl(fd.get(), F_ADD_SEALS, seals) != 0) {
     return absl::ErrnoToStatus(errno, absl::StrCat("memory ", name));
   }
   return fd;

@@ -14,16 +14,24 @@ namespace mailrail {
 // Shared memory is sealed memfd: no name in any file system, so nothing can be left behind, and a
 // size that nobody can change, so that no access is ever out of the file.
 
+// Whether whoever has a writable descriptor of a memory may seal it further. Only the memory that
+// one process alone writes is to be sealed by it (SealAgainstWriting); any other could be made
+// unusable so, for whoever maps it for writing later: new senders, or an agent that is started
+// again.
+enum class MoreSeals { kRefused, kAllowed };
+
 // Creates zeroed, sparse memory of `bytes` (rounded up to pages), sealed against shrinking and
 // growing, mode 0400. `name` shows in /proc/PID/maps. kResourceExhausted when the limit of
 // descriptors is reached.
-absl::StatusOr<Fd> CreateMemory(const std::string& name, size_t bytes);
+absl::StatusOr<Fd> CreateMemory(const std::string& name, size_t bytes,
+                                MoreSeals more = MoreSeals::kRefused);
 
 // A descriptor of the same memory that can only be mapped for reading. Other users cannot reopen
 // it for writing, because of the mode.
 absl::StatusOr<Fd> OpenReadOnly(const Fd& memory);
 
 // Refuses every further writable mapping, the owner's later ones too; existing ones stay.
+// kPermissionDenied for memory that was created with MoreSeals::kRefused.
 absl::Status SealAgainstWriting(const Fd& memory);
 
 enum class Access { kReadOnly, kReadWrite };

@@ -29,8 +29,18 @@ TEST(MemoryTest, AReadOnlyDescriptorCannotBeMappedForWriting) {
   EXPECT_FALSE(Mapping::Map(*readable, 4096, Access::kReadWrite).ok());
 }
 
-TEST(MemoryTest, ASealedMemoryKeepsItsWriterAndRefusesEveryOther) {
+TEST(MemoryTest, MemoryThatSeveralWriteCannotBeSealedByOneOfThem) {
   absl::StatusOr<Fd> memory = CreateMemory("test", 4096);
+  ASSERT_TRUE(memory.ok()) << memory.status();
+  for (const int seal : {F_SEAL_FUTURE_WRITE, F_SEAL_WRITE, F_SEAL_SEAL}) {
+    EXPECT_NE(fcntl(memory->get(), F_ADD_SEALS, seal), 0) << seal;
+  }
+  EXPECT_EQ(SealAgainstWriting(*memory).code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_TRUE(Mapping::Map(*memory, 4096, Access::kReadWrite).ok());
+}
+
+TEST(MemoryTest, ASealedMemoryKeepsItsWriterAndRefusesEveryOther) {
+  absl::StatusOr<Fd> memory = CreateMemory("test", 4096, MoreSeals::kAllowed);
   absl::StatusOr<Mapping> writer = Mapping::Map(*memory, 4096, Access::kReadWrite);
   ASSERT_TRUE(writer.ok());
   ASSERT_TRUE(SealAgainstWriting(*memory).ok());

@@ -73,7 +73,6 @@ class Agent {
   void OnKeeperGone();
   void CheckIdle();
   void Drain(absl::Time deadline);
-  bool AllCarried() const;
   std::vector<control::NodeRow> Nodes() const;
 
   const AgentConfig config_;
@@ -139,7 +138,7 @@ absl::Status Agent::MakeCarrierBell(std::vector<KeptRecord>* records) {
 
 void Agent::MakeParts(uint64_t incarnation) {
   const auto log = [this](absl::string_view line) { Log(line); };
-  registry_ = std::make_unique<Registry>(config_.node, incarnation, vault_.get());
+  registry_ = std::make_unique<Registry>(config_.node, incarnation, vault_.get(), log);
   remote_ = std::make_unique<RemoteService>(RemoteService::Options{log}, &loop_);
   Carrier::Options options;
   options.node = config_.node;
@@ -157,6 +156,9 @@ void Agent::MakeParts(uint64_t incarnation) {
     local_->Notify(number, std::move(notice), std::move(fds));
   };
   broker_options.log = log;
+  broker_options.link_ended = [this](uint64_t link, const absl::Status& why) {
+    local_->OnLaneState(link, why);
+  };
   broker_ =
       std::make_unique<Broker>(std::move(broker_options), &loop_, registry_.get(), &carrier_bell_);
   broker_->set_carrier(carrier_.get());
@@ -265,19 +267,12 @@ void Agent::OnSignal() {
   draining_ = true;
   Log("stopping");
   loop_.Unwatch(listener_.socket.get());
+  broker_->StopOutbound();
   Drain(absl::Now() + config_.drain_timeout);
 }
 
-// Whether nothing that was accepted here is still on its way to another node.
-bool Agent::AllCarried() const {
-  for (const auto& [id, link] : registry_->links()) {
-    if (link->b.remote() && !link->far.closed() && !broker_->Carried(*link)) return false;
-  }
-  return true;
-}
-
 void Agent::Drain(absl::Time deadline) {
-  if (AllCarried() || absl::Now() >= deadline) {
+  if (broker_->AllCarried() || absl::Now() >= deadline) {
     loop_.Stop();
     return;
   }
@@ -303,11 +298,7 @@ void Agent::OnKeeperGone() {
 }
 
 void Agent::CheckIdle() {
-  bool busy = !registry_->processes().empty();
-  for (const auto& [id, mailbox] : registry_->mailboxes()) {
-    busy = busy || broker_->Count(*mailbox).waiting > 0;
-  }
-  if (busy) {
+  if (!registry_->processes().empty() || local_->newcomers() > 0 || !broker_->Empty()) {
     idle_since_ = absl::Now();
   } else if (absl::Now() - idle_since_ >= config_.idle_exit) {
     Log("idle; leaving");
@@ -341,7 +332,9 @@ absl::Status Agent::Stop() {
   if (transport_ != nullptr) transport_->Shutdown(absl::Now() + absl::Seconds(1));
   carrier_->Stop();
   SeqpacketUnlink(config_.socket, listener_.lock);
+  // Before anything is closed: an agent started after this one would find it so.
   if (vault_->keeper() != nullptr) vault_->keeper()->Leave(0).IgnoreError();
+  broker_->CloseAll();
   return absl::OkStatus();
 }
 

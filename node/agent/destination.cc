@@ -50,6 +50,16 @@ absl::StatusOr<Mapping> Destination::MapGate() const {
   return Mapping::Map(gate_, sizeof(GateWord), Access::kReadWrite);
 }
 
+absl::StatusOr<DestinationMemory> Destination::MapSender(const Destination& bell) const {
+  absl::StatusOr<Mapping> control_map = MapControl();
+  if (!control_map.ok()) return control_map.status();
+  absl::StatusOr<Mapping> bell_map = bell.MapBell();
+  if (!bell_map.ok()) return bell_map.status();
+  absl::StatusOr<Mapping> gate_map = bell.MapGate();
+  if (!gate_map.ok()) return gate_map.status();
+  return DestinationMemory{*std::move(control_map), *std::move(bell_map), *std::move(gate_map)};
+}
+
 absl::StatusOr<std::vector<Fd>> Destination::Grant(bool receiver) const {
   std::vector<Fd> fds;
   absl::StatusOr<Fd> control = OpenReadOnly(control_);

@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "core/base/fd.h"
 #include "core/mailbox/control_page.h"
+#include "core/mailbox/outgoing_lane.h"
 #include "core/shm/bell.h"
 #include "core/shm/memory.h"
 
@@ -41,7 +42,8 @@ class Destination {
   void BumpVersion();
   // No message is taken in from now on; receivers and senders find out.
   void Close(CloseReason reason);
-  bool closed() const { return page()->closed.load() != 0; }
+  CloseReason reason() const { return static_cast<CloseReason>(page()->closed.load()); }
+  bool closed() const { return reason() != CloseReason::kOpen; }
   // Wakes all receivers.
   void Ring();
 
@@ -49,6 +51,9 @@ class Destination {
   absl::StatusOr<Mapping> MapControl() const;
   absl::StatusOr<Mapping> MapBell() const;
   absl::StatusOr<Mapping> MapGate() const;
+  // All that a sender needs: this control page, with the bell and gate of `bell`, which is this or
+  // what rings for it.
+  absl::StatusOr<DestinationMemory> MapSender(const Destination& bell) const;
   Fd DuplicateGate() const { return gate_.Duplicate(); }
 
  private:

@@ -23,6 +23,12 @@ inline FdSource OpenedFds(std::vector<Fd> fds) {
               std::move(fds))]() -> absl::StatusOr<std::vector<Fd>> { return std::move(*fds); };
 }
 
+// `fds`, if none of them failed to be opened or duplicated; else kResourceExhausted.
+absl::StatusOr<std::vector<Fd>> AllOpen(std::vector<Fd> fds);
+
+// The descriptors for a receiver of a mailbox lane.
+absl::StatusOr<std::vector<Fd>> ReadingEnd(const Fd& data, const Fd& state);
+
 }  // namespace mailrail
 
 #endif  // MAILRAIL_NODE_AGENT_FD_SOURCE_H_

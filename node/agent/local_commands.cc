@@ -80,6 +80,7 @@ control::ProcessRow RowOf(const LocalProcess& process) {
   row.set_program(process.program);
   for (const std::string& name : process.names) row.add_names(name);
   row.set_links(static_cast<uint32_t>(process.links.size()));
+  row.set_dropped(process.dropped);
   return row;
 }
 
@@ -93,6 +94,7 @@ control::MailboxRow RowOf(const LocalMailbox& mailbox, const CellReader::Counts&
   row.set_waiting(counts.waiting);
   row.set_leased(counts.leased);
   row.set_sent(counts.sent);
+  row.set_dropped(mailbox.dropped);
   return row;
 }
 

@@ -46,6 +46,8 @@ class LocalService {
   void OnLaneState(uint64_t link_id, const absl::Status& status);
 
   size_t attached() const { return registry_->processes().size(); }
+  // Connections of programs that have not attached.
+  size_t newcomers() const { return newcomers_.size(); }
 
  private:
   using ClientPtr = std::shared_ptr<Client>;

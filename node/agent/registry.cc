@@ -31,6 +31,28 @@ void Describe(int32_t pid, LocalProcess* process) {
 
 }  // namespace
 
+Endpoint Endpoint::OfProcess(uint32_t number) {
+  Endpoint end;
+  end.kind = Kind::kProcess;
+  end.number = number;
+  return end;
+}
+
+Endpoint Endpoint::OfRemoteProcess(const ProcessId& id) {
+  Endpoint end;
+  end.kind = Kind::kRemoteProcess;
+  end.process = id;
+  return end;
+}
+
+Endpoint Endpoint::OfRemoteMailbox(const std::string& node, const std::string& mailbox) {
+  Endpoint end;
+  end.kind = Kind::kRemoteMailbox;
+  end.node = node;
+  end.mailbox = mailbox;
+  return end;
+}
+
 std::string Endpoint::Key() const {
   switch (kind) {
     case Kind::kProcess:
@@ -45,27 +67,20 @@ std::string Endpoint::Key() const {
   return "";
 }
 
+std::string Endpoint::Name() const {
+  return kind == Kind::kRemoteMailbox ? absl::StrCat("mailbox ", mailbox, "@", node)
+                                      : absl::StrCat("process ", process.ToString());
+}
+
 void Registry::SaveNode() {
   state::Node value;
   value.set_node(node_);
   value.set_incarnation(incarnation_);
   value.set_numbers_reserved(numbers_reserved_);
   value.set_ids_reserved(ids_reserved_);
+  value.set_numbers_wrapped(numbers_wrapped_);
   // Without descriptors, so never refused for want of them.
   vault_->Put("node", value, {}).IgnoreError();
-}
-
-uint32_t Registry::NewNumber() {
-  if (last_number_ == 0) {
-    // Not from 1: a pid that comes back after the node itself started anew has another incarnation.
-    const int64_t seconds = absl::ToUnixSeconds(absl::Now()) - 1767225600;  // since 2026
-    last_number_ = numbers_reserved_ = static_cast<uint32_t>(seconds & 0x7fffff);
-  }
-  if (++last_number_ > numbers_reserved_) {
-    numbers_reserved_ = last_number_ + kReserve;
-    SaveNode();
-  }
-  return last_number_;
 }
 
 uint64_t Registry::NewId() {
@@ -77,13 +92,11 @@ uint64_t Registry::NewId() {
 }
 
 absl::StatusOr<LocalProcess*> Registry::AddProcess(int32_t pid, uint32_t uid, Fd socket, Fd pidfd) {
-  const uint32_t number = NewNumber();
-  if (number > kMaxOwner) {
-    return absl::ResourceExhaustedError("this agent has given out all its process numbers");
-  }
+  const absl::StatusOr<uint32_t> number = NewNumber();
+  if (!number.ok()) return number.status();
   auto process = std::make_unique<LocalProcess>();
-  process->number = number;
-  process->id = ProcessId(node_, pid, number);
+  process->number = *number;
+  process->id = ProcessId(node_, pid, *number);
   process->uid = uid;
   process->inbox_id = NewId();
   process->socket = std::move(socket);
@@ -94,17 +107,23 @@ absl::StatusOr<LocalProcess*> Registry::AddProcess(int32_t pid, uint32_t uid, Fd
   process->inbox = *std::move(inbox);
   std::vector<int> fds = {process->socket.get(), process->pidfd.get()};
   for (const int fd : process->inbox.fds()) fds.push_back(fd);
-  if (absl::Status status = vault_->Put(absl::StrCat("process/", number), Encode(*process), fds);
+  if (absl::Status status = vault_->Put(absl::StrCat("process/", *number), Encode(*process), fds);
       !status.ok()) {
     return status;
   }
   LocalProcess* added = process.get();
-  processes_[number] = std::move(process);
+  processes_[*number] = std::move(process);
   return added;
 }
 
-void Registry::SaveProcess(const LocalProcess& process) {
-  vault_->PutValue(absl::StrCat("process/", process.number), Encode(process));
+absl::Status Registry::Save(absl::string_view key, const google::protobuf::MessageLite& value) {
+  const absl::Status status = vault_->PutValue(key, value);
+  if (!status.ok()) log_(absl::StrCat("cannot keep ", key, ": ", status.ToString()));
+  return status;
+}
+
+absl::Status Registry::SaveProcess(const LocalProcess& process) {
+  return Save(absl::StrCat("process/", process.number), Encode(process));
 }
 
 void Registry::RemoveProcess(uint32_t number) {
@@ -145,45 +164,14 @@ absl::Status Registry::AddName(LocalProcess* process, const std::string& name) {
     return absl::AlreadyExistsError(
         absl::StrCat("the name '", name, "' belongs to process ", holder->id.ToString()));
   }
-  names_[name] = process->number;
   process->names.insert(name);
-  SaveProcess(*process);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<LocalMailbox*> Registry::AddMailbox(const std::string& name,
-                                                   const MailboxOptions& options, uint32_t creator,
-                                                   uint64_t request) {
-  auto mailbox = std::make_unique<LocalMailbox>();
-  mailbox->id = NewId();
-  mailbox->name = name;
-  mailbox->options = options;
-  mailbox->creator = creator;
-  mailbox->creator_request = request;
-  absl::StatusOr<Destination> destination = Destination::Create("mailrail.mailbox");
-  if (!destination.ok()) return destination.status();
-  mailbox->destination = *std::move(destination);
-  if (absl::Status status = vault_->Put(absl::StrCat("mailbox/", mailbox->id), Encode(*mailbox),
-                                        mailbox->destination.fds());
-      !status.ok()) {
-    return status;
+  if (!SaveProcess(*process).ok()) {
+    process->names.erase(name);
+    return absl::ResourceExhaustedError(
+        absl::StrCat("process ", process->id.ToString(), " has too many names"));
   }
-  LocalMailbox* added = mailbox.get();
-  mailbox_names_[name] = mailbox->id;
-  mailboxes_[mailbox->id] = std::move(mailbox);
-  return added;
-}
-
-void Registry::SaveMailbox(const LocalMailbox& mailbox) {
-  vault_->PutValue(absl::StrCat("mailbox/", mailbox.id), Encode(mailbox));
-}
-
-void Registry::RemoveMailbox(uint64_t id) {
-  const auto it = mailboxes_.find(id);
-  if (it == mailboxes_.end()) return;
-  mailbox_names_.erase(it->second->name);
-  mailboxes_.erase(it);
-  vault_->Drop(absl::StrCat("mailbox/", id));
+  names_[name] = process->number;
+  return absl::OkStatus();
 }
 
 void Registry::SavePeer(const std::string& node, uint64_t incarnation) {
@@ -192,16 +180,6 @@ void Registry::SavePeer(const std::string& node, uint64_t incarnation) {
   value.set_node(node);
   value.set_incarnation(incarnation);
   vault_->Put(absl::StrCat("peer/", node), value, {}).IgnoreError();
-}
-
-LocalMailbox* Registry::FindMailbox(uint64_t id) {
-  const auto it = mailboxes_.find(id);
-  return it == mailboxes_.end() ? nullptr : it->second.get();
-}
-
-LocalMailbox* Registry::FindMailbox(const std::string& name) {
-  const auto it = mailbox_names_.find(name);
-  return it == mailbox_names_.end() ? nullptr : FindMailbox(it->second);
 }
 
 }  // namespace mailrail

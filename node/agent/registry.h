@@ -38,9 +38,11 @@ struct LocalProcess {
   std::string program;
   std::set<std::string> names;
   absl::flat_hash_set<uint64_t> links;
-  absl::flat_hash_set<uint64_t> lanes;      // that it sends on
-  absl::flat_hash_set<uint64_t> mailboxes;  // that it receives from
-  absl::flat_hash_set<uint64_t> proxies;    // for mailboxes of other nodes
+  absl::flat_hash_set<uint64_t> lanes;  // that it sends on
+  // That it receives from, or has received from: until it is gone it may hold messages of theirs.
+  absl::flat_hash_set<uint64_t> mailboxes;
+  absl::flat_hash_set<uint64_t> proxies;  // for mailboxes of other nodes
+  uint64_t dropped = 0;  // messages that it had sent to other nodes, and nobody received
 };
 
 // A process of another node that receives from a mailbox of this one.
@@ -55,10 +57,13 @@ struct LocalMailbox {
   MailboxOptions options;
   Destination destination;
   std::set<uint32_t> receivers;  // numbers of processes
+  // Of processes that have closed their receivers and may still hold messages.
+  std::set<uint32_t> former_receivers;
   std::map<std::pair<std::string, uint64_t>, RemoteReceiverEntry> remote_receivers;  // node, key
   std::set<uint64_t> lanes;
   uint32_t creator = 0;
   uint64_t creator_request = 0;
+  uint64_t dropped = 0;  // messages that were purged or lost
 };
 
 // One end of a link, or the sender of a lane.
@@ -70,12 +75,19 @@ struct Endpoint {
   std::string node;     // kRemoteMailbox
   std::string mailbox;  // kRemoteMailbox
 
+  static Endpoint OfAgent() { return Endpoint(); }
+  static Endpoint OfProcess(uint32_t number);
+  static Endpoint OfRemoteProcess(const ProcessId& id);
+  static Endpoint OfRemoteMailbox(const std::string& node, const std::string& mailbox);
+
   bool remote() const { return kind == Kind::kRemoteProcess || kind == Kind::kRemoteMailbox; }
   const std::string& peer_node() const {
     return kind == Kind::kRemoteProcess ? process.node() : node;
   }
   // Equal for equal ends.
   std::string Key() const;
+  // REQUIRES: remote(). For messages.
+  std::string Name() const;
 };
 
 // Two ring lanes with one memory for each end. End a is on this node.
@@ -88,8 +100,12 @@ struct Link {
   Fd memory_a;                // written by end a
   Fd memory_b;                // written by end b, or, if that is remote, by this agent
   Destination far;            // a remote end b: control page, with the carrier's bell and gate
-  uint64_t inbound_lane = 0;  // a remote end b: its lane's id there
-  bool finishing = false;
+  uint64_t inbound_lane = 0;  // a remote end b: its lane's id there; 0: none is open
+  bool finishing = false;     // what end a had sent is carried on, and then the link goes
+  bool outbound = false;      // the carrier carries it; not kept
+
+  // Whether it is the link of its pair, for whoever asks for one.
+  bool usable() const { return !finishing && !(b.remote() && far.closed()); }
 };
 
 // A sender's lane to a mailbox of this node.
@@ -127,16 +143,20 @@ struct Proxy {
 // It creates and finds; who is to be told what is the callers' business. One thread at a time.
 class Registry {
  public:
+  using Log = std::function<void(absl::string_view)>;
+
   // `vault` outlives it.
-  Registry(std::string node, uint64_t incarnation, Vault* vault)
-      : node_(std::move(node)), incarnation_(incarnation), vault_(vault) {}
+  Registry(std::string node, uint64_t incarnation, Vault* vault, Log log)
+      : node_(std::move(node)), incarnation_(incarnation), vault_(vault), log_(std::move(log)) {}
 
   const std::string& node() const { return node_; }
   uint64_t incarnation() const { return incarnation_; }
   // What messages of the agent's own lanes seem to come from, unless they say otherwise.
   ProcessId agent_id() const { return ProcessId(node_, agent_pid_, 1); }
 
-  // Takes over what an agent before this one kept; the rest of the work is the callers'.
+  // Takes over what an agent before this one kept; the rest of the work is the callers'. A record
+  // that is of no use (its memory cannot be mapped, say) is logged and dropped; only without the
+  // node's own is there an error: kDataLoss.
   absl::Status Restore(std::vector<KeptRecord> records);
 
   // Keeps what is known of the node itself; call once, after Restore.
@@ -144,16 +164,22 @@ class Registry {
 
   // --- Processes.
   absl::StatusOr<LocalProcess*> AddProcess(int32_t pid, uint32_t uid, Fd socket, Fd pidfd);
-  void SaveProcess(const LocalProcess& process);
+  // kInvalidArgument when it is too large to be kept (logged, like every such failure).
+  absl::Status SaveProcess(const LocalProcess& process);
   void RemoveProcess(uint32_t number);
   LocalProcess* FindProcess(uint32_t number);
   // By pid, and incarnation unless that is 0.
   LocalProcess* FindProcess(const ProcessId& id);
   LocalProcess* FindName(const std::string& name);
-  // kAlreadyExists when another living process has it.
+  // kAlreadyExists when another living process has it; kResourceExhausted when this process has
+  // more names than can be kept.
   absl::Status AddName(LocalProcess* process, const std::string& name);
-  // A number for something other than a process that claims messages.
-  uint32_t NewNumber();
+  // A number for something that claims messages, a process or not. Numbers rise; after the last one
+  // (there are 2^24) they are used again. That is safe, because one is given out again only when
+  // nothing known here has it any more, and once every claim in it has been released in every lane;
+  // and because a ProcessId has the pid too: one of an earlier process would have to meet its pid
+  // as well, 16 million processes later. kResourceExhausted when all are in use.
+  absl::StatusOr<uint32_t> NewNumber();
 
   // --- Mailboxes.
   absl::StatusOr<LocalMailbox*> AddMailbox(const std::string& name, const MailboxOptions& options,
@@ -162,15 +188,28 @@ class Registry {
   void RemoveMailbox(uint64_t id);
   LocalMailbox* FindMailbox(uint64_t id);
   LocalMailbox* FindMailbox(const std::string& name);
+  // Makes a process a receiver.
+  absl::Status AddReceiver(LocalMailbox* mailbox, LocalProcess* process);
+  // It receives no more, but may hold messages until it is gone.
+  void CloseReceiver(LocalMailbox* mailbox, uint32_t number);
+  // REQUIRES: its claims are released. (An agent that dies in between finds them at its restart.)
+  void RemoveReceiver(LocalMailbox* mailbox, uint32_t number);
+  // A receiver of another node; nothing changes when it is there.
+  absl::Status AddRemoteReceiver(LocalMailbox* mailbox, const std::string& node, uint64_t key,
+                                 const ProcessId& process);
+  // REQUIRES: its claims are released.
+  void RemoveRemoteReceiver(LocalMailbox* mailbox, const std::string& node, uint64_t key);
 
   // --- Lanes to mailboxes of this node.
   absl::StatusOr<MailboxLane*> AddLane(LocalMailbox* mailbox, const Endpoint& sender,
                                        const ProcessId& sender_id, uint32_t sender_uid,
                                        uint64_t origin_lane);
-  void SaveLane(const MailboxLane& lane);
   void RemoveLane(uint64_t id);
   MailboxLane* FindLane(uint64_t id);
+  // Not one whose sender is gone.
   MailboxLane* FindLane(uint64_t mailbox, const Endpoint& sender, uint64_t origin_lane);
+  // The sender of a lane is gone.
+  void OrphanLane(MailboxLane* lane);
 
   // --- Links.
   absl::StatusOr<Link*> AddLink(const Endpoint& a, const Endpoint& b,
@@ -178,8 +217,10 @@ class Registry {
   void SaveLink(const Link& link);
   void RemoveLink(uint64_t id);
   Link* FindLink(uint64_t id);
-  // The link of this pair, whichever asked first.
+  // The usable link of this pair, whichever asked first.
   Link* FindLink(const Endpoint& a, const Endpoint& b);
+  // The link whose end b, on `node`, sends on `lane`.
+  Link* FindInbound(const std::string& node, uint64_t lane);
 
   // --- Proxies.
   absl::StatusOr<Proxy*> AddProxy(LocalProcess* process, const std::string& node,
@@ -209,15 +250,30 @@ class Registry {
 
  private:
   void SaveNode();
-  absl::Status RestoreRecord(KeptRecord record);
+  // Replaces the value of a record.
+  absl::Status Save(absl::string_view key, const google::protobuf::MessageLite& value);
+  void SaveReceivers(const LocalMailbox& mailbox);
+  void ReserveNumbers();
+  std::set<uint32_t> NumbersInUse() const;
+  absl::Status RestoreRecord(KeptRecord* record);
+  absl::Status RestoreProcess(KeptRecord* record);
+  absl::Status RestoreMailbox(KeptRecord* record);
+  absl::Status RestoreReceiver(const KeptRecord& record);
+  absl::Status RestoreLane(KeptRecord* record);
+  absl::Status RestoreLink(KeptRecord* record);
+  absl::Status RestoreProxy(KeptRecord* record);
   void IndexLink(const Link& link);
+  void IndexLane(const MailboxLane& lane);
 
   const std::string node_;
   uint64_t incarnation_;
   Vault* const vault_;
+  const Log log_;
   const int32_t agent_pid_ = 1;
   uint32_t last_number_ = 0;
   uint32_t numbers_reserved_ = 0;
+  bool numbers_wrapped_ = false;
+  std::set<uint32_t> numbers_taken_;  // of those reserved, by earlier owners
   uint64_t last_id_ = 0;
   uint64_t ids_reserved_ = 0;
   std::map<uint32_t, std::unique_ptr<LocalProcess>> processes_;
@@ -229,6 +285,7 @@ class Registry {
   absl::flat_hash_map<std::string, uint32_t> names_;
   absl::flat_hash_map<std::string, uint64_t> mailbox_names_;
   absl::flat_hash_map<std::string, uint64_t> link_of_pair_;
+  absl::flat_hash_map<std::string, uint64_t> lane_of_sender_;
 };
 
 }  // namespace mailrail

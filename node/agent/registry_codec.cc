@@ -59,6 +59,7 @@ state::Process Encode(const LocalProcess& process) {
   value.set_inbox_id(process.inbox_id);
   value.set_program(process.program);
   for (const std::string& name : process.names) value.add_names(name);
+  value.set_dropped(process.dropped);
   return value;
 }
 
@@ -70,6 +71,7 @@ void Decode(const state::Process& value, const std::string& node, LocalProcess* 
   process->inbox_id = value.inbox_id();
   process->program = value.program();
   process->names.insert(value.names().begin(), value.names().end());
+  process->dropped = value.dropped();
 }
 
 state::Mailbox Encode(const LocalMailbox& mailbox) {
@@ -77,30 +79,45 @@ state::Mailbox Encode(const LocalMailbox& mailbox) {
   value.set_id(mailbox.id);
   value.set_name(mailbox.name);
   ToProto(mailbox.options, value.mutable_spec());
-  for (const uint32_t number : mailbox.receivers) value.add_receivers(number);
-  for (const auto& [name, entry] : mailbox.remote_receivers) {
-    state::RemoteReceiver* receiver = value.add_remote_receivers();
-    receiver->set_node(name.first);
-    receiver->set_key(name.second);
-    receiver->set_number(entry.number);
-    ToProto(entry.process, receiver->mutable_process());
-  }
   value.set_creator(mailbox.creator);
   value.set_creator_request(mailbox.creator_request);
+  value.set_dropped(mailbox.dropped);
   return value;
+}
+
+state::Receiver EncodeReceiver(uint64_t mailbox, uint32_t number, bool open) {
+  state::Receiver value;
+  value.set_mailbox(mailbox);
+  value.set_number(number);
+  value.set_open(open);
+  return value;
+}
+
+state::Receiver EncodeReceiver(uint64_t mailbox, const std::string& node, uint64_t key,
+                               const RemoteReceiverEntry& entry) {
+  state::Receiver value = EncodeReceiver(mailbox, entry.number, true);
+  value.set_node(node);
+  value.set_key(key);
+  ToProto(entry.process, value.mutable_process());
+  return value;
+}
+
+void Decode(const state::Receiver& value, LocalMailbox* mailbox) {
+  if (!value.node().empty()) {
+    mailbox->remote_receivers[{value.node(), value.key()}] = {value.number(),
+                                                              FromProto(value.process())};
+  } else {
+    (value.open() ? mailbox->receivers : mailbox->former_receivers).insert(value.number());
+  }
 }
 
 void Decode(const state::Mailbox& value, LocalMailbox* mailbox) {
   mailbox->id = value.id();
   mailbox->name = value.name();
   mailbox->options = FromProto(value.spec());
-  mailbox->receivers.insert(value.receivers().begin(), value.receivers().end());
-  for (const state::RemoteReceiver& receiver : value.remote_receivers()) {
-    mailbox->remote_receivers[{receiver.node(), receiver.key()}] = {receiver.number(),
-                                                                    FromProto(receiver.process())};
-  }
   mailbox->creator = value.creator();
   mailbox->creator_request = value.creator_request();
+  mailbox->dropped = value.dropped();
 }
 
 state::MailboxLane Encode(const MailboxLane& lane) {

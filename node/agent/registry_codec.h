@@ -11,12 +11,17 @@ namespace mailrail {
 
 state::Process Encode(const LocalProcess& process);
 state::Mailbox Encode(const LocalMailbox& mailbox);
+state::Receiver EncodeReceiver(uint64_t mailbox, uint32_t number, bool open);
+state::Receiver EncodeReceiver(uint64_t mailbox, const std::string& node, uint64_t key,
+                               const RemoteReceiverEntry& entry);
 state::MailboxLane Encode(const MailboxLane& lane);
 state::Link Encode(const Link& link);
 state::Proxy Encode(const Proxy& proxy);
 
 void Decode(const state::Process& value, const std::string& node, LocalProcess* process);
 void Decode(const state::Mailbox& value, LocalMailbox* mailbox);
+// Adds it to its mailbox.
+void Decode(const state::Receiver& value, LocalMailbox* mailbox);
 void Decode(const state::MailboxLane& value, MailboxLane* lane);
 void Decode(const state::Link& value, Link* link);
 void Decode(const state::Proxy& value, Proxy* proxy);

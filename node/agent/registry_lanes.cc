@@ -15,6 +15,15 @@ std::string PairKey(const Endpoint& a, const Endpoint& b) {
   return first < second ? absl::StrCat(first, " ", second) : absl::StrCat(second, " ", first);
 }
 
+std::string SenderKey(uint64_t mailbox, const Endpoint& sender, uint64_t origin_lane) {
+  return absl::StrCat(mailbox, " ", origin_lane, " ", sender.Key());
+}
+
+// What one process writes it seals itself, once it has mapped it.
+MoreSeals SealsFor(const Endpoint& writer) {
+  return writer.kind == Endpoint::Kind::kProcess ? MoreSeals::kAllowed : MoreSeals::kRefused;
+}
+
 }  // namespace
 
 absl::StatusOr<MailboxLane*> Registry::AddLane(LocalMailbox* mailbox, const Endpoint& sender,
@@ -29,7 +38,8 @@ absl::StatusOr<MailboxLane*> Registry::AddLane(LocalMailbox* mailbox, const Endp
   lane->sender_id = sender_id;
   lane->sender_uid = sender_uid;
   lane->origin_lane = origin_lane;
-  absl::StatusOr<Fd> data = CreateMemory("mailrail.lane", lane->geometry.data_bytes());
+  absl::StatusOr<Fd> data =
+      CreateMemory("mailrail.lane", lane->geometry.data_bytes(), SealsFor(sender));
   if (!data.ok()) return data.status();
   absl::StatusOr<Fd> state = CreateMemory("mailrail.lane.state", lane->geometry.state_bytes());
   if (!state.ok()) return state.status();
@@ -40,17 +50,29 @@ absl::StatusOr<MailboxLane*> Registry::AddLane(LocalMailbox* mailbox, const Endp
       !status.ok()) {
     return status;
   }
-  mailbox->lanes.insert(lane->id);
-  if (LocalProcess* process = FindProcess(sender.number); process != nullptr) {
-    process->lanes.insert(lane->id);
-  }
   MailboxLane* added = lane.get();
   lanes_[lane->id] = std::move(lane);
+  IndexLane(*added);
   return added;
 }
 
-void Registry::SaveLane(const MailboxLane& lane) {
-  vault_->PutValue(absl::StrCat("lane/", lane.id), Encode(lane));
+void Registry::IndexLane(const MailboxLane& lane) {
+  if (LocalMailbox* mailbox = FindMailbox(lane.mailbox); mailbox != nullptr) {
+    mailbox->lanes.insert(lane.id);
+  }
+  if (LocalProcess* process = FindProcess(lane.sender.number); process != nullptr) {
+    process->lanes.insert(lane.id);
+  }
+  if (!lane.orphaned) {
+    lane_of_sender_[SenderKey(lane.mailbox, lane.sender, lane.origin_lane)] = lane.id;
+  }
+}
+
+void Registry::OrphanLane(MailboxLane* lane) {
+  if (lane->orphaned) return;
+  lane->orphaned = true;
+  lane_of_sender_.erase(SenderKey(lane->mailbox, lane->sender, lane->origin_lane));
+  Save(absl::StrCat("lane/", lane->id), Encode(*lane)).IgnoreError();
 }
 
 void Registry::RemoveLane(uint64_t id) {
@@ -62,6 +84,10 @@ void Registry::RemoveLane(uint64_t id) {
   if (LocalProcess* process = FindProcess(it->second->sender.number); process != nullptr) {
     process->lanes.erase(id);
   }
+  if (!it->second->orphaned) {
+    lane_of_sender_.erase(
+        SenderKey(it->second->mailbox, it->second->sender, it->second->origin_lane));
+  }
   lanes_.erase(it);
   vault_->Drop(absl::StrCat("lane/", id));
 }
@@ -72,21 +98,12 @@ MailboxLane* Registry::FindLane(uint64_t id) {
 }
 
 MailboxLane* Registry::FindLane(uint64_t mailbox, const Endpoint& sender, uint64_t origin_lane) {
-  const LocalMailbox* at = FindMailbox(mailbox);
-  if (at == nullptr) return nullptr;
-  const std::string key = sender.Key();
-  for (const uint64_t id : at->lanes) {
-    MailboxLane* lane = FindLane(id);
-    if (lane != nullptr && !lane->orphaned && lane->origin_lane == origin_lane &&
-        lane->sender.Key() == key) {
-      return lane;
-    }
-  }
-  return nullptr;
+  const auto it = lane_of_sender_.find(SenderKey(mailbox, sender, origin_lane));
+  return it == lane_of_sender_.end() ? nullptr : FindLane(it->second);
 }
 
 void Registry::IndexLink(const Link& link) {
-  link_of_pair_[PairKey(link.a, link.b)] = link.id;
+  if (link.usable()) link_of_pair_[PairKey(link.a, link.b)] = link.id;
   for (const Endpoint* end : {&link.a, &link.b}) {
     if (LocalProcess* process = FindProcess(end->number); process != nullptr) {
       process->links.insert(link.id);
@@ -102,12 +119,14 @@ absl::StatusOr<Link*> Registry::AddLink(const Endpoint& a, const Endpoint& b,
   link->b = b;
   link->options = options;
   link->geometry = RingGeometry::For(options.max_message_bytes);
-  absl::StatusOr<Fd> memory = CreateMemory("mailrail.link", link->geometry.memory_bytes());
+  absl::StatusOr<Fd> memory =
+      CreateMemory("mailrail.link", link->geometry.memory_bytes(), SealsFor(a));
   if (!memory.ok()) return memory.status();
   link->memory_a = *std::move(memory);
   // A process linked to itself is both ends: one memory is its lane and what it says as receiver.
-  memory = a.Key() == b.Key() ? absl::StatusOr<Fd>(link->memory_a.Duplicate())
-                              : CreateMemory("mailrail.link", link->geometry.memory_bytes());
+  memory = a.Key() == b.Key()
+               ? absl::StatusOr<Fd>(link->memory_a.Duplicate())
+               : CreateMemory("mailrail.link", link->geometry.memory_bytes(), SealsFor(b));
   if (!memory.ok()) return memory.status();
   link->memory_b = *std::move(memory);
   std::vector<int> fds = {link->memory_a.get(), link->memory_b.get()};
@@ -128,7 +147,7 @@ absl::StatusOr<Link*> Registry::AddLink(const Endpoint& a, const Endpoint& b,
 }
 
 void Registry::SaveLink(const Link& link) {
-  vault_->PutValue(absl::StrCat("link/", link.id), Encode(link));
+  Save(absl::StrCat("link/", link.id), Encode(link)).IgnoreError();
 }
 
 void Registry::RemoveLink(uint64_t id) {
@@ -152,7 +171,19 @@ Link* Registry::FindLink(uint64_t id) {
 
 Link* Registry::FindLink(const Endpoint& a, const Endpoint& b) {
   const auto it = link_of_pair_.find(PairKey(a, b));
-  return it == link_of_pair_.end() ? nullptr : FindLink(it->second);
+  Link* link = it == link_of_pair_.end() ? nullptr : FindLink(it->second);
+  return link != nullptr && link->usable() ? link : nullptr;
+}
+
+Link* Registry::FindInbound(const std::string& node, uint64_t lane) {
+  if (lane == 0) return nullptr;
+  for (const auto& [id, link] : links_) {
+    if (link->inbound_lane == lane && link->b.kind == Endpoint::Kind::kRemoteProcess &&
+        link->b.peer_node() == node) {
+      return link.get();
+    }
+  }
+  return nullptr;
 }
 
 absl::StatusOr<Proxy*> Registry::AddProxy(LocalProcess* process, const std::string& node,

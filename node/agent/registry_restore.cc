@@ -28,73 +28,102 @@ std::vector<Fd> Rest(std::vector<Fd>* fds, size_t begin, size_t count) {
 
 }  // namespace
 
-absl::Status Registry::RestoreRecord(KeptRecord record) {
-  if (record.key == "node") {
-    absl::StatusOr<state::Node> value = Parse<state::Node>(record, 0);
-    if (!value.ok()) return value.status();
-    incarnation_ = value->incarnation();
-    last_number_ = numbers_reserved_ = value->numbers_reserved();
-    last_id_ = ids_reserved_ = value->ids_reserved();
-  } else if (absl::StartsWith(record.key, "process/")) {
-    absl::StatusOr<state::Process> value = Parse<state::Process>(record, 5);
-    if (!value.ok()) return value.status();
-    auto process = std::make_unique<LocalProcess>();
-    Decode(*value, node_, process.get());
-    process->socket = std::move(record.fds[0]);
-    process->pidfd = std::move(record.fds[1]);
-    absl::StatusOr<Destination> inbox = Destination::Adopt(Rest(&record.fds, 2, 3));
-    if (!inbox.ok()) return inbox.status();
-    process->inbox = *std::move(inbox);
-    for (const std::string& name : process->names) names_[name] = process->number;
-    processes_[process->number] = std::move(process);
-  } else if (absl::StartsWith(record.key, "mailbox/")) {
-    absl::StatusOr<state::Mailbox> value = Parse<state::Mailbox>(record, 3);
-    if (!value.ok()) return value.status();
-    auto mailbox = std::make_unique<LocalMailbox>();
-    Decode(*value, mailbox.get());
-    absl::StatusOr<Destination> destination = Destination::Adopt(std::move(record.fds));
-    if (!destination.ok()) return destination.status();
-    mailbox->destination = *std::move(destination);
-    mailbox_names_[mailbox->name] = mailbox->id;
-    mailboxes_[mailbox->id] = std::move(mailbox);
-  } else if (absl::StartsWith(record.key, "lane/")) {
-    absl::StatusOr<state::MailboxLane> value = Parse<state::MailboxLane>(record, 2);
-    if (!value.ok()) return value.status();
-    auto lane = std::make_unique<MailboxLane>();
-    Decode(*value, lane.get());
-    lane->data = std::move(record.fds[0]);
-    lane->state = std::move(record.fds[1]);
-    lanes_[lane->id] = std::move(lane);
-  } else if (absl::StartsWith(record.key, "link/")) {
-    absl::StatusOr<state::Link> value = Parse<state::Link>(record, record.fds.size());
-    if (!value.ok()) return value.status();
-    auto link = std::make_unique<Link>();
-    Decode(*value, link.get());
-    if (record.fds.size() != (link->b.remote() ? 5u : 2u)) {
-      return absl::DataLossError("a kept link is incomplete");
-    }
-    link->memory_a = std::move(record.fds[0]);
-    link->memory_b = std::move(record.fds[1]);
-    if (link->b.remote()) {
-      absl::StatusOr<Destination> far = Destination::Adopt(Rest(&record.fds, 2, 3));
-      if (!far.ok()) return far.status();
-      link->far = *std::move(far);
-    }
-    links_[link->id] = std::move(link);
-  } else if (absl::StartsWith(record.key, "proxy/")) {
-    absl::StatusOr<state::Proxy> value = Parse<state::Proxy>(record, 5);
-    if (!value.ok()) return value.status();
-    auto proxy = std::make_unique<Proxy>();
-    Decode(*value, proxy.get());
-    proxy->data = std::move(record.fds[3]);
-    proxy->state = std::move(record.fds[4]);
-    absl::StatusOr<Destination> destination = Destination::Adopt(Rest(&record.fds, 0, 3));
-    if (!destination.ok()) return destination.status();
-    proxy->destination = *std::move(destination);
-    proxies_[proxy->id] = std::move(proxy);
+absl::Status Registry::RestoreProcess(KeptRecord* record) {
+  absl::StatusOr<state::Process> value = Parse<state::Process>(*record, 5);
+  if (!value.ok()) return value.status();
+  auto process = std::make_unique<LocalProcess>();
+  Decode(*value, node_, process.get());
+  process->socket = std::move(record->fds[0]);
+  process->pidfd = std::move(record->fds[1]);
+  absl::StatusOr<Destination> inbox = Destination::Adopt(Rest(&record->fds, 2, 3));
+  if (!inbox.ok()) return inbox.status();
+  process->inbox = *std::move(inbox);
+  for (const std::string& name : process->names) names_[name] = process->number;
+  processes_[process->number] = std::move(process);
+  return absl::OkStatus();
+}
+
+absl::Status Registry::RestoreMailbox(KeptRecord* record) {
+  absl::StatusOr<state::Mailbox> value = Parse<state::Mailbox>(*record, 3);
+  if (!value.ok()) return value.status();
+  auto mailbox = std::make_unique<LocalMailbox>();
+  Decode(*value, mailbox.get());
+  absl::StatusOr<Destination> destination = Destination::Adopt(std::move(record->fds));
+  if (!destination.ok()) return destination.status();
+  mailbox->destination = *std::move(destination);
+  mailbox_names_[mailbox->name] = mailbox->id;
+  mailboxes_[mailbox->id] = std::move(mailbox);
+  return absl::OkStatus();
+}
+
+// The keys of mailboxes and processes come before those of receivers.
+absl::Status Registry::RestoreReceiver(const KeptRecord& record) {
+  absl::StatusOr<state::Receiver> value = Parse<state::Receiver>(record, 0);
+  if (!value.ok()) return value.status();
+  LocalMailbox* mailbox = FindMailbox(value->mailbox());
+  if (mailbox == nullptr) return absl::NotFoundError("its mailbox is not there");
+  Decode(*value, mailbox);
+  if (!value->node().empty()) return absl::OkStatus();
+  if (LocalProcess* process = FindProcess(value->number()); process != nullptr) {
+    process->mailboxes.insert(mailbox->id);
   }
-  if (absl::StartsWith(record.key, "peer/")) {
-    absl::StatusOr<state::Peer> value = Parse<state::Peer>(record, 0);
+  return absl::OkStatus();
+}
+
+absl::Status Registry::RestoreLane(KeptRecord* record) {
+  absl::StatusOr<state::MailboxLane> value = Parse<state::MailboxLane>(*record, 2);
+  if (!value.ok()) return value.status();
+  auto lane = std::make_unique<MailboxLane>();
+  Decode(*value, lane.get());
+  lane->data = std::move(record->fds[0]);
+  lane->state = std::move(record->fds[1]);
+  lanes_[lane->id] = std::move(lane);
+  return absl::OkStatus();
+}
+
+absl::Status Registry::RestoreLink(KeptRecord* record) {
+  absl::StatusOr<state::Link> value = Parse<state::Link>(*record, record->fds.size());
+  if (!value.ok()) return value.status();
+  auto link = std::make_unique<Link>();
+  Decode(*value, link.get());
+  if (record->fds.size() != (link->b.remote() ? 5u : 2u)) {
+    return absl::DataLossError("a kept link is incomplete");
+  }
+  link->memory_a = std::move(record->fds[0]);
+  link->memory_b = std::move(record->fds[1]);
+  if (link->b.remote()) {
+    absl::StatusOr<Destination> far = Destination::Adopt(Rest(&record->fds, 2, 3));
+    if (!far.ok()) return far.status();
+    link->far = *std::move(far);
+  }
+  links_[link->id] = std::move(link);
+  return absl::OkStatus();
+}
+
+absl::Status Registry::RestoreProxy(KeptRecord* record) {
+  absl::StatusOr<state::Proxy> value = Parse<state::Proxy>(*record, 5);
+  if (!value.ok()) return value.status();
+  auto proxy = std::make_unique<Proxy>();
+  Decode(*value, proxy.get());
+  proxy->data = std::move(record->fds[3]);
+  proxy->state = std::move(record->fds[4]);
+  absl::StatusOr<Destination> destination = Destination::Adopt(Rest(&record->fds, 0, 3));
+  if (!destination.ok()) return destination.status();
+  proxy->destination = *std::move(destination);
+  proxies_[proxy->id] = std::move(proxy);
+  return absl::OkStatus();
+}
+
+absl::Status Registry::RestoreRecord(KeptRecord* record) {
+  const auto is = [&](absl::string_view kind) { return absl::StartsWith(record->key, kind); };
+  if (is("process/")) return RestoreProcess(record);
+  if (is("mailbox/")) return RestoreMailbox(record);
+  if (is("receiver/")) return RestoreReceiver(*record);
+  if (is("lane/")) return RestoreLane(record);
+  if (is("link/")) return RestoreLink(record);
+  if (is("proxy/")) return RestoreProxy(record);
+  if (is("peer/")) {
+    absl::StatusOr<state::Peer> value = Parse<state::Peer>(*record, 0);
     if (!value.ok()) return value.status();
     peer_incarnations_[value->node()] = value->incarnation();
   }
@@ -103,24 +132,21 @@ absl::Status Registry::RestoreRecord(KeptRecord record) {
 
 absl::Status Registry::Restore(std::vector<KeptRecord> records) {
   for (KeptRecord& record : records) {
-    if (absl::Status status = RestoreRecord(std::move(record)); !status.ok()) return status;
+    if (record.key == "node") {
+      absl::StatusOr<state::Node> value = Parse<state::Node>(record, 0);
+      if (!value.ok()) return value.status();
+      incarnation_ = value->incarnation();
+      last_number_ = numbers_reserved_ = value->numbers_reserved();
+      numbers_wrapped_ = value->numbers_wrapped();
+      last_id_ = ids_reserved_ = value->ids_reserved();
+    } else if (absl::Status status = RestoreRecord(&record); !status.ok()) {
+      // One process's doing, perhaps: the others are not to suffer from it.
+      log_(absl::StrCat("the kept record ", record.key, " is dropped: ", status.ToString()));
+      vault_->Drop(record.key);
+    }
   }
   // What refers to each other.
-  for (const auto& [id, mailbox] : mailboxes_) {
-    for (const uint32_t number : mailbox->receivers) {
-      if (LocalProcess* process = FindProcess(number); process != nullptr) {
-        process->mailboxes.insert(id);
-      }
-    }
-  }
-  for (const auto& [id, lane] : lanes_) {
-    if (LocalMailbox* mailbox = FindMailbox(lane->mailbox); mailbox != nullptr) {
-      mailbox->lanes.insert(id);
-    }
-    if (LocalProcess* process = FindProcess(lane->sender.number); process != nullptr) {
-      process->lanes.insert(id);
-    }
-  }
+  for (const auto& [id, lane] : lanes_) IndexLane(*lane);
   for (const auto& [id, link] : links_) IndexLink(*link);
   for (const auto& [id, proxy] : proxies_) {
     if (LocalProcess* process = FindProcess(proxy->number); process != nullptr) {
@@ -144,6 +170,7 @@ void Registry::SaveAll() {
   for (const auto& [id, mailbox] : mailboxes_) {
     vault_->Put(absl::StrCat("mailbox/", id), Encode(*mailbox), mailbox->destination.fds())
         .IgnoreError();
+    SaveReceivers(*mailbox);
   }
   for (const auto& [id, lane] : lanes_) {
     vault_->Put(absl::StrCat("lane/", id), Encode(*lane), {lane->data.get(), lane->state.get()})

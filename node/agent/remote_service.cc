@@ -66,7 +66,7 @@ void RemoteService::OnLaneState(uint64_t lane, absl::Status status, const proto:
 }
 
 void RemoteService::OnLaneFinished(uint64_t lane) {
-  loop_->Post([this, lane] { registry_->RemoveLink(lane); });
+  loop_->Post([this, lane] { broker_->OutboundDone(lane); });
 }
 
 void RemoteService::OnLaneCorrupt(uint64_t lane) {
@@ -92,6 +92,7 @@ void RemoteService::OnLaneEnd(const std::string& node, uint64_t lane) {
 
 void RemoteService::OnInboundClosed(const std::string& node, uint64_t lane, absl::Status why) {
   loop_->Post([this, node, lane, why] {
+    if (broker_->InboundClosed(node, lane)) return;
     options_.log(absl::StrCat("lane ", lane, " of node ", node, " is closed: ", why.message()));
   });
 }

@@ -9,8 +9,10 @@ absl::Status Vault::Put(absl::string_view key, const google::protobuf::MessageLi
   return absl::IsUnavailable(status) ? absl::OkStatus() : status;
 }
 
-void Vault::PutValue(absl::string_view key, const google::protobuf::MessageLite& value) {
-  if (keeper_ != nullptr) keeper_->PutValue(key, value.SerializeAsString()).IgnoreError();
+absl::Status Vault::PutValue(absl::string_view key, const google::protobuf::MessageLite& value) {
+  if (keeper_ == nullptr) return absl::OkStatus();
+  const absl::Status status = keeper_->PutValue(key, value.SerializeAsString());
+  return absl::IsUnavailable(status) ? absl::OkStatus() : status;
 }
 
 void Vault::Drop(absl::string_view key) {

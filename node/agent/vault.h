@@ -23,8 +23,9 @@ class Vault {
   // kResourceExhausted when the keeper has no room for the descriptors.
   absl::Status Put(absl::string_view key, const google::protobuf::MessageLite& value,
                    absl::Span<const int> fds);
-  // Replaces the value of a record and keeps its descriptors.
-  void PutValue(absl::string_view key, const google::protobuf::MessageLite& value);
+  // Replaces the value of a record and keeps its descriptors. kInvalidArgument when it is larger
+  // than the keeper takes (the record is then as before); kNotFound when there is no such record.
+  absl::Status PutValue(absl::string_view key, const google::protobuf::MessageLite& value);
   void Drop(absl::string_view key);
 
   // May be null: an agent without a keeper.

@@ -322,6 +322,75 @@ TEST_F(HostileClientTest, ListsFitPacketsWhateverTheNamesOfAProcess) {
   ExpectUnharmed();
 }
 
+TEST_F(HostileClientTest, NobodyCanSealWhatOthersWriteToo) {
+  ASSERT_TRUE(witness_->CreateMailbox("q").ok());
+  const Fd socket = Connect();
+  std::vector<Fd> granted;
+  const auto take = [&] {
+    absl::StatusOr<Packet> packet = ReceivePacket(socket.get(), true);
+    ASSERT_TRUE(packet.ok()) << packet.status();
+    for (Fd& fd : packet->fds) granted.push_back(std::move(fd));
+  };
+  const auto call = [&](const control::Request& request) {
+    ASSERT_TRUE(SendPacket(socket.get(), request.SerializeAsString()).ok());
+    take();
+  };
+  control::Request attach;
+  attach.set_id(1);
+  attach.mutable_attach()->set_protocol_version(internal::kControlProtocolVersion);
+  attach.mutable_attach()->set_layout_version(1);
+  control::Request connect;
+  connect.set_id(2);
+  connect.set_connect_mailbox("q");
+  control::Request open;
+  open.set_id(3);
+  open.set_open_mailbox("q");
+  call(attach);
+  call(connect);
+  ASSERT_EQ(granted.size(), 3u + 5u);
+  // Its own lane it may seal, and then it is its own.
+  EXPECT_EQ(fcntl(granted[3].get(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE), 0);
+  granted.erase(granted.begin() + 3);
+  // A notice with the lane, then the receiver's end.
+  call(open);
+  take();
+  EXPECT_EQ(granted.size(), 3u + 4u + 2u + 3u);
+  for (const Fd& fd : granted) {
+    EXPECT_NE(fcntl(fd.get(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE), 0);
+    EXPECT_NE(fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE), 0);
+  }
+  auto sender = witness_->ConnectMailbox("q");
+  ASSERT_TRUE(sender.ok()) << sender.status();
+  EXPECT_TRUE(sender->Send("x").ok());
+  ExpectUnharmed();
+}
+
+TEST_F(HostileClientTest, AViewThatOutlivesItsReceiverIsRoomAgainWhenItsProcessIsGone) {
+  MailboxOptions options;
+  options.capacity_messages = 1;
+  ASSERT_TRUE(witness_->CreateMailbox("q", options).ok());
+  auto sender = witness_->ConnectMailbox("q");
+  ASSERT_TRUE(sender.ok()) << sender.status();
+  const std::string large(100000, 'x');
+  ASSERT_TRUE(sender->Send(large).ok());
+  absl::StatusOr<Message> view;
+  {
+    auto reader = Attach();
+    ASSERT_TRUE(reader.ok()) << reader.status();
+    {
+      auto receiver = reader->OpenMailbox("q");
+      ASSERT_TRUE(receiver.ok()) << receiver.status();
+      view = receiver->Receive(Patience());
+      ASSERT_TRUE(view.ok()) << view.status();
+    }
+    // The receiver is closed for good once a later request is answered.
+    ASSERT_TRUE(reader->Resolve(reader->id().ToString()).ok());
+    EXPECT_EQ(sender->Send(large, {}, absl::InfinitePast()).code(),
+              absl::StatusCode::kDeadlineExceeded);
+  }
+  EXPECT_TRUE(Eventually([&] { return sender->Send(large, {}, absl::InfinitePast()).ok(); }));
+}
+
 TEST_F(HostileClientTest, ASecondAgentOnTheSocketIsRefusedAndTheFirstGoesOn) {
   Child second({BuiltProgram("node/cli/mailrail"), "agent", "--node", "alpha", "--socket",
                 cluster_->Socket("alpha")});

@@ -1,0 +1,132 @@
+// The registry's mailboxes and who receives from them.
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "node/agent/registry.h"
+#include "node/agent/registry_codec.h"
+
+namespace mailrail {
+namespace {
+
+std::string ReceiverKey(uint64_t mailbox, uint32_t number) {
+  return absl::StrCat("receiver/", mailbox, "/", number);
+}
+
+}  // namespace
+
+absl::StatusOr<LocalMailbox*> Registry::AddMailbox(const std::string& name,
+                                                   const MailboxOptions& options, uint32_t creator,
+                                                   uint64_t request) {
+  auto mailbox = std::make_unique<LocalMailbox>();
+  mailbox->id = NewId();
+  mailbox->name = name;
+  mailbox->options = options;
+  mailbox->creator = creator;
+  mailbox->creator_request = request;
+  absl::StatusOr<Destination> destination = Destination::Create("mailrail.mailbox");
+  if (!destination.ok()) return destination.status();
+  mailbox->destination = *std::move(destination);
+  if (absl::Status status = vault_->Put(absl::StrCat("mailbox/", mailbox->id), Encode(*mailbox),
+                                        mailbox->destination.fds());
+      !status.ok()) {
+    return status;
+  }
+  LocalMailbox* added = mailbox.get();
+  mailbox_names_[name] = mailbox->id;
+  mailboxes_[mailbox->id] = std::move(mailbox);
+  return added;
+}
+
+void Registry::SaveMailbox(const LocalMailbox& mailbox) {
+  Save(absl::StrCat("mailbox/", mailbox.id), Encode(mailbox)).IgnoreError();
+}
+
+void Registry::RemoveMailbox(uint64_t id) {
+  const auto it = mailboxes_.find(id);
+  if (it == mailboxes_.end()) return;
+  LocalMailbox* mailbox = it->second.get();
+  for (const std::set<uint32_t>* numbers : {&mailbox->receivers, &mailbox->former_receivers}) {
+    for (const uint32_t number : std::set<uint32_t>(*numbers)) RemoveReceiver(mailbox, number);
+  }
+  while (!mailbox->remote_receivers.empty()) {
+    const auto [node, key] = mailbox->remote_receivers.begin()->first;
+    RemoveRemoteReceiver(mailbox, node, key);
+  }
+  mailbox_names_.erase(mailbox->name);
+  mailboxes_.erase(it);
+  vault_->Drop(absl::StrCat("mailbox/", id));
+}
+
+absl::Status Registry::AddReceiver(LocalMailbox* mailbox, LocalProcess* process) {
+  if (mailbox->receivers.contains(process->number)) return absl::OkStatus();
+  if (absl::Status status = vault_->Put(ReceiverKey(mailbox->id, process->number),
+                                        EncodeReceiver(mailbox->id, process->number, true), {});
+      !status.ok()) {
+    return status;
+  }
+  mailbox->receivers.insert(process->number);
+  mailbox->former_receivers.erase(process->number);
+  process->mailboxes.insert(mailbox->id);
+  return absl::OkStatus();
+}
+
+void Registry::CloseReceiver(LocalMailbox* mailbox, uint32_t number) {
+  if (mailbox->receivers.erase(number) == 0) return;
+  mailbox->former_receivers.insert(number);
+  Save(ReceiverKey(mailbox->id, number), EncodeReceiver(mailbox->id, number, false)).IgnoreError();
+}
+
+void Registry::RemoveReceiver(LocalMailbox* mailbox, uint32_t number) {
+  if (mailbox->receivers.erase(number) + mailbox->former_receivers.erase(number) == 0) return;
+  if (LocalProcess* process = FindProcess(number)) process->mailboxes.erase(mailbox->id);
+  vault_->Drop(ReceiverKey(mailbox->id, number));
+}
+
+absl::Status Registry::AddRemoteReceiver(LocalMailbox* mailbox, const std::string& node,
+                                         uint64_t key, const ProcessId& process) {
+  if (mailbox->remote_receivers.contains({node, key})) return absl::OkStatus();
+  const absl::StatusOr<uint32_t> number = NewNumber();
+  if (!number.ok()) return number.status();
+  const RemoteReceiverEntry entry = {*number, process};
+  if (absl::Status status = vault_->Put(ReceiverKey(mailbox->id, *number),
+                                        EncodeReceiver(mailbox->id, node, key, entry), {});
+      !status.ok()) {
+    return status;
+  }
+  mailbox->remote_receivers[{node, key}] = entry;
+  return absl::OkStatus();
+}
+
+void Registry::RemoveRemoteReceiver(LocalMailbox* mailbox, const std::string& node, uint64_t key) {
+  const auto entry = mailbox->remote_receivers.find({node, key});
+  if (entry == mailbox->remote_receivers.end()) return;
+  vault_->Drop(ReceiverKey(mailbox->id, entry->second.number));
+  mailbox->remote_receivers.erase(entry);
+}
+
+LocalMailbox* Registry::FindMailbox(uint64_t id) {
+  const auto it = mailboxes_.find(id);
+  return it == mailboxes_.end() ? nullptr : it->second.get();
+}
+
+LocalMailbox* Registry::FindMailbox(const std::string& name) {
+  const auto it = mailbox_names_.find(name);
+  return it == mailbox_names_.end() ? nullptr : FindMailbox(it->second);
+}
+
+void Registry::SaveReceivers(const LocalMailbox& mailbox) {
+  const auto save = [&](uint32_t number, const state::Receiver& value) {
+    vault_->Put(ReceiverKey(mailbox.id, number), value, {}).IgnoreError();
+  };
+  for (const uint32_t number : mailbox.receivers) {
+    save(number, EncodeReceiver(mailbox.id, number, true));
+  }
+  for (const uint32_t number : mailbox.former_receivers) {
+    save(number, EncodeReceiver(mailbox.id, number, false));
+  }
+  for (const auto& [name, entry] : mailbox.remote_receivers) {
+    save(entry.number, EncodeReceiver(mailbox.id, name.first, name.second, entry));
+  }
+}
+
+}  // namespace mailrail
