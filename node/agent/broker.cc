@@ -145,6 +145,8 @@ void Broker::StartOutbound(const Link& link, bool recover) {
   lane.peer_node = link.b.peer_node();
   lane.memory = *std::move(memory);
   lane.recover = recover;
+  lane.max_message_bytes = link.options.max_message_bytes;
+  lane.of_agent = link.a.kind == Endpoint::Kind::kAgent;
   lane.peer_incarnation = registry_->PeerIncarnation(lane.peer_node);
   lane.open.set_lane(link.id);
   const LocalProcess* process = registry_->FindProcess(link.a.number);
@@ -304,7 +306,7 @@ absl::Status Broker::OpenReceiver(LocalProcess* process, LocalMailbox* mailbox) 
 
 void Broker::CloseReceiver(LocalProcess* process, uint64_t destination_id) {
   if (process->proxies.contains(destination_id)) {
-    carrier_->RemoveProxy(destination_id);
+    carrier_->RemoveProxy(registry_->FindProxy(destination_id)->node, destination_id);
     registry_->RemoveProxy(destination_id);
     return;
   }
@@ -317,6 +319,7 @@ void Broker::CloseReceiver(LocalProcess* process, uint64_t destination_id) {
 uint64_t Broker::DestroyMailbox(LocalMailbox* mailbox) {
   // First closed: who publishes later takes its message back. So what is counted is what is lost.
   mailbox->destination.Close(CloseReason::kDestroyed);
+  carrier_->Poke();
   const CellReader::Counts counts = Count(*mailbox);
   const uint64_t dropped = counts.waiting + counts.leased;
   if (dropped > 0) {
@@ -349,7 +352,8 @@ absl::StatusOr<std::shared_ptr<IncomingLane>> Broker::MapForQueue(const MailboxL
   absl::StatusOr<Mapping> state =
       Mapping::Map(lane.state, lane.geometry.state_bytes(), Access::kReadWrite);
   if (!state.ok()) return state.status();
-  return std::make_shared<IncomingCells>(lane.id, lane.sender_id, /*same_user=*/false,
+  const bool of_agent = lane.sender.kind != Endpoint::Kind::kProcess;
+  return std::make_shared<IncomingCells>(lane.id, lane.sender_id, /*same_user=*/of_agent,
                                          std::make_shared<const CellMemory>(CellMemory{
                                              lane.geometry, *std::move(data), *std::move(state)}));
 }
@@ -360,6 +364,8 @@ absl::Status Broker::StartRemoteReceiver(const LocalMailbox& mailbox, const std:
   receiver.key = key;
   receiver.peer_node = node;
   receiver.peer_incarnation = registry_->PeerIncarnation(node);
+  receiver.mailbox = mailbox.id;
+  receiver.options = mailbox.options;
   receiver.queue = std::make_shared<MailboxQueue>(entry.number);
   absl::StatusOr<Mapping> control = mailbox.destination.MapControl();
   if (!control.ok()) return control.status();
@@ -392,6 +398,15 @@ absl::Status Broker::OpenRemoteReceiver(LocalMailbox* mailbox, const std::string
   absl::Status status = StartRemoteReceiver(*mailbox, node, key, entry->second);
   if (!status.ok()) mailbox->remote_receivers.erase(entry);
   return status;
+}
+
+absl::Status Broker::CatchUpRemoteReceiver(const std::string& node, uint64_t key) {
+  for (const auto& [id, mailbox] : registry_->mailboxes()) {
+    const auto entry = mailbox->remote_receivers.find({node, key});
+    if (entry == mailbox->remote_receivers.end()) continue;
+    return StartRemoteReceiver(*mailbox, node, key, entry->second);
+  }
+  return absl::OkStatus();
 }
 
 void Broker::CloseRemoteReceiver(const std::string& node, uint64_t key) {

@@ -10,6 +10,13 @@ namespace mailrail {
 using internal::FromProto;
 using internal::ToProto;
 
+namespace {
+
+// What failed for want of a descriptor or memory is tried again after this.
+constexpr absl::Duration kRetry = absl::Seconds(1);
+
+}  // namespace
+
 void RemoteService::Connect(Registry* registry, Broker* broker, LocalService* local,
                             PeerCalls* calls, Carrier* carrier) {
   registry_ = registry;
@@ -167,18 +174,31 @@ void RemoteService::OnRequestsLost(const std::string&) {
   // Peer calls are sent again after a reconnect, until their deadlines.
 }
 
-void RemoteService::OnReceiverGone(const std::string& node, uint64_t key, bool mailbox_destroyed) {
-  loop_->Post([this, node, key, mailbox_destroyed] {
-    if (mailbox_destroyed) {
-      broker_->CloseProxy(node, key);
-    } else {
-      broker_->CloseRemoteReceiver(node, key);
-    }
+void RemoteService::OnReceiverGone(const std::string& node, uint64_t key) {
+  loop_->Post([this, node, key] { broker_->CloseRemoteReceiver(node, key); });
+}
+
+void RemoteService::OnProxyGone(const std::string& node, uint64_t key) {
+  loop_->Post([this, node, key] { broker_->CloseProxy(node, key); });
+}
+
+void RemoteService::OnProxyCheck(const std::string& node, uint64_t key) {
+  loop_->Post([this, node, key] {
+    // It is there from before the other node was asked to open it.
+    const Proxy* proxy = registry_->FindProxy(key);
+    if (proxy == nullptr || proxy->node != node) carrier_->RemoveProxy(node, key);
   });
 }
 
-void RemoteService::OnReceiverBehind(const std::string&, uint64_t) {
-  // The broker joins lanes to the queue before it changes the version: it is never behind for long.
+void RemoteService::OnReceiverBehind(const std::string& node, uint64_t key) {
+  loop_->Post([this, node, key] { CatchUp(node, key); });
+}
+
+void RemoteService::CatchUp(const std::string& node, uint64_t key) {
+  const absl::Status status = broker_->CatchUpRemoteReceiver(node, key);
+  if (status.ok()) return;
+  options_.log(absl::StrCat("a receiver of node ", node, " waits: ", status.message()));
+  loop_->RunAfter(kRetry, [this, node, key] { CatchUp(node, key); });
 }
 
 }  // namespace mailrail

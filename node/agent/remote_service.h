@@ -43,13 +43,17 @@ class RemoteService : public CarrierEvents {
                  const proto::Request& request) override;
   void OnReply(const std::string& node, const proto::Reply& reply) override;
   void OnRequestsLost(const std::string& node) override;
-  void OnReceiverGone(const std::string& node, uint64_t key, bool mailbox_destroyed) override;
+  void OnReceiverGone(const std::string& node, uint64_t key) override;
+  void OnProxyGone(const std::string& node, uint64_t key) override;
+  void OnProxyCheck(const std::string& node, uint64_t key) override;
   void OnReceiverBehind(const std::string& node, uint64_t key) override;
 
  private:
   // A peer has shown itself in this incarnation: if it is a new one, the old one's are forgotten.
   void Meet(const std::string& node, uint64_t incarnation);
   void Answer(const std::string& node, const proto::Request& request);
+  // Hands a remote receiver the lanes that have joined; tries again until it has them.
+  void CatchUp(const std::string& node, uint64_t key);
 
   const Options options_;
   Loop* const loop_;

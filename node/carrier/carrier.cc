@@ -36,9 +36,9 @@ class CarrierImpl final : public Carrier {
         parker_(bell(), gate()),
         outbound_(events, &moved_),
         inbound_({options_.bulk_window_bytes, options_.urgent_window_bytes}, events, &moved_),
-        receivers_(
-            events, [this](absl::string_view line) { Log(line); },
-            static_cast<uint64_t>(absl::GetCurrentTimeNanos())),
+        receivers_({[this](absl::string_view line) { Log(line); }, options_.delivery_cutoff,
+                    static_cast<uint64_t>(absl::GetCurrentTimeNanos())},
+                   events, &moved_),
         proxies_(events),
         thread_([this] { Loop(); }) {}
 
@@ -90,11 +90,11 @@ class CarrierImpl final : public Carrier {
       proxies_.Add(std::move(proxy), peer);
     });
   }
-  void RemoveProxy(uint64_t key) override {
-    tasks_.Add([this, key] { proxies_.Remove(key); });
+  void RemoveProxy(const std::string& node, uint64_t key) override {
+    tasks_.Add([=, this] { proxies_.Remove(peers_.Get(node), key); });
   }
   void Poke() override {
-    tasks_.Add([] {});
+    tasks_.Add([this] { looked_ = absl::InfinitePast(); });
   }
   void ForgetPeer(const std::string& node) override {
     tasks_.Add([this, node] {
@@ -279,7 +279,8 @@ absl::Status CarrierImpl::TakeOffer(Peer* peer, const std::shared_ptr<Session>& 
       receivers_.TakeWant(peer, *session, frame->want());
       return absl::OkStatus();
     case proto::Frame::kDelivery:
-      return proxies_.TakeDelivery(peer, *session, frame->mutable_delivery());
+      proxies_.TakeDelivery(peer, *session, frame->mutable_delivery());
+      return absl::OkStatus();
     case proto::Frame::kOutcome:
       receivers_.TakeOutcome(peer, *session, frame->outcome());
       return absl::OkStatus();
@@ -290,20 +291,23 @@ absl::Status CarrierImpl::TakeOffer(Peer* peer, const std::shared_ptr<Session>& 
         receivers_.TakeGone(peer, *session, frame->receiver_gone().receiver_key());
       }
       return absl::OkStatus();
+    case proto::Frame::kReceiverCheck:
+      events_->OnProxyCheck(peer->node(), frame->receiver_check().receiver_key());
+      return absl::OkStatus();
     default:
       return absl::InvalidArgumentError("a frame that does not belong on a session that it dialed");
   }
 }
 
 bool CarrierImpl::Turn() {
+  bool busy = tasks_.Run();
   const absl::Time now = absl::Now();
   const bool look_again = now - looked_ >= kLookAgain || now < looked_;
   if (look_again) looked_ = now;
-  bool busy = tasks_.Run();
   busy |= inbound_.Publish(look_again);
   peers_.Measure();
   busy |= outbound_.Send();
-  busy |= receivers_.Deliver();
+  busy |= receivers_.Deliver(now, look_again);
   busy |= proxies_.Look();
   peers_.Flush();
   if (busy) {

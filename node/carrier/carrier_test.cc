@@ -54,6 +54,21 @@ TEST_F(CarrierTest, CarriesAPrefixAsItIs) {
   EXPECT_EQ(message.sender(), ProcessId("alpha", 77, 8));
 }
 
+TEST_F(CarrierTest, ALaneOfWhichAMessageClaimsASenderOfAnotherNodeIsClosed) {
+  TestRoute route(1, &alpha, &beta, Taking(1000));
+  Prefix prefix;
+  prefix.sender = ProcessId("gamma", 77, 8);
+  const std::string encoded = EncodePrefix(prefix);
+  ASSERT_TRUE(route.sender().Send(3, {encoded, "not from there"}, kForEver).ok());
+  beta.events().Await("closed alpha 1 PERMISSION_DENIED");
+  alpha.events().Await("state 1 PERMISSION_DENIED");
+  EXPECT_FALSE(route.receiver().TryReceive().has_value());
+  TestRoute other(2, &alpha, &beta, Taking(1000));
+  SendOk(&other, 3, "hello");
+  EXPECT_EQ(other.receiver().Receive().body(), "hello");
+  EXPECT_EQ(alpha.events().Count("down beta"), 0);
+}
+
 TEST_F(CarrierTest, CarriesFiftyThousandMessagesOfAllSizesAndPrioritiesInOrder) {
   TestRoute route(1, &alpha, &beta, Taking(2 << 20));
   TestFlood(&route, TestSeed(), 50'000, 2 << 20).Finish();
@@ -153,6 +168,19 @@ TEST_F(CarrierTest, AMessageThatTheDestinationDoesNotTakeClosesTheLane) {
   // The options are the destination's; this sender does as if they were others.
   auto link = std::make_shared<LinkMemory>(LinkMemory{
       route.geometry(), route.SenderMemory(), std::move(route.Outbound(false).memory->own)});
+  OutgoingLane liar("target", Taking(2000), link, alpha.CarrierBell(route.inbox()));
+  ASSERT_TRUE(liar.Send(0, {{}, Pattern(1, 2000)}, kForEver).ok());
+  alpha.events().Await("corrupt 1");
+  beta.events().Await("end alpha 1");
+}
+
+TEST_F(CarrierTest, AMessageThatOnlyTheDestinationKnowsItDoesNotTakeClosesTheLane) {
+  TestRoute route(1, &alpha, &beta, Taking(1000));
+  OutboundLane lane = route.Outbound(false);
+  lane.max_message_bytes = 2000;
+  auto link = std::make_shared<LinkMemory>(LinkMemory{
+      route.geometry(), route.SenderMemory(), std::move(route.Outbound(false).memory->own)});
+  alpha.carrier().AddOutbound(std::move(lane));
   OutgoingLane liar("target", Taking(2000), link, alpha.CarrierBell(route.inbox()));
   ASSERT_TRUE(liar.Send(0, {{}, Pattern(1, 2000)}, kForEver).ok());
   alpha.events().Await("state 1 INVALID_ARGUMENT");
