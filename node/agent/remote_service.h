@@ -5,6 +5,8 @@
 #include <map>
 #include <string>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 #include "node/agent/broker.h"
 #include "node/agent/local_service.h"
 #include "node/agent/loop.h"
@@ -49,6 +51,9 @@ class RemoteService : public CarrierEvents {
   void OnReceiverBehind(const std::string& node, uint64_t key) override;
 
  private:
+  // Has the loop run what a peer has brought; false when too much of that peer's waits already.
+  // Thread-safe.
+  bool PostFrom(const std::string& node, std::function<void()> call) ABSL_LOCKS_EXCLUDED(mutex_);
   // A peer has shown itself in this incarnation: if it is a new one, the old one's are forgotten.
   void Meet(const std::string& node, uint64_t incarnation);
   void Answer(const std::string& node, const proto::Request& request);
@@ -63,6 +68,8 @@ class RemoteService : public CarrierEvents {
   PeerCalls* calls_ = nullptr;
   Carrier* carrier_ = nullptr;
   std::map<std::string, uint64_t> incarnations_;
+  absl::Mutex mutex_;
+  std::map<std::string, uint64_t> waiting_ ABSL_GUARDED_BY(mutex_);  // calls, by node
 };
 
 }  // namespace mailrail

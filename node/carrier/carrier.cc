@@ -160,6 +160,8 @@ class CarrierImpl final : public Carrier {
   Counters shown_ ABSL_GUARDED_BY(mu_);
   // Open urgent sessions by the peer's node: those that we dialed, and those that it dialed.
   absl::flat_hash_map<std::string, std::shared_ptr<Session>> urgent_[2] ABSL_GUARDED_BY(mu_);
+  // Of each peer's last session that was opened: sessions of its other lives have ended.
+  absl::flat_hash_map<std::string, uint64_t> incarnations_ ABSL_GUARDED_BY(mu_);
 
   std::thread thread_;  // last: it uses all of the above
 };
@@ -176,9 +178,10 @@ bool CarrierImpl::Send(const std::string& node, proto::Frame frame) {
 
 void CarrierImpl::OnOpen(std::shared_ptr<Session> session) {
   const bool urgent = session->session_class() == proto::URGENT;
-  if (urgent) {
+  {
     absl::MutexLock lock(&mu_);
-    urgent_[session->dialed()][session->peer_node()] = session;
+    incarnations_[session->peer_node()] = session->peer_incarnation();
+    if (urgent) urgent_[session->dialed()][session->peer_node()] = session;
   }
   tasks_.AddFrom(session.get(), urgent, 0, [this, session] { Opened(session); });
 }
@@ -215,6 +218,13 @@ void CarrierImpl::OnWritable(std::shared_ptr<Session> session) {
 void CarrierImpl::Opened(std::shared_ptr<Session> session) {
   Peer* const peer = peers_.Get(session->peer_node());
   const std::string address = session->peer_address();
+  {
+    // What bulk and urgent sessions say waits in different queues: this one may have ended long
+    // since, and its peer started anew.
+    absl::MutexLock lock(&mu_);
+    if (incarnations_[peer->node()] != session->peer_incarnation()) return;
+  }
+  for (const auto& former : peer->NotOf(session->peer_incarnation())) Ended(former);
   if (!peer->Opened(std::move(session))) return;
   outbound_.PeerUp(peer);
   receivers_.PeerUp(peer);
@@ -306,7 +316,7 @@ bool CarrierImpl::Turn() {
   if (look_again) looked_ = now;
   busy |= inbound_.Publish(look_again);
   peers_.Measure();
-  busy |= outbound_.Send();
+  busy |= outbound_.Send(now);
   busy |= receivers_.Deliver(now, look_again);
   busy |= proxies_.Look();
   peers_.Flush();

@@ -89,7 +89,8 @@ class CarrierEvents {
   virtual void OnPeerProblem(const std::string& node, absl::Status why) = 0;
 
   // The peer's answer about one of our lanes: OK once it is open; an error closes it for good (the
-  // carrier carries it no more; its messages are where they are).
+  // carrier carries it no more; its messages are where they are). Of a refusal that may pass, such
+  // as kResourceExhausted, nothing is said: the lane is opened again soon.
   virtual void OnLaneState(uint64_t lane, absl::Status status, const proto::LaneState& state) = 0;
   // One of our lanes was finished (Finish): everything is acknowledged, and the peer was told.
   virtual void OnLaneFinished(uint64_t lane) = 0;
@@ -170,6 +171,7 @@ class Carrier : public SessionHandler {
   virtual void FinishOutbound(uint64_t lane) = 0;
   virtual void RemoveOutbound(uint64_t lane) = 0;
 
+  // One that is there already, and not closed, stays as it is, and the peer is answered again.
   virtual void AddInbound(InboundLane lane) = 0;
   virtual void RefuseLane(const std::string& node, uint64_t lane, absl::Status why) = 0;
   virtual void RemoveInbound(const std::string& node, uint64_t lane) = 0;

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/synchronization/notification.h"
 #include "gtest/gtest.h"
 #include "node/carrier/carrier.h"
 #include "node/carrier/carrier_testing.h"
@@ -134,6 +135,47 @@ TEST_F(CarrierHostileTest, AStrangerCannotTouchTheLanesOfOthers) {
   ExpectAlphaStillWorks();
   ASSERT_TRUE(route.sender().Send(0, {{}, "still open"}, absl::InfiniteFuture()).ok());
   EXPECT_EQ(route.receiver().Receive().body(), "still open");
+}
+
+// Bulk and urgent sessions bring what they bring in queues of their own.
+TEST(CarrierOrderTest, WhatAFormerLifeOfAPeerHadSaidIsNotHeardAfterTheNewOne) {
+  absl::Notification busy, go_on;
+  TestNode node("alpha");
+  node.StartCarrier();
+  node.events().on_lane_open = [&](const std::string&, const proto::LaneOpen& open) {
+    if (open.lane() != 1) return;
+    busy.Notify();
+    go_on.WaitForNotification();
+  };
+  SessionHandler& carrier = node.carrier();
+  const auto say_open = [&](const std::shared_ptr<Session>& session, uint64_t lane) {
+    proto::Batch batch;
+    batch.add_frames()->mutable_lane_open()->set_lane(lane);
+    carrier.OnBatch(session, std::move(batch));
+  };
+  const auto former = std::make_shared<FakeSession>(proto::BULK, false, 1);
+  carrier.OnOpen(former);
+  say_open(former, 1);
+  busy.WaitForNotification();
+  say_open(former, 2);
+  carrier.OnClose(former, absl::UnavailableError("it died"));
+  const auto brief = std::make_shared<FakeSession>(proto::BULK, false, 1);
+  carrier.OnOpen(brief);
+  say_open(brief, 3);
+  carrier.OnClose(brief, absl::UnavailableError("it died"));
+  const auto urgent = std::make_shared<FakeSession>(proto::URGENT, false, 2);
+  const auto bulk = std::make_shared<FakeSession>(proto::BULK, false, 2);
+  carrier.OnOpen(urgent);
+  carrier.OnOpen(bulk);
+  say_open(bulk, 4);
+  go_on.Notify();
+  node.events().Await("open peer 4");
+  EXPECT_EQ(node.events().Count("open peer 2"), 0);
+  EXPECT_EQ(node.events().Count("open peer 3"), 0);
+  proto::Batch batch;
+  batch.add_frames()->mutable_request()->set_id(5);
+  carrier.OnBatch(urgent, std::move(batch));
+  node.events().Await("request peer 5");
 }
 
 // A frame of a random kind with numbers that are likely to mean something.

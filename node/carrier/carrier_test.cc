@@ -187,6 +187,45 @@ TEST_F(CarrierTest, AMessageThatOnlyTheDestinationKnowsItDoesNotTakeClosesTheLan
   beta.events().Await("closed alpha 1 INVALID_ARGUMENT");
 }
 
+TEST_F(CarrierTest, ALaneThatIsAcceptedTwiceHasOneWriter) {
+  TestRoute route(1, &alpha, &beta, Taking(1000));
+  SendOk(&route, 0, "first");
+  EXPECT_EQ(route.receiver().Receive().body(), "first");
+  // As when it was asked for again before the agent had answered: mapped when nothing was there.
+  beta.carrier().AddInbound(route.Inbound(false));
+  SendOk(&route, 0, "second");
+  EXPECT_EQ(route.receiver().Receive().body(), "second");
+}
+
+TEST_F(CarrierTest, ALaneThatCannotBeAcceptedJustNowIsOpenedAgain) {
+  const auto accept = beta.events().on_lane_open;
+  int asked = 0;
+  beta.events().on_lane_open = [&](const std::string& node, const proto::LaneOpen& open) {
+    if (asked++ > 0) return accept(node, open);
+    beta.carrier().RefuseLane(node, open.lane(), absl::ResourceExhaustedError("no descriptors"));
+  };
+  TestRoute route(1, &alpha, &beta, Taking(1000));
+  SendOk(&route, 0, "kept");
+  EXPECT_EQ(route.receiver().Receive().body(), "kept");
+  alpha.events().Await("state 1 OK");
+  EXPECT_EQ(alpha.events().Count("state 1 RESOURCE_EXHAUSTED"), 0);
+}
+
+TEST_F(CarrierTest, ALaneWhoseDestinationHasLostMessagesIsEndedThere) {
+  TestRoute route(1, &alpha, &beta, Taking(1000));
+  SendOk(&route, 0, "accepted");
+  EXPECT_EQ(route.receiver().Receive().body(), "accepted");
+  while (!route.sender().Drained()) std::this_thread::yield();
+  // The mailbox is made anew while the nodes are not connected.
+  alpha.Stop();
+  beta.carrier().RemoveInbound("alpha", 1);
+  TestRoute other(1, &alpha, &beta, Taking(1000));
+  alpha.AddSource(&route);
+  alpha.Start();
+  alpha.events().Await("state 1 DATA_LOSS");
+  beta.events().Await("end alpha 1");
+}
+
 TEST_F(CarrierTest, FinishesALaneWhenAllIsAcknowledged) {
   TestRoute route(1, &alpha, &beta, Taking(1000));
   constexpr int kMessages = 5000;

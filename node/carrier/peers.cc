@@ -22,6 +22,17 @@ bool Peer::UpFor(uint64_t* incarnation) const {
   return *incarnation == incarnation_;
 }
 
+std::vector<std::shared_ptr<Session>> Peer::NotOf(uint64_t incarnation) const {
+  std::vector<std::shared_ptr<Session>> former;
+  for (const auto& side : slots_) {
+    for (const Slot& its : side) {
+      if (its.session == nullptr || its.session->peer_incarnation() == incarnation) continue;
+      former.push_back(its.session);
+    }
+  }
+  return former;
+}
+
 bool Peer::Opened(std::shared_ptr<Session> session) {
   const Side side = SideOf(*session);
   Slot& its = slot(side, session->session_class());

@@ -37,6 +37,8 @@ class Peer {
   // Whether the pair is open and leads to this incarnation; a 0 is set to it.
   bool UpFor(uint64_t* incarnation) const;
 
+  // The sessions of its other lives.
+  std::vector<std::shared_ptr<Session>> NotOf(uint64_t incarnation) const;
   // A session was opened; true when it completes the pair.
   bool Opened(std::shared_ptr<Session> session);
   // A session has ended or is closed by us; true when it breaks the pair. The other one is closed.

@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "node/carrier/carrier_testing.h"
 
@@ -60,6 +61,13 @@ TEST_F(PeerTest, APairHasOneIncarnation) {
   EXPECT_TRUE(peer.UpFor(&any));
   EXPECT_EQ(any, 2u);
   EXPECT_FALSE(peer.UpFor(&former));
+}
+
+TEST_F(PeerTest, KnowsWhatIsOpenOfItsOtherLives) {
+  peer.Opened(bulk);
+  peer.Opened(from);
+  EXPECT_TRUE(peer.NotOf(1).empty());
+  EXPECT_THAT(peer.NotOf(2), testing::UnorderedElementsAre(bulk, from));
 }
 
 TEST_F(PeerTest, WritesFramesInOrderWhenItIsFlushed) {
