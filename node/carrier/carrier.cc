@@ -114,7 +114,7 @@ class CarrierImpl final : public Carrier {
   }
 
   void OnOpen(std::shared_ptr<Session> session) override;
-  void OnBatch(std::shared_ptr<Session> session, proto::Batch batch) override;
+  bool OnBatch(std::shared_ptr<Session> session, proto::Batch batch) override;
   void OnClose(std::shared_ptr<Session> session, absl::Status why) override;
   void OnWritable(std::shared_ptr<Session> session) override;
   void OnPeerProblem(absl::string_view node, absl::Status why) override {
@@ -183,7 +183,7 @@ void CarrierImpl::OnOpen(std::shared_ptr<Session> session) {
     incarnations_[session->peer_node()] = session->peer_incarnation();
     if (urgent) urgent_[session->dialed()][session->peer_node()] = session;
   }
-  tasks_.AddFrom(session.get(), urgent, 0, [this, session] { Opened(session); });
+  tasks_.AddFrom(session, 0, [this, session] { Opened(session); });
 }
 
 void CarrierImpl::OnClose(std::shared_ptr<Session> session, absl::Status /*why*/) {
@@ -194,25 +194,21 @@ void CarrierImpl::OnClose(std::shared_ptr<Session> session, absl::Status /*why*/
     const auto found = sessions.find(session->peer_node());
     if (found != sessions.end() && found->second == session) sessions.erase(found);
   }
-  tasks_.AddFrom(session.get(), urgent, 0, [this, session, urgent] {
+  tasks_.AddFrom(session, 0, [this, session, urgent] {
     Ended(session);
     if (urgent && session->dialed()) events_->OnRequestsLost(session->peer_node());
   });
 }
 
-void CarrierImpl::OnBatch(std::shared_ptr<Session> session, proto::Batch batch) {
-  const bool urgent = session->session_class() == proto::URGENT;
-  const size_t bytes = std::max<size_t>(batch.ByteSizeLong(), 1);
-  const void* const name = session.get();
-  tasks_.AddFrom(name, urgent, bytes,
-                 [this, session = std::move(session), batch = std::move(batch)]() mutable {
-                   Take(session, std::move(batch));
-                 });
+bool CarrierImpl::OnBatch(std::shared_ptr<Session> session, proto::Batch batch) {
+  const size_t bytes = batch.ByteSizeLong();
+  return tasks_.AddFrom(session, bytes, [this, session, batch = std::move(batch)]() mutable {
+    Take(session, std::move(batch));
+  });
 }
 
 void CarrierImpl::OnWritable(std::shared_ptr<Session> session) {
-  const bool urgent = session->session_class() == proto::URGENT;
-  tasks_.AddFrom(session.get(), urgent, 0, [] {});
+  tasks_.AddFrom(session, 0, [] {});
 }
 
 void CarrierImpl::Opened(std::shared_ptr<Session> session) {
@@ -315,7 +311,6 @@ bool CarrierImpl::Turn() {
   const bool look_again = now - looked_ >= kLookAgain || now < looked_;
   if (look_again) looked_ = now;
   busy |= inbound_.Publish(look_again);
-  peers_.Measure();
   busy |= outbound_.Send(now);
   busy |= receivers_.Deliver(now, look_again);
   busy |= proxies_.Look();

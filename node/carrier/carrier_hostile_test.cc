@@ -41,7 +41,7 @@ class Stranger : public SessionHandler {
     auto& open = open_[{session->session_class(), session->dialed()}];
     if (open == session) open = nullptr;
   }
-  void OnBatch(std::shared_ptr<Session>, proto::Batch) override {}
+  bool OnBatch(std::shared_ptr<Session>, proto::Batch) override { return true; }
   void OnWritable(std::shared_ptr<Session>) override {}
   void OnPeerProblem(absl::string_view, absl::Status) override {}
 

@@ -230,8 +230,8 @@ class TestNode::Sessions : public SessionHandler {
     }
     next_->OnOpen(std::move(session));
   }
-  void OnBatch(std::shared_ptr<Session> session, proto::Batch batch) override {
-    next_->OnBatch(std::move(session), std::move(batch));
+  bool OnBatch(std::shared_ptr<Session> session, proto::Batch batch) override {
+    return next_->OnBatch(std::move(session), std::move(batch));
   }
   void OnClose(std::shared_ptr<Session> session, absl::Status why) override {
     next_->OnClose(std::move(session), std::move(why));

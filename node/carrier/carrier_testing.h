@@ -3,6 +3,7 @@
 #ifndef MAILRAIL_NODE_CARRIER_CARRIER_TESTING_H_
 #define MAILRAIL_NODE_CARRIER_CARRIER_TESTING_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -148,10 +149,12 @@ class FakeSession : public Session {
     for (proto::Frame& frame : more) frames.push_back(std::move(frame));
   }
   size_t queued_bytes() const override { return queued; }
+  void ReadOn() override { ++reads; }
   void Close(absl::Status why) override { closed = std::move(why); }
 
   std::vector<proto::Frame> frames;
   size_t queued = 0;
+  std::atomic<int> reads = 0;  // how often ReadOn() was called
   absl::Status closed;
 
  private:
