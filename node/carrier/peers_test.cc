@@ -85,11 +85,11 @@ TEST_F(PeerTest, HasRoomUntilEnoughIsQueued) {
   peer.Opened(urgent);
   EXPECT_TRUE(peer.HasRoom(proto::BULK));
   bulk->queued = size_t{2} << 20;
-  peer.Measure();
+  peer.Flush();
   EXPECT_FALSE(peer.HasRoom(proto::BULK));
   EXPECT_TRUE(peer.HasRoom(proto::URGENT));
   bulk->queued = 0;
-  peer.Measure();
+  peer.Flush();
   proto::Frame large;
   large.mutable_data()->set_records(std::string(size_t{2} << 20, 'x'));
   peer.Write(Side::kDialed, proto::BULK, large);
