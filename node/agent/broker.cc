@@ -250,7 +250,11 @@ absl::StatusOr<MailboxLane*> Broker::JoinMailbox(LocalMailbox* mailbox, const En
     const auto queue = remote_queues_.find(name);
     if (queue == remote_queues_.end()) continue;
     absl::StatusOr<std::shared_ptr<IncomingLane>> incoming = MapForQueue(**lane);
-    if (incoming.ok()) queue->second->Join(*std::move(incoming), version);
+    if (incoming.ok()) {
+      queue->second->Join(*std::move(incoming), version);
+    } else {
+      loop_->Post([this, name = name] { CatchUpRemoteReceiver(name.first, name.second); });
+    }
   }
   mailbox->destination.BumpVersion();
   return lane;
@@ -400,13 +404,17 @@ absl::Status Broker::OpenRemoteReceiver(LocalMailbox* mailbox, const std::string
   return status;
 }
 
-absl::Status Broker::CatchUpRemoteReceiver(const std::string& node, uint64_t key) {
+void Broker::CatchUpRemoteReceiver(const std::string& node, uint64_t key) {
   for (const auto& [id, mailbox] : registry_->mailboxes()) {
     const auto entry = mailbox->remote_receivers.find({node, key});
     if (entry == mailbox->remote_receivers.end()) continue;
-    return StartRemoteReceiver(*mailbox, node, key, entry->second);
+    const absl::Status status = StartRemoteReceiver(*mailbox, node, key, entry->second);
+    if (status.ok()) return;
+    options_.log(absl::StrCat("a receiver of node ", node, " waits for a lane of mailbox ",
+                              mailbox->name, ": ", status.message()));
+    loop_->RunAfter(absl::Seconds(1), [this, node, key] { CatchUpRemoteReceiver(node, key); });
+    return;
   }
-  return absl::OkStatus();
 }
 
 void Broker::CloseRemoteReceiver(const std::string& node, uint64_t key) {

@@ -57,8 +57,8 @@ class Broker {
   // A receiver of another node. Idempotent for one key of one node.
   absl::Status OpenRemoteReceiver(LocalMailbox* mailbox, const std::string& node, uint64_t key,
                                   const ProcessId& receiver);
-  // Hands it lanes that it has not got. An error: it has still not got them; call again.
-  absl::Status CatchUpRemoteReceiver(const std::string& node, uint64_t key);
+  // Hands it lanes that it has not got; tries again until it has them.
+  void CatchUpRemoteReceiver(const std::string& node, uint64_t key);
   void CloseRemoteReceiver(const std::string& node, uint64_t key);
   // Returns how many messages were in it.
   uint64_t DestroyMailbox(LocalMailbox* mailbox);

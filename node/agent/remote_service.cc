@@ -15,9 +15,6 @@ namespace {
 // How many things of one peer may wait for the loop.
 constexpr uint64_t kMostWaiting = 4096;
 
-// What failed for want of a descriptor or memory is tried again after this.
-constexpr absl::Duration kRetry = absl::Seconds(1);
-
 absl::Status TooMuch() {
   return absl::ResourceExhaustedError("this node is asked for too much at a time");
 }
@@ -229,14 +226,7 @@ void RemoteService::OnProxyCheck(const std::string& node, uint64_t key) {
 }
 
 void RemoteService::OnReceiverBehind(const std::string& node, uint64_t key) {
-  loop_->Post([this, node, key] { CatchUp(node, key); });
-}
-
-void RemoteService::CatchUp(const std::string& node, uint64_t key) {
-  const absl::Status status = broker_->CatchUpRemoteReceiver(node, key);
-  if (status.ok()) return;
-  options_.log(absl::StrCat("a receiver of node ", node, " waits: ", status.message()));
-  loop_->RunAfter(kRetry, [this, node, key] { CatchUp(node, key); });
+  loop_->Post([this, node, key] { broker_->CatchUpRemoteReceiver(node, key); });
 }
 
 }  // namespace mailrail

@@ -57,8 +57,6 @@ class RemoteService : public CarrierEvents {
   // A peer has shown itself in this incarnation: if it is a new one, the old one's are forgotten.
   void Meet(const std::string& node, uint64_t incarnation);
   void Answer(const std::string& node, const proto::Request& request);
-  // Hands a remote receiver the lanes that have joined; tries again until it has them.
-  void CatchUp(const std::string& node, uint64_t key);
 
   const Options options_;
   Loop* const loop_;

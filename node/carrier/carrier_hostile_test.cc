@@ -188,7 +188,7 @@ proto::Frame RandomFrame(std::mt19937_64* random) {
     lease->set_sequence(number());
   };
   proto::Frame frame;
-  switch (below(11)) {
+  switch (below(12)) {
     case 0:
       frame.mutable_lane_open()->set_lane(number());
       break;
@@ -231,6 +231,10 @@ proto::Frame RandomFrame(std::mt19937_64* random) {
     case 9:
       frame.mutable_outcome()->set_receiver_key(number());
       fill_lease(frame.mutable_outcome()->mutable_lease());
+      frame.mutable_outcome()->set_refused(below(2) == 0);
+      break;
+    case 10:
+      frame.mutable_receiver_check()->set_receiver_key(number());
       break;
     default:
       frame.mutable_receiver_gone()->set_receiver_key(number());
