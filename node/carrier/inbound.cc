@@ -128,15 +128,11 @@ bool Inbound::Publish(bool look_again) {
 }
 
 bool Inbound::Serve(LaneSink* sink, bool look_again, bool* busy) {
-  bool published = false;
-  if (absl::Status status = sink->Publish(look_again, &published); !status.ok()) {
+  if (absl::Status status = sink->Publish(look_again, busy); !status.ok()) {
     Close(sink, status);
     return false;
   }
-  *busy |= published;
-  // Not at every turn: each acknowledgement costs the origin about as much as a message. A turn
-  // without a message follows when no more come, also when the origin's sender waits for room.
-  if (!published || sink->acks_are_urgent() || sink->ended()) sink->WriteAcks();
+  sink->WriteAcks();
   if (!sink->ended() || !sink->empty()) return true;
   Peer* const peer = sink->peer();
   const uint64_t lane = sink->id();

@@ -1,7 +1,5 @@
 #include "node/carrier/lane_sink.h"
 
-#include <algorithm>
-#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -42,7 +40,7 @@ void LaneSink::Restart() {
     queue.chunks.clear();
     queue.received = queue.published;
   }
-  for (Flow& flow : flows_) flow.bytes = flow.records = flow.unacknowledged_bytes = 0;
+  for (Flow& flow : flows_) flow.bytes = flow.records = 0;
   waiting_rings_ = full_rings_ = ack_due_ = 0;
   room_word_.reset();
   ended_ = false;
@@ -131,7 +129,6 @@ absl::Status LaneSink::PublishAt(int priority, bool* busy) {
     Flow& flow = flows_[FlowOf(priority)];
     flow.bytes -= bytes;
     flow.records -= *sent;
-    flow.unacknowledged_bytes += bytes;
     queue.published += *sent;
     counters_->received += *sent;
     ack_due_ |= 1u << priority;
@@ -184,12 +181,6 @@ bool LaneSink::AnnounceWait() {
   return true;
 }
 
-bool LaneSink::acks_are_urgent() const {
-  return std::any_of(std::begin(flows_), std::end(flows_), [](const Flow& flow) {
-    return flow.unacknowledged_bytes >= flow.window_bytes / 4;
-  });
-}
-
 void LaneSink::WriteAcks() {
   for (const auto session_class : {proto::URGENT, proto::BULK}) {
     uint32_t due = ack_due_ & (session_class == proto::URGENT ? kUrgentRings : ~kUrgentRings);
@@ -206,7 +197,6 @@ void LaneSink::WriteAcks() {
     peer_->Write(Side::kAccepted, session_class, std::move(frame));
   }
   ack_due_ = 0;
-  for (Flow& flow : flows_) flow.unacknowledged_bytes = 0;
 }
 
 }  // namespace mailrail

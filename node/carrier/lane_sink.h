@@ -61,8 +61,6 @@ class LaneSink {
   // What changes when there is room, if something waits for it.
   absl::optional<FutexWord> room_word() const { return room_word_; }
 
-  // So much is not acknowledged that the origin might soon have to wait.
-  bool acks_are_urgent() const;
   // Writes what is to be acknowledged to the sessions that it came on.
   void WriteAcks();
 
@@ -88,7 +86,6 @@ class LaneSink {
     uint64_t window_bytes = 0;
     uint64_t bytes = 0;
     uint64_t records = 0;
-    uint64_t unacknowledged_bytes = 0;  // published
   };
 
   absl::Status PublishAt(int priority, bool* busy);

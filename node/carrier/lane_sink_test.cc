@@ -214,18 +214,5 @@ TEST_F(FullLaneSinkTest, FindsOutThatItsDestinationIsClosed) {
   EXPECT_TRUE(absl::IsUnavailable(sink.Publish(/*look_again=*/true, &busy)));
 }
 
-TEST_F(LaneSinkTest, AcknowledgementsAreUrgentAtAQuarterOfTheWindow) {
-  const std::string body(kWindow / 8, 'x');
-  ASSERT_TRUE(Add(DataOf(0, 1, {body})).ok());
-  EXPECT_TRUE(Publish());
-  EXPECT_FALSE(sink.acks_are_urgent());
-  ASSERT_TRUE(Add(DataOf(0, 2, {body})).ok());
-  EXPECT_TRUE(Publish());
-  EXPECT_TRUE(sink.acks_are_urgent());
-  sink.WriteAcks();
-  EXPECT_FALSE(sink.acks_are_urgent());
-  EXPECT_TRUE(sink.idle());
-}
-
 }  // namespace
 }  // namespace mailrail
