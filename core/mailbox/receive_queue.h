@@ -186,6 +186,9 @@ class MailboxQueue : public ReceiveQueue {
  public:
   explicit MailboxQueue(uint32_t number) : number_(number) {}
 
+  // What Join and End have said; by itself only when something is taken.
+  using ReceiveQueue::TakeOverChanges;
+
   // Claims the best message for this receiver and leaves it leased; see Finish.
   Taken TakeLease(const ControlPage& control, Lease* lease);
   // What became of a lease.

@@ -79,7 +79,7 @@ class RememberingCarrier : public Carrier {
   void AddReceiver(RemoteReceiver receiver) override { receivers.push_back(std::move(receiver)); }
   void RemoveReceiver(const std::string&, uint64_t, bool) override {}
   void AddProxy(ReceiverProxy) override {}
-  void RemoveProxy(uint64_t) override {}
+  void RemoveProxy(const std::string&, uint64_t) override {}
   void Poke() override {}
   void ForgetPeer(const std::string& node) override { forgotten.insert(node); }
   bool Send(const std::string&, proto::Frame) override { return false; }

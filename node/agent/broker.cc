@@ -34,7 +34,11 @@ absl::StatusOr<MailboxLane*> Broker::JoinMailbox(LocalMailbox* mailbox, const En
     const auto queue = remote_queues_.find(name);
     if (queue == remote_queues_.end()) continue;
     absl::StatusOr<std::shared_ptr<IncomingCells>> incoming = MapCells(**lane);
-    if (incoming.ok()) queue->second->Join(*std::move(incoming), version);
+    if (incoming.ok()) {
+      queue->second->Join(*std::move(incoming), version);
+    } else {
+      loop_->Post([this, name = name] { CatchUpRemoteReceiver(name.first, name.second); });
+    }
   }
   mailbox->destination.BumpVersion();
   return lane;
@@ -89,7 +93,7 @@ absl::Status Broker::OpenReceiver(LocalProcess* process, LocalMailbox* mailbox) 
 
 void Broker::CloseReceiver(LocalProcess* process, uint64_t destination_id) {
   if (process->proxies.contains(destination_id)) {
-    carrier_->RemoveProxy(destination_id);
+    carrier_->RemoveProxy(registry_->FindProxy(destination_id)->node, destination_id);
     registry_->RemoveProxy(destination_id);
     return;
   }
@@ -126,6 +130,8 @@ absl::Status Broker::StartRemoteReceiver(const LocalMailbox& mailbox, const std:
   RemoteReceiver receiver;
   receiver.key = key;
   receiver.peer_node = node;
+  receiver.mailbox = mailbox.id;
+  receiver.options = mailbox.options;
   receiver.peer_incarnation = registry_->PeerIncarnation(node);
   receiver.queue = std::make_shared<MailboxQueue>(entry.number);
   absl::StatusOr<DestinationMemory> memory = mailbox.destination.MapSender(mailbox.destination);
@@ -137,6 +143,7 @@ absl::Status Broker::StartRemoteReceiver(const LocalMailbox& mailbox, const std:
   receiver.queue->Reach(version);
   for (const uint64_t id : mailbox.lanes) {
     absl::StatusOr<std::shared_ptr<IncomingCells>> lane = MapCells(*registry_->FindLane(id));
+    if (absl::IsResourceExhausted(lane.status())) return lane.status();
     if (!lane.ok()) continue;  // its sender has made it unusable, for itself
     receiver.queue->Join(*std::move(lane), version);
   }
@@ -156,6 +163,19 @@ absl::Status Broker::OpenRemoteReceiver(LocalMailbox* mailbox, const std::string
       StartRemoteReceiver(*mailbox, node, key, mailbox->remote_receivers.at({node, key}));
   if (!status.ok()) registry_->RemoveRemoteReceiver(mailbox, node, key);
   return status;
+}
+
+void Broker::CatchUpRemoteReceiver(const std::string& node, uint64_t key) {
+  for (const auto& [id, mailbox] : registry_->mailboxes()) {
+    const auto entry = mailbox->remote_receivers.find({node, key});
+    if (entry == mailbox->remote_receivers.end()) continue;
+    const absl::Status status = StartRemoteReceiver(*mailbox, node, key, entry->second);
+    if (status.ok()) return;
+    options_.log(absl::StrCat("a receiver of node ", node, " waits for a lane of mailbox ",
+                              mailbox->name, ": ", status.message()));
+    loop_->RunAfter(absl::Seconds(1), [this, node, key] { CatchUpRemoteReceiver(node, key); });
+    return;
+  }
 }
 
 void Broker::CloseRemoteReceiver(const std::string& node, uint64_t key) {

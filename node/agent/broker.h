@@ -79,6 +79,8 @@ class Broker {
   // A receiver of another node. Idempotent for one key of one node.
   absl::Status OpenRemoteReceiver(LocalMailbox* mailbox, const std::string& node, uint64_t key,
                                   const ProcessId& receiver);
+  // Hands it lanes that it has not got; tries again until it has them.
+  void CatchUpRemoteReceiver(const std::string& node, uint64_t key);
   void CloseRemoteReceiver(const std::string& node, uint64_t key);
   // Returns how many messages were in it.
   uint64_t DestroyMailbox(LocalMailbox* mailbox);

@@ -21,6 +21,7 @@ void Broker::ProcessGone(uint32_t number) {
   if (process == nullptr) return;
   // First closed, so that senders find out; then its claims are void.
   process->inbox.Close(CloseReason::kProcessGone);
+  carrier_->Poke();
   for (const uint64_t id :
        std::vector<uint64_t>(process->mailboxes.begin(), process->mailboxes.end())) {
     LocalMailbox* mailbox = registry_->FindMailbox(id);
@@ -31,7 +32,7 @@ void Broker::ProcessGone(uint32_t number) {
   }
   for (const uint64_t id :
        std::vector<uint64_t>(process->proxies.begin(), process->proxies.end())) {
-    carrier_->RemoveProxy(id);
+    carrier_->RemoveProxy(registry_->FindProxy(id)->node, id);
     registry_->RemoveProxy(id);
   }
   if (const uint64_t unreceived = links_.EndProcess(*process); unreceived > 0) {

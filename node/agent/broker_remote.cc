@@ -104,7 +104,7 @@ void Broker::CloseProxy(const std::string& node, uint64_t key) {
   Proxy* proxy = registry_->FindProxy(key);
   if (proxy == nullptr || proxy->node != node) return;
   proxy->destination.Close(CloseReason::kDestroyed);
-  carrier_->RemoveProxy(key);
+  carrier_->RemoveProxy(node, key);
 }
 
 void Broker::StartProxy(const Proxy& proxy) {

@@ -124,6 +124,8 @@ void Links::StartOutbound(Link* link, bool recover) {
   lane.peer_node = link->b.peer_node();
   lane.memory = *std::move(memory);
   lane.recover = recover;
+  lane.max_message_bytes = link->options.max_message_bytes;
+  lane.of_agent = link->a.kind == Endpoint::Kind::kAgent;
   lane.peer_incarnation = registry_->PeerIncarnation(lane.peer_node);
   lane.open.set_lane(link->id);
   const LocalProcess* process = registry_->FindProcess(link->a.number);

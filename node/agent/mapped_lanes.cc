@@ -11,7 +11,8 @@ absl::StatusOr<std::shared_ptr<IncomingCells>> MapCells(const MailboxLane& lane)
   absl::StatusOr<Mapping> state =
       Mapping::Map(lane.state, lane.geometry.state_bytes(), Access::kReadWrite);
   if (!state.ok()) return state.status();
-  return std::make_shared<IncomingCells>(lane.id, lane.sender_id, /*same_user=*/false,
+  const bool of_agent = lane.sender.kind != Endpoint::Kind::kProcess;
+  return std::make_shared<IncomingCells>(lane.id, lane.sender_id, /*same_user=*/of_agent,
                                          std::make_shared<const CellMemory>(CellMemory{
                                              lane.geometry, *std::move(data), *std::move(state)}));
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/random/random.h"
 #include "node/agent/loop.h"
 #include "node/carrier/carrier.h"
 #include "node/directory/peer_caller.h"
@@ -46,7 +47,8 @@ class PeerCalls : public PeerCaller {
 
   Loop* const loop_;
   Carrier* const carrier_;
-  uint64_t last_id_ = 0;
+  // Not from 0: a reply to an agent before this one may still come.
+  uint64_t last_id_ = absl::Uniform<uint64_t>(absl::BitGen());
   std::map<std::string, Peer> peers_;
   std::map<uint64_t, Pending> pending_;
 };

@@ -11,6 +11,17 @@ namespace mailrail {
 using internal::FromProto;
 using internal::ToProto;
 
+namespace {
+
+// How many things of one peer may wait for the loop.
+constexpr uint64_t kMostWaiting = 4096;
+
+absl::Status TooMuch() {
+  return absl::ResourceExhaustedError("this node is asked for too much at a time");
+}
+
+}  // namespace
+
 void RemoteService::Connect(Registry* registry, Broker* broker, LocalService* local,
                             PeerCalls* calls, Carrier* carrier) {
   registry_ = registry;
@@ -30,6 +41,24 @@ void RemoteService::Meet(const std::string& node, uint64_t incarnation) {
   }
   known = incarnation;
   broker_->SavePeer(node, incarnation);
+}
+
+bool RemoteService::PostFrom(const std::string& node, std::function<void()> call) {
+  {
+    absl::MutexLock lock(&mutex_);
+    uint64_t& waiting = waiting_[node];
+    if (waiting >= kMostWaiting) return false;
+    ++waiting;
+  }
+  loop_->Post([this, node, call = std::move(call)] {
+    {
+      absl::MutexLock lock(&mutex_);
+      const auto found = waiting_.find(node);
+      if (--found->second == 0) waiting_.erase(found);
+    }
+    call();
+  });
+  return true;
 }
 
 void RemoteService::OnPeerUp(const std::string& node, uint64_t incarnation, const std::string&) {
@@ -75,7 +104,7 @@ void RemoteService::OnLaneCorrupt(uint64_t lane) {
 
 void RemoteService::OnLaneOpen(const std::string& node, uint64_t incarnation,
                                const proto::LaneOpen& open) {
-  loop_->Post([this, node, incarnation, open] {
+  const bool posted = PostFrom(node, [this, node, incarnation, open] {
     Meet(node, incarnation);
     absl::StatusOr<InboundLane> lane = broker_->AcceptLane(node, open);
     if (lane.ok()) {
@@ -84,10 +113,16 @@ void RemoteService::OnLaneOpen(const std::string& node, uint64_t incarnation,
       carrier_->RefuseLane(node, open.lane(), lane.status());
     }
   });
+  // It is asked for again soon.
+  if (!posted) carrier_->RefuseLane(node, open.lane(), TooMuch());
 }
 
 void RemoteService::OnLaneEnd(const std::string& node, uint64_t lane) {
-  loop_->Post([this, node, lane] { broker_->EndInbound(node, lane); });
+  loop_->Post([this, node, lane] {
+    broker_->EndInbound(node, lane);
+    // It may have ended before it was answered, and accepted since.
+    carrier_->RemoveInbound(node, lane);
+  });
 }
 
 void RemoteService::OnInboundClosed(const std::string& node, uint64_t lane, absl::Status why) {
@@ -99,10 +134,16 @@ void RemoteService::OnInboundClosed(const std::string& node, uint64_t lane, absl
 
 void RemoteService::OnRequest(const std::string& node, uint64_t incarnation,
                               const proto::Request& request) {
-  loop_->Post([this, node, incarnation, request] {
+  const bool posted = PostFrom(node, [this, node, incarnation, request] {
     Meet(node, incarnation);
     Answer(node, request);
   });
+  if (posted) return;
+  proto::Frame frame;
+  frame.mutable_reply()->set_id(request.id());
+  frame.mutable_reply()->mutable_status()->set_code(static_cast<int>(TooMuch().code()));
+  frame.mutable_reply()->mutable_status()->set_message(std::string(TooMuch().message()));
+  carrier_->Send(node, std::move(frame));
 }
 
 void RemoteService::Answer(const std::string& node, const proto::Request& request) {
@@ -176,25 +217,32 @@ void RemoteService::Answer(const std::string& node, const proto::Request& reques
 }
 
 void RemoteService::OnReply(const std::string& node, const proto::Reply& reply) {
-  loop_->Post([this, node, reply] { calls_->OnReply(node, reply); });
+  PostFrom(node, [this, node, reply] { calls_->OnReply(node, reply); });
 }
 
 void RemoteService::OnRequestsLost(const std::string&) {
   // Peer calls are sent again after a reconnect, until their deadlines.
 }
 
-void RemoteService::OnReceiverGone(const std::string& node, uint64_t key, bool mailbox_destroyed) {
-  loop_->Post([this, node, key, mailbox_destroyed] {
-    if (mailbox_destroyed) {
-      broker_->CloseProxy(node, key);
-    } else {
-      broker_->CloseRemoteReceiver(node, key);
-    }
+void RemoteService::OnReceiverGone(const std::string& node, uint64_t key) {
+  // One that is not heard now is found out by the next check.
+  PostFrom(node, [this, node, key] { broker_->CloseRemoteReceiver(node, key); });
+}
+
+void RemoteService::OnProxyGone(const std::string& node, uint64_t key) {
+  loop_->Post([this, node, key] { broker_->CloseProxy(node, key); });
+}
+
+void RemoteService::OnProxyCheck(const std::string& node, uint64_t key) {
+  PostFrom(node, [this, node, key] {
+    // It is there from before the other node was asked to open it.
+    const Proxy* proxy = registry_->FindProxy(key);
+    if (proxy == nullptr || proxy->node != node) carrier_->RemoveProxy(node, key);
   });
 }
 
-void RemoteService::OnReceiverBehind(const std::string&, uint64_t) {
-  // The broker joins lanes to the queue before it changes the version: it is never behind for long.
+void RemoteService::OnReceiverBehind(const std::string& node, uint64_t key) {
+  loop_->Post([this, node, key] { broker_->CatchUpRemoteReceiver(node, key); });
 }
 
 }  // namespace mailrail

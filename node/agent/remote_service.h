@@ -5,6 +5,8 @@
 #include <map>
 #include <string>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 #include "node/agent/broker.h"
 #include "node/agent/local_service.h"
 #include "node/agent/loop.h"
@@ -43,10 +45,15 @@ class RemoteService : public CarrierEvents {
                  const proto::Request& request) override;
   void OnReply(const std::string& node, const proto::Reply& reply) override;
   void OnRequestsLost(const std::string& node) override;
-  void OnReceiverGone(const std::string& node, uint64_t key, bool mailbox_destroyed) override;
+  void OnReceiverGone(const std::string& node, uint64_t key) override;
+  void OnProxyGone(const std::string& node, uint64_t key) override;
+  void OnProxyCheck(const std::string& node, uint64_t key) override;
   void OnReceiverBehind(const std::string& node, uint64_t key) override;
 
  private:
+  // Has the loop run what a peer has brought; false when too much of that peer's waits already.
+  // Thread-safe.
+  bool PostFrom(const std::string& node, std::function<void()> call) ABSL_LOCKS_EXCLUDED(mutex_);
   // A peer has shown itself in this incarnation: if it is a new one, the old one's are forgotten.
   void Meet(const std::string& node, uint64_t incarnation);
   void Answer(const std::string& node, const proto::Request& request);
@@ -59,6 +66,8 @@ class RemoteService : public CarrierEvents {
   PeerCalls* calls_ = nullptr;
   Carrier* carrier_ = nullptr;
   std::map<std::string, uint64_t> incarnations_;
+  absl::Mutex mutex_;
+  std::map<std::string, uint64_t> waiting_ ABSL_GUARDED_BY(mutex_);  // calls, by node
 };
 
 }  // namespace mailrail

@@ -36,9 +36,9 @@ class CarrierImpl final : public Carrier {
         parker_(bell(), gate()),
         outbound_(events, &moved_),
         inbound_({options_.bulk_window_bytes, options_.urgent_window_bytes}, events, &moved_),
-        receivers_(
-            events, [this](absl::string_view line) { Log(line); },
-            static_cast<uint64_t>(absl::GetCurrentTimeNanos())),
+        receivers_({[this](absl::string_view line) { Log(line); }, options_.delivery_cutoff,
+                    static_cast<uint64_t>(absl::GetCurrentTimeNanos())},
+                   events, &moved_),
         proxies_(events),
         thread_([this] { Loop(); }) {}
 
@@ -90,11 +90,11 @@ class CarrierImpl final : public Carrier {
       proxies_.Add(std::move(proxy), peer);
     });
   }
-  void RemoveProxy(uint64_t key) override {
-    tasks_.Add([this, key] { proxies_.Remove(key); });
+  void RemoveProxy(const std::string& node, uint64_t key) override {
+    tasks_.Add([=, this] { proxies_.Remove(peers_.Get(node), key); });
   }
   void Poke() override {
-    tasks_.Add([] {});
+    tasks_.Add([this] { looked_ = absl::InfinitePast(); });
   }
   void ForgetPeer(const std::string& node) override {
     tasks_.Add([this, node] {
@@ -114,7 +114,7 @@ class CarrierImpl final : public Carrier {
   }
 
   void OnOpen(std::shared_ptr<Session> session) override;
-  void OnBatch(std::shared_ptr<Session> session, proto::Batch batch) override;
+  bool OnBatch(std::shared_ptr<Session> session, proto::Batch batch) override;
   void OnClose(std::shared_ptr<Session> session, absl::Status why) override;
   void OnWritable(std::shared_ptr<Session> session) override;
   void OnPeerProblem(absl::string_view node, absl::Status why) override {
@@ -160,6 +160,8 @@ class CarrierImpl final : public Carrier {
   Counters shown_ ABSL_GUARDED_BY(mu_);
   // Open urgent sessions by the peer's node: those that we dialed, and those that it dialed.
   absl::flat_hash_map<std::string, std::shared_ptr<Session>> urgent_[2] ABSL_GUARDED_BY(mu_);
+  // Of each peer's last session that was opened: sessions of its other lives have ended.
+  absl::flat_hash_map<std::string, uint64_t> incarnations_ ABSL_GUARDED_BY(mu_);
 
   std::thread thread_;  // last: it uses all of the above
 };
@@ -176,11 +178,12 @@ bool CarrierImpl::Send(const std::string& node, proto::Frame frame) {
 
 void CarrierImpl::OnOpen(std::shared_ptr<Session> session) {
   const bool urgent = session->session_class() == proto::URGENT;
-  if (urgent) {
+  {
     absl::MutexLock lock(&mu_);
-    urgent_[session->dialed()][session->peer_node()] = session;
+    incarnations_[session->peer_node()] = session->peer_incarnation();
+    if (urgent) urgent_[session->dialed()][session->peer_node()] = session;
   }
-  tasks_.AddFrom(session.get(), urgent, 0, [this, session] { Opened(session); });
+  tasks_.AddFrom(session, 0, [this, session] { Opened(session); });
 }
 
 void CarrierImpl::OnClose(std::shared_ptr<Session> session, absl::Status /*why*/) {
@@ -191,30 +194,33 @@ void CarrierImpl::OnClose(std::shared_ptr<Session> session, absl::Status /*why*/
     const auto found = sessions.find(session->peer_node());
     if (found != sessions.end() && found->second == session) sessions.erase(found);
   }
-  tasks_.AddFrom(session.get(), urgent, 0, [this, session, urgent] {
+  tasks_.AddFrom(session, 0, [this, session, urgent] {
     Ended(session);
     if (urgent && session->dialed()) events_->OnRequestsLost(session->peer_node());
   });
 }
 
-void CarrierImpl::OnBatch(std::shared_ptr<Session> session, proto::Batch batch) {
-  const bool urgent = session->session_class() == proto::URGENT;
-  const size_t bytes = std::max<size_t>(batch.ByteSizeLong(), 1);
-  const void* const name = session.get();
-  tasks_.AddFrom(name, urgent, bytes,
-                 [this, session = std::move(session), batch = std::move(batch)]() mutable {
-                   Take(session, std::move(batch));
-                 });
+bool CarrierImpl::OnBatch(std::shared_ptr<Session> session, proto::Batch batch) {
+  const size_t bytes = batch.ByteSizeLong();
+  return tasks_.AddFrom(session, bytes, [this, session, batch = std::move(batch)]() mutable {
+    Take(session, std::move(batch));
+  });
 }
 
 void CarrierImpl::OnWritable(std::shared_ptr<Session> session) {
-  const bool urgent = session->session_class() == proto::URGENT;
-  tasks_.AddFrom(session.get(), urgent, 0, [] {});
+  tasks_.AddFrom(session, 0, [] {});
 }
 
 void CarrierImpl::Opened(std::shared_ptr<Session> session) {
   Peer* const peer = peers_.Get(session->peer_node());
   const std::string address = session->peer_address();
+  {
+    // What bulk and urgent sessions say waits in different queues: this one may have ended long
+    // since, and its peer started anew.
+    absl::MutexLock lock(&mu_);
+    if (incarnations_[peer->node()] != session->peer_incarnation()) return;
+  }
+  for (const auto& former : peer->NotOf(session->peer_incarnation())) Ended(former);
   if (!peer->Opened(std::move(session))) return;
   outbound_.PeerUp(peer);
   receivers_.PeerUp(peer);
@@ -279,7 +285,8 @@ absl::Status CarrierImpl::TakeOffer(Peer* peer, const std::shared_ptr<Session>& 
       receivers_.TakeWant(peer, *session, frame->want());
       return absl::OkStatus();
     case proto::Frame::kDelivery:
-      return proxies_.TakeDelivery(peer, *session, frame->mutable_delivery());
+      proxies_.TakeDelivery(peer, *session, frame->mutable_delivery());
+      return absl::OkStatus();
     case proto::Frame::kOutcome:
       receivers_.TakeOutcome(peer, *session, frame->outcome());
       return absl::OkStatus();
@@ -290,20 +297,22 @@ absl::Status CarrierImpl::TakeOffer(Peer* peer, const std::shared_ptr<Session>& 
         receivers_.TakeGone(peer, *session, frame->receiver_gone().receiver_key());
       }
       return absl::OkStatus();
+    case proto::Frame::kReceiverCheck:
+      events_->OnProxyCheck(peer->node(), frame->receiver_check().receiver_key());
+      return absl::OkStatus();
     default:
       return absl::InvalidArgumentError("a frame that does not belong on a session that it dialed");
   }
 }
 
 bool CarrierImpl::Turn() {
+  bool busy = tasks_.Run();
   const absl::Time now = absl::Now();
   const bool look_again = now - looked_ >= kLookAgain || now < looked_;
   if (look_again) looked_ = now;
-  bool busy = tasks_.Run();
   busy |= inbound_.Publish(look_again);
-  peers_.Measure();
-  busy |= outbound_.Send();
-  busy |= receivers_.Deliver();
+  busy |= outbound_.Send(now);
+  busy |= receivers_.Deliver(now, look_again);
   busy |= proxies_.Look();
   peers_.Flush();
   if (busy) {

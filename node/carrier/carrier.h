@@ -7,10 +7,13 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "core/mailbox/outgoing_lane.h"
 #include "core/mailbox/receive_queue.h"
 #include "core/shm/bell.h"
 #include "core/shm/memory.h"
+#include "mailrail/mailbox.h"
 #include "node/peer/session.h"
 #include "proto/peer.pb.h"
 
@@ -23,6 +26,12 @@ struct OutboundLane {
   proto::LaneOpen open;                // said on every new session; open.lane() == id
   std::shared_ptr<LinkMemory> memory;  // own: the agent's; peer: the sender's
   bool recover = false;                // an agent before this one carried it
+  // The largest body that the destination takes. A longer one makes the lane corrupt: it might be
+  // more than a session carries.
+  uint64_t max_message_bytes = 0;
+  // Whether the agent itself writes the lane, and so may say by a prefix who sent a message. On any
+  // other lane a prefix is forged, and makes the lane corrupt.
+  bool of_agent = false;
   // The life of the peer that it was opened to; 0: of the first one that is met.
   uint64_t peer_incarnation = 0;
 };
@@ -40,7 +49,11 @@ struct InboundLane {
 struct RemoteReceiver {
   uint64_t key = 0;  // the receiver's node's
   std::string peer_node;
-  std::shared_ptr<MailboxQueue> queue;  // of the number that the agent gave this receiver
+  // Of the number that the agent gave this receiver. Its lanes are IncomingLane::same_user() if
+  // the agent itself writes them, and so may say by a prefix who sent a message.
+  std::shared_ptr<MailboxQueue> queue;
+  uint64_t mailbox = 0;    // unique on this node
+  MailboxOptions options;  // the mailbox's
   // The mailbox's, mapped by the agent.
   Mapping control;                // ControlPage
   Mapping bell;                   // BellWords, read-write
@@ -76,7 +89,8 @@ class CarrierEvents {
   virtual void OnPeerProblem(const std::string& node, absl::Status why) = 0;
 
   // The peer's answer about one of our lanes: OK once it is open; an error closes it for good (the
-  // carrier carries it no more; its messages are where they are).
+  // carrier carries it no more; its messages are where they are). Of a refusal that may pass, such
+  // as kResourceExhausted, nothing is said: the lane is opened again soon.
   virtual void OnLaneState(uint64_t lane, absl::Status status, const proto::LaneState& state) = 0;
   // One of our lanes was finished (Finish): everything is acknowledged, and the peer was told.
   virtual void OnLaneFinished(uint64_t lane) = 0;
@@ -98,10 +112,16 @@ class CarrierEvents {
   // The session on which requests were sent is gone: what is unanswered will not be.
   virtual void OnRequestsLost(const std::string& node) = 0;
 
-  // A remote receiver is gone, or (mailbox_destroyed) the mailbox that a proxy stands for.
-  virtual void OnReceiverGone(const std::string& node, uint64_t key, bool mailbox_destroyed) = 0;
+  // A remote receiver of a mailbox of this node is gone, or its mailbox is; `key` is of its node.
+  // It may be one that was never added.
+  virtual void OnReceiverGone(const std::string& node, uint64_t key) = 0;
+  // The mailbox on that node is gone that a proxy stands for; `key` is of this node.
+  virtual void OnProxyGone(const std::string& node, uint64_t key) = 0;
+  // The node asks whether there is still such a proxy: if not, answer with RemoveProxy.
+  virtual void OnProxyCheck(const std::string& node, uint64_t key) = 0;
 
-  // Lanes of a mailbox have joined that were not handed to this remote receiver's queue yet.
+  // Lanes of a mailbox have joined that were not handed to this remote receiver's queue yet: add it
+  // again, with a queue that has them.
   virtual void OnReceiverBehind(const std::string& node, uint64_t key) = 0;
 };
 
@@ -133,6 +153,9 @@ class Carrier : public SessionHandler {
     // How many bytes one lane may have on its way unacknowledged.
     uint64_t bulk_window_bytes = uint64_t{1} << 20;
     uint64_t urgent_window_bytes = uint64_t{256} << 10;
+    // A message that was delivered to a remote receiver goes back to the mailbox, marked, when it
+    // is not known after this time what became of it.
+    absl::Duration delivery_cutoff = absl::Seconds(30);
     std::function<void(absl::string_view)> log;
   };
 
@@ -148,19 +171,22 @@ class Carrier : public SessionHandler {
   virtual void FinishOutbound(uint64_t lane) = 0;
   virtual void RemoveOutbound(uint64_t lane) = 0;
 
+  // One that is there already, and not closed, stays as it is, and the peer is answered again.
   virtual void AddInbound(InboundLane lane) = 0;
   virtual void RefuseLane(const std::string& node, uint64_t lane, absl::Status why) = 0;
   virtual void RemoveInbound(const std::string& node, uint64_t lane) = 0;
 
+  // A key that is there already gets the new queue; all else stays as it was.
   virtual void AddReceiver(RemoteReceiver receiver) = 0;
   // What it holds leased goes back to the mailbox. `tell`: the mailbox is destroyed, say so.
   virtual void RemoveReceiver(const std::string& node, uint64_t key, bool tell) = 0;
 
   virtual void AddProxy(ReceiverProxy proxy) = 0;
-  // The receiver is gone: what it had not taken is reported as not taken, and the home is told.
-  virtual void RemoveProxy(uint64_t key) = 0;
+  // The receiver is gone: what it had not taken is reported as not taken, and the home is told,
+  // also of one that was never added.
+  virtual void RemoveProxy(const std::string& node, uint64_t key) = 0;
 
-  // Lanes have joined the queue of a remote receiver: looks again.
+  // A destination was closed, or lanes have joined the queue of a remote receiver: looks at all.
   virtual void Poke() = 0;
 
   // Everything about this peer: its lanes, receivers and proxies, because it started anew.
@@ -170,9 +196,10 @@ class Carrier : public SessionHandler {
   // dialed (Reply). False when there is none.
   virtual bool Send(const std::string& node, proto::Frame frame) = 0;
 
-  // Messages and bytes moved, for display.
+  // Messages moved, for display; and those of mailboxes that were dropped because no receiver
+  // could take them.
   struct Counters {
-    uint64_t sent = 0, received = 0, resent = 0;
+    uint64_t sent = 0, received = 0, resent = 0, dropped = 0;
   };
   virtual Counters counters() const = 0;
 };

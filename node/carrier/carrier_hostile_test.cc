@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/synchronization/notification.h"
 #include "gtest/gtest.h"
 #include "node/carrier/carrier.h"
 #include "node/carrier/carrier_testing.h"
@@ -40,7 +41,7 @@ class Stranger : public SessionHandler {
     auto& open = open_[{session->session_class(), session->dialed()}];
     if (open == session) open = nullptr;
   }
-  void OnBatch(std::shared_ptr<Session>, proto::Batch) override {}
+  bool OnBatch(std::shared_ptr<Session>, proto::Batch) override { return true; }
   void OnWritable(std::shared_ptr<Session>) override {}
   void OnPeerProblem(absl::string_view, absl::Status) override {}
 
@@ -136,6 +137,47 @@ TEST_F(CarrierHostileTest, AStrangerCannotTouchTheLanesOfOthers) {
   EXPECT_EQ(route.receiver().Receive().body(), "still open");
 }
 
+// Bulk and urgent sessions bring what they bring in queues of their own.
+TEST(CarrierOrderTest, WhatAFormerLifeOfAPeerHadSaidIsNotHeardAfterTheNewOne) {
+  absl::Notification busy, go_on;
+  TestNode node("alpha");
+  node.StartCarrier();
+  node.events().on_lane_open = [&](const std::string&, const proto::LaneOpen& open) {
+    if (open.lane() != 1) return;
+    busy.Notify();
+    go_on.WaitForNotification();
+  };
+  SessionHandler& carrier = node.carrier();
+  const auto say_open = [&](const std::shared_ptr<Session>& session, uint64_t lane) {
+    proto::Batch batch;
+    batch.add_frames()->mutable_lane_open()->set_lane(lane);
+    carrier.OnBatch(session, std::move(batch));
+  };
+  const auto former = std::make_shared<FakeSession>(proto::BULK, false, 1);
+  carrier.OnOpen(former);
+  say_open(former, 1);
+  busy.WaitForNotification();
+  say_open(former, 2);
+  carrier.OnClose(former, absl::UnavailableError("it died"));
+  const auto brief = std::make_shared<FakeSession>(proto::BULK, false, 1);
+  carrier.OnOpen(brief);
+  say_open(brief, 3);
+  carrier.OnClose(brief, absl::UnavailableError("it died"));
+  const auto urgent = std::make_shared<FakeSession>(proto::URGENT, false, 2);
+  const auto bulk = std::make_shared<FakeSession>(proto::BULK, false, 2);
+  carrier.OnOpen(urgent);
+  carrier.OnOpen(bulk);
+  say_open(bulk, 4);
+  go_on.Notify();
+  node.events().Await("open peer 4");
+  EXPECT_EQ(node.events().Count("open peer 2"), 0);
+  EXPECT_EQ(node.events().Count("open peer 3"), 0);
+  proto::Batch batch;
+  batch.add_frames()->mutable_request()->set_id(5);
+  carrier.OnBatch(urgent, std::move(batch));
+  node.events().Await("request peer 5");
+}
+
 // A frame of a random kind with numbers that are likely to mean something.
 proto::Frame RandomFrame(std::mt19937_64* random) {
   const auto below = [&](uint64_t end) { return (*random)() % end; };
@@ -146,7 +188,7 @@ proto::Frame RandomFrame(std::mt19937_64* random) {
     lease->set_sequence(number());
   };
   proto::Frame frame;
-  switch (below(11)) {
+  switch (below(12)) {
     case 0:
       frame.mutable_lane_open()->set_lane(number());
       break;
@@ -189,6 +231,10 @@ proto::Frame RandomFrame(std::mt19937_64* random) {
     case 9:
       frame.mutable_outcome()->set_receiver_key(number());
       fill_lease(frame.mutable_outcome()->mutable_lease());
+      frame.mutable_outcome()->set_refused(below(2) == 0);
+      break;
+    case 10:
+      frame.mutable_receiver_check()->set_receiver_key(number());
       break;
     default:
       frame.mutable_receiver_gone()->set_receiver_key(number());

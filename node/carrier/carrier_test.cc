@@ -54,6 +54,21 @@ TEST_F(CarrierTest, CarriesAPrefixAsItIs) {
   EXPECT_EQ(message.sender(), ProcessId("alpha", 77, 8));
 }
 
+TEST_F(CarrierTest, ALaneOfWhichAMessageClaimsASenderOfAnotherNodeIsClosed) {
+  TestRoute route(1, &alpha, &beta, Taking(1000));
+  Prefix prefix;
+  prefix.sender = ProcessId("gamma", 77, 8);
+  const std::string encoded = EncodePrefix(prefix);
+  ASSERT_TRUE(route.sender().Send(3, {encoded, "not from there"}, kForEver).ok());
+  beta.events().Await("closed alpha 1 PERMISSION_DENIED");
+  alpha.events().Await("state 1 PERMISSION_DENIED");
+  EXPECT_FALSE(route.receiver().TryReceive().has_value());
+  TestRoute other(2, &alpha, &beta, Taking(1000));
+  SendOk(&other, 3, "hello");
+  EXPECT_EQ(other.receiver().Receive().body(), "hello");
+  EXPECT_EQ(alpha.events().Count("down beta"), 0);
+}
+
 TEST_F(CarrierTest, CarriesFiftyThousandMessagesOfAllSizesAndPrioritiesInOrder) {
   TestRoute route(1, &alpha, &beta, Taking(2 << 20));
   TestFlood(&route, TestSeed(), 50'000, 2 << 20).Finish();
@@ -155,8 +170,60 @@ TEST_F(CarrierTest, AMessageThatTheDestinationDoesNotTakeClosesTheLane) {
       route.geometry(), route.SenderMemory(), std::move(route.Outbound(false).memory->own)});
   OutgoingLane liar("target", Taking(2000), link, alpha.CarrierBell(route.inbox()));
   ASSERT_TRUE(liar.Send(0, {{}, Pattern(1, 2000)}, kForEver).ok());
+  alpha.events().Await("corrupt 1");
+  beta.events().Await("end alpha 1");
+}
+
+TEST_F(CarrierTest, AMessageThatOnlyTheDestinationKnowsItDoesNotTakeClosesTheLane) {
+  TestRoute route(1, &alpha, &beta, Taking(1000));
+  OutboundLane lane = route.Outbound(false);
+  lane.max_message_bytes = 2000;
+  auto link = std::make_shared<LinkMemory>(LinkMemory{
+      route.geometry(), route.SenderMemory(), std::move(route.Outbound(false).memory->own)});
+  alpha.carrier().AddOutbound(std::move(lane));
+  OutgoingLane liar("target", Taking(2000), link, alpha.CarrierBell(route.inbox()));
+  ASSERT_TRUE(liar.Send(0, {{}, Pattern(1, 2000)}, kForEver).ok());
   alpha.events().Await("state 1 INVALID_ARGUMENT");
   beta.events().Await("closed alpha 1 INVALID_ARGUMENT");
+}
+
+TEST_F(CarrierTest, ALaneThatIsAcceptedTwiceHasOneWriter) {
+  TestRoute route(1, &alpha, &beta, Taking(1000));
+  SendOk(&route, 0, "first");
+  EXPECT_EQ(route.receiver().Receive().body(), "first");
+  // As when it was asked for again before the agent had answered: mapped when nothing was there.
+  beta.carrier().AddInbound(route.Inbound(false));
+  SendOk(&route, 0, "second");
+  EXPECT_EQ(route.receiver().Receive().body(), "second");
+}
+
+TEST_F(CarrierTest, ALaneThatCannotBeAcceptedJustNowIsOpenedAgain) {
+  const auto accept = beta.events().on_lane_open;
+  int asked = 0;
+  beta.events().on_lane_open = [&](const std::string& node, const proto::LaneOpen& open) {
+    if (asked++ > 0) return accept(node, open);
+    beta.carrier().RefuseLane(node, open.lane(), absl::ResourceExhaustedError("no descriptors"));
+  };
+  TestRoute route(1, &alpha, &beta, Taking(1000));
+  SendOk(&route, 0, "kept");
+  EXPECT_EQ(route.receiver().Receive().body(), "kept");
+  alpha.events().Await("state 1 OK");
+  EXPECT_EQ(alpha.events().Count("state 1 RESOURCE_EXHAUSTED"), 0);
+}
+
+TEST_F(CarrierTest, ALaneWhoseDestinationHasLostMessagesIsEndedThere) {
+  TestRoute route(1, &alpha, &beta, Taking(1000));
+  SendOk(&route, 0, "accepted");
+  EXPECT_EQ(route.receiver().Receive().body(), "accepted");
+  while (!route.sender().Drained()) std::this_thread::yield();
+  // The mailbox is made anew while the nodes are not connected.
+  alpha.Stop();
+  beta.carrier().RemoveInbound("alpha", 1);
+  TestRoute other(1, &alpha, &beta, Taking(1000));
+  alpha.AddSource(&route);
+  alpha.Start();
+  alpha.events().Await("state 1 DATA_LOSS");
+  beta.events().Await("end alpha 1");
 }
 
 TEST_F(CarrierTest, FinishesALaneWhenAllIsAcknowledged) {

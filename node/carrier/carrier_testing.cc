@@ -83,6 +83,8 @@ OutboundLane TestRoute::Outbound(bool recover) const {
   lane.memory = std::make_shared<LinkMemory>(
       LinkMemory{geometry_, source_memory_.Map(), sender_memory_.Map(Access::kReadOnly)});
   lane.recover = recover;
+  lane.max_message_bytes = options_.max_message_bytes;
+  lane.of_agent = true;
   return lane;
 }
 
@@ -203,8 +205,14 @@ void TestEvents::OnReply(const std::string& node, const proto::Reply& reply) {
   Add(absl::StrCat("reply ", node, " ", reply.id()));
 }
 void TestEvents::OnRequestsLost(const std::string& node) { Add(absl::StrCat("lost ", node)); }
-void TestEvents::OnReceiverGone(const std::string& node, uint64_t key, bool mailbox_destroyed) {
-  Add(absl::StrCat(mailbox_destroyed ? "destroyed " : "gone ", node, " ", key));
+void TestEvents::OnReceiverGone(const std::string& node, uint64_t key) {
+  Add(absl::StrCat("gone ", node, " ", key));
+}
+void TestEvents::OnProxyGone(const std::string& node, uint64_t key) {
+  Add(absl::StrCat("destroyed ", node, " ", key));
+}
+void TestEvents::OnProxyCheck(const std::string& node, uint64_t key) {
+  Add(absl::StrCat("check ", node, " ", key));
 }
 void TestEvents::OnReceiverBehind(const std::string& node, uint64_t key) {
   Add(absl::StrCat("behind ", node, " ", key));
@@ -222,8 +230,8 @@ class TestNode::Sessions : public SessionHandler {
     }
     next_->OnOpen(std::move(session));
   }
-  void OnBatch(std::shared_ptr<Session> session, proto::Batch batch) override {
-    next_->OnBatch(std::move(session), std::move(batch));
+  bool OnBatch(std::shared_ptr<Session> session, proto::Batch batch) override {
+    return next_->OnBatch(std::move(session), std::move(batch));
   }
   void OnClose(std::shared_ptr<Session> session, absl::Status why) override {
     next_->OnClose(std::move(session), std::move(why));
@@ -283,6 +291,7 @@ void TestNode::StartCarrier() {
   options.gate = bell_.gate_memory.Map();
   options.bulk_window_bytes = bulk_window_bytes_;
   options.urgent_window_bytes = urgent_window_bytes_;
+  options.delivery_cutoff = delivery_cutoff;
   options.log = [this](absl::string_view line) { std::cerr << name_ << ": " << line << std::endl; };
   carrier_ = Carrier::Start(std::move(options), &events_);
   for (const auto& [id, route] : sources_) {

@@ -3,6 +3,7 @@
 #ifndef MAILRAIL_NODE_CARRIER_CARRIER_TESTING_H_
 #define MAILRAIL_NODE_CARRIER_CARRIER_TESTING_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -148,10 +149,12 @@ class FakeSession : public Session {
     for (proto::Frame& frame : more) frames.push_back(std::move(frame));
   }
   size_t queued_bytes() const override { return queued; }
+  void ReadOn() override { ++reads; }
   void Close(absl::Status why) override { closed = std::move(why); }
 
   std::vector<proto::Frame> frames;
   size_t queued = 0;
+  std::atomic<int> reads = 0;  // how often ReadOn() was called
   absl::Status closed;
 
  private:
@@ -210,7 +213,9 @@ class TestEvents : public CarrierEvents {
   void OnRequest(const std::string& node, uint64_t, const proto::Request& request) override;
   void OnReply(const std::string& node, const proto::Reply& reply) override;
   void OnRequestsLost(const std::string& node) override;
-  void OnReceiverGone(const std::string& node, uint64_t key, bool mailbox_destroyed) override;
+  void OnReceiverGone(const std::string& node, uint64_t key) override;
+  void OnProxyGone(const std::string& node, uint64_t key) override;
+  void OnProxyCheck(const std::string& node, uint64_t key) override;
   void OnReceiverBehind(const std::string& node, uint64_t key) override;
 
   // Waits until the event has been told `count` times: "up beta.1", "state 7 OK", "end alpha 7".
@@ -255,6 +260,8 @@ class TestNode {
   // Lanes that are handed to the carrier, and to each one that follows it.
   void AddSource(TestRoute* route);
   void AddTarget(TestRoute* route);
+  // Of the carriers that are started from now on.
+  absl::Duration delivery_cutoff = absl::Hours(1);
   // Called after StartCarrier, to add what else the carrier has.
   std::function<void()> on_restart = [] {};
 

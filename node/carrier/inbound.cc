@@ -40,8 +40,13 @@ void Inbound::Add(InboundLane lane, Peer* peer) {
   const Key key(peer, lane.id);
   const auto asked = asked_.find(key);
   const auto found = sinks_.find(key);
-  // A lane that is there already is added once more to answer once more.
-  if (found == sinks_.end() || found->second->lane() != lane.lane) {
+  const uint64_t incarnation = asked == asked_.end() ? lane.peer_incarnation : asked->second;
+  // A lane that is there already is added once more when it was asked for again before the agent
+  // had answered. A lane has one writer: the one that is there stays, unless it is no longer of
+  // use.
+  const bool stays = found != sinks_.end() && found->second->lane()->closed_status().ok() &&
+                     (incarnation == 0 || found->second->IsOf(incarnation));
+  if (!stays) {
     Erase(key);
     sinks_[key] = std::make_unique<LaneSink>(std::move(lane), peer, windows_, counters_);
   }

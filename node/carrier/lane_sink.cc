@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/message/prefix.h"
 #include "node/carrier/record_codec.h"
 
 namespace mailrail {
@@ -150,6 +151,7 @@ absl::StatusOr<size_t> LaneSink::PublishSome(int priority, const Chunk& chunk, s
     bodies_.push_back(payload.body);
   }
   if (bodies_.empty()) {
+    if (absl::Status status = CheckPrefix(payload.prefix); !status.ok()) return status;
     *bytes = kPackedHeadBytes + payload.size();
     const absl::Status status = lane_.lane->Send(priority, payload, absl::InfinitePast());
     if (!status.ok()) return status;
@@ -159,6 +161,18 @@ absl::StatusOr<size_t> LaneSink::PublishSome(int priority, const Chunk& chunk, s
       lane_.lane->SendBatch(priority, bodies_, absl::InfinitePast());
   for (size_t i = 0; sent.ok() && i < *sent; ++i) *bytes += kPackedHeadBytes + bodies_[i].size();
   return sent;
+}
+
+absl::Status LaneSink::CheckPrefix(absl::string_view bytes) const {
+  Prefix prefix;
+  if (!DecodePrefix(&bytes, &prefix)) {
+    return absl::InvalidArgumentError("the prefix of a message is not well-formed");
+  }
+  if (prefix.sender.has_value() && prefix.sender->node() != peer_->node()) {
+    return absl::PermissionDeniedError(
+        absl::StrCat("node ", peer_->node(), " may not send as ", prefix.sender->ToString()));
+  }
+  return absl::OkStatus();
 }
 
 bool LaneSink::AnnounceWait() {

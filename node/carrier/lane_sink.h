@@ -91,6 +91,8 @@ class LaneSink {
   absl::Status PublishAt(int priority, bool* busy);
   // Publishes the first messages of the chunk; how many, and how many bytes of it that takes.
   absl::StatusOr<size_t> PublishSome(int priority, const Chunk& chunk, size_t* bytes);
+  // Whether the peer may say so of a message's sender: only of its own processes.
+  absl::Status CheckPrefix(absl::string_view bytes) const;
   // Whether a full lane is worth another try: it was not announced yet that we wait for room.
   bool AnnounceWait();
   absl::Status Misbehaved(absl::string_view what) const;

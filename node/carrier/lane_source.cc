@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "mailrail/limits.h"
 #include "node/carrier/record_codec.h"
 
 namespace mailrail {
@@ -25,6 +26,8 @@ LaneSource::LaneSource(OutboundLane lane, Peer* peer, Carrier::Counters* counter
       peer_(peer),
       counters_(counters),
       reader_(lane_.memory->geometry, lane_.memory->own.data(), lane_.memory->peer.data()) {
+  lane_.max_message_bytes =
+      std::min<uint64_t>(lane_.max_message_bytes, kLargestMaxMessageBytes);  // a peer said it
   if (!lane_.recover) return;
   reader_.Recover();
   for (int priority = 0; priority < kPriorityCount; ++priority) {
@@ -64,7 +67,7 @@ bool LaneSource::Skip(int priority, uint64_t count) {
   Queue& queue = queues_[priority];
   for (; count > 0; --count) {
     Record record;
-    if (reader_.Peek(priority, &record) != Look::kReady) return false;
+    if (Peek(priority, &record) != Look::kReady) return false;
     reader_.Advance(priority, record);
     queue.held.push_back(record);
   }
@@ -125,6 +128,14 @@ LaneSource::Next LaneSource::NextFrame(proto::SessionClass session_class, proto:
   return Next::kNothing;
 }
 
+Look LaneSource::Peek(int priority, Record* record) {
+  const Look look = reader_.Peek(priority, record);
+  if (look != Look::kReady) return look;
+  if (record->has_prefix && !lane_.of_agent) return Look::kCorrupt;
+  const uint64_t prefix = record->has_prefix ? kLargestPrefixBytes : 0;
+  return record->length > lane_.max_message_bytes + prefix ? Look::kCorrupt : Look::kReady;
+}
+
 LaneSource::Next LaneSource::Fill(int priority, proto::Data* data) {
   Queue& queue = queues_[priority];
   Flow& flow = flows_[FlowOf(priority)];
@@ -136,9 +147,9 @@ LaneSource::Next LaneSource::Fill(int priority, proto::Data* data) {
     if (again) {
       record = queue.held[queue.on_way];
     } else {
-      const Look look = reader_.Peek(priority, &record);
-      if (look == Look::kCorrupt) return Next::kCorrupt;
-      if (look == Look::kEmpty) break;
+      const Look look = Peek(priority, &record);
+      if (look == Look::kCorrupt && total == 0) return Next::kCorrupt;
+      if (look != Look::kReady) break;
     }
     const size_t bytes = PackedBytes(record);
     if (!Fits(flow, bytes)) {

@@ -55,8 +55,8 @@ class LaneSource {
   absl::Status Acknowledge(const google::protobuf::RepeatedPtrField<proto::Accepted>& accepted);
 
   // The next frame of data of this class, of the best priority that has any, as far as the window
-  // goes. kCorrupt when the lane is not well-formed. What does not fit is not overtaken by what is
-  // smaller and less urgent, or it might never go.
+  // goes. kCorrupt when the lane is not well-formed, or has what its sender may not send. What does
+  // not fit is not overtaken by what is smaller and less urgent, or it might never go.
   Next NextFrame(proto::SessionClass session_class, proto::Data* data);
 
   // Whether all that was sent is acknowledged, and nothing more is there.
@@ -89,6 +89,8 @@ class LaneSource {
   // Reads over `count` records that a carrier before us had sent; false when there are fewer.
   bool Skip(int priority, uint64_t count);
   Next Fill(int priority, proto::Data* data);
+  // The next record of the lane. kCorrupt, too, when it is none that may be carried.
+  Look Peek(int priority, Record* record);
   Next Pack(int priority, size_t begin, size_t bytes, proto::Data* data);
 
   OutboundLane lane_;

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "core/message/prefix.h"
 #include "gtest/gtest.h"
 #include "node/carrier/carrier_testing.h"
 #include "node/carrier/record_codec.h"
@@ -209,6 +210,33 @@ TEST_F(LaneSourceTest, FindsALaneThatIsNotWellFormed) {
   next->head = PackHead(RecordKind::kInline, false, 1000, 12345);
   proto::Data data;
   EXPECT_EQ(source.NextFrame(proto::BULK, &data), Next::kCorrupt);
+}
+
+TEST_F(LaneSourceTest, ARecordThatTheDestinationNeverTakesIsNotWellFormed) {
+  OutboundLane lane = route.Outbound(false);
+  lane.max_message_bytes = 2000;
+  LaneSource limited(std::move(lane), &peer, &counters);
+  Resume(&limited);
+  Send(0, std::string(2000, 'x'));
+  Send(0, std::string(2001, 'x'));
+  EXPECT_EQ(Frame(&limited, proto::BULK), (List{0, 1, 2000}));
+  proto::Data data;
+  EXPECT_EQ(limited.NextFrame(proto::BULK, &data), Next::kCorrupt);
+}
+
+TEST_F(LaneSourceTest, APrefixIsForgedUnlessTheAgentWritesTheLane) {
+  Prefix prefix;
+  prefix.sender = ProcessId("alpha", 77, 8);
+  const std::string encoded = EncodePrefix(prefix);
+  const std::string body(size_t{1} << 20, 'x');  // the largest: a prefix comes on top
+  ASSERT_TRUE(route.sender().Send(0, {encoded, body}, absl::InfinitePast()).ok());
+  EXPECT_EQ(Frame(&source, proto::BULK), (List{0, 1, body.size()}));
+  OutboundLane lane = route.Outbound(false);
+  lane.of_agent = false;
+  LaneSource other(std::move(lane), &peer, &counters);
+  Resume(&other);
+  proto::Data data;
+  EXPECT_EQ(other.NextFrame(proto::BULK, &data), Next::kCorrupt);
 }
 
 }  // namespace

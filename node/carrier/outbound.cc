@@ -3,7 +3,30 @@
 #include <utility>
 #include <vector>
 
+#include "absl/time/clock.h"
+
 namespace mailrail {
+namespace {
+
+// When a lane is opened again that could not be accepted just now.
+constexpr absl::Duration kRetry = absl::Milliseconds(200);
+
+// Whether the destination may accept the lane later: it was short of something.
+bool IsPassing(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kResourceExhausted:
+    case absl::StatusCode::kInternal:
+    case absl::StatusCode::kAborted:
+    case absl::StatusCode::kCancelled:
+    case absl::StatusCode::kDeadlineExceeded:
+    case absl::StatusCode::kUnknown:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
 
 void Outbound::Add(OutboundLane lane, Peer* peer) {
   const uint64_t id = lane.id;
@@ -58,6 +81,7 @@ void Outbound::PeerUp(Peer* peer) {
   for (const auto& [id, lane] : lanes_) {
     if (lane->source.peer() != peer) continue;
     lane->source.Rewind();
+    lane->open_at = absl::InfiniteFuture();
     Open(&lane->source);
   }
 }
@@ -88,8 +112,13 @@ absl::Status Outbound::TakeLaneState(const Peer* peer, const proto::LaneState& s
     return absl::OkStatus();
   }
   const bool opening = lane->source.state() == LaneSource::State::kOpening;
-  const absl::Status known =
-      opening ? lane->source.Resume(state) : lane->source.Acknowledge(state.accepted());
+  // A refusal says nothing of what was accepted.
+  absl::Status known;
+  if (!opening) {
+    known = lane->source.Acknowledge(state.accepted());
+  } else if (status.ok()) {
+    known = lane->source.Resume(state);
+  }
   // All of it was accepted and LaneEnd was said, when the sessions broke before the confirmation.
   const bool ended = lane->finishing && lane->source.Drained();
   if (ended && !status.ok()) {
@@ -101,10 +130,17 @@ absl::Status Outbound::TakeLaneState(const Peer* peer, const proto::LaneState& s
     End(&lane->source);
     return absl::OkStatus();
   }
+  if (IsPassing(status)) {
+    lane->source.Rewind();
+    lane->open_at = absl::Now() + kRetry;
+    return absl::OkStatus();
+  }
   if (status.ok()) {
     if (absl::IsInvalidArgument(known)) return known;
     if (known.ok() && std::exchange(lane->told, true)) return absl::OkStatus();
     status = known;
+    // The peer has it open.
+    if (!status.ok()) End(&lane->source);
   }
   if (!status.ok()) Erase(state.lane());
   events_->OnLaneState(state.lane(), status, state);
@@ -141,13 +177,17 @@ bool Outbound::SendOf(Lane* lane) {
   return busy;
 }
 
-bool Outbound::Send() {
+bool Outbound::Send(absl::Time now) {
   bool busy = false;
   std::vector<uint64_t> corrupt;
   const auto begin = lanes_.lower_bound(next_);
   auto lane = begin;
   for (size_t i = 0; i < lanes_.size(); ++i, ++lane) {
     if (lane == lanes_.end()) lane = lanes_.begin();
+    if (lane->second->open_at <= now) {
+      lane->second->open_at = absl::InfiniteFuture();
+      Open(&lane->second->source);
+    }
     busy |= SendOf(lane->second.get());
     if (lane->second->corrupt) corrupt.push_back(lane->first);
   }

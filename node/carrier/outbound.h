@@ -6,6 +6,7 @@
 
 #include "absl/container/btree_map.h"
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "node/carrier/carrier.h"
 #include "node/carrier/lane_source.h"
 #include "node/carrier/peers.h"
@@ -36,7 +37,7 @@ class Outbound {
   absl::Status TakeAck(const Peer* peer, const proto::Ack& ack);
 
   // Writes up to one frame of each class of each lane; false when there was nothing to write.
-  bool Send();
+  bool Send(absl::Time now);
 
   // Tells the senders of all room that came back. Before a park.
   void Flush();
@@ -49,6 +50,8 @@ class Outbound {
     bool finishing = false;
     bool told = false;     // OnLaneState(OK) was said
     bool corrupt = false;  // to be removed
+    // When to open it once more, which the peer could not do when it was asked.
+    absl::Time open_at = absl::InfiniteFuture();
   };
   using Lanes = absl::btree_map<uint64_t, std::unique_ptr<Lane>>;
 

@@ -22,6 +22,17 @@ bool Peer::UpFor(uint64_t* incarnation) const {
   return *incarnation == incarnation_;
 }
 
+std::vector<std::shared_ptr<Session>> Peer::NotOf(uint64_t incarnation) const {
+  std::vector<std::shared_ptr<Session>> former;
+  for (const auto& side : slots_) {
+    for (const Slot& its : side) {
+      if (its.session == nullptr || its.session->peer_incarnation() == incarnation) continue;
+      former.push_back(its.session);
+    }
+  }
+  return former;
+}
+
 bool Peer::Opened(std::shared_ptr<Session> session) {
   const Side side = SideOf(*session);
   Slot& its = slot(side, session->session_class());
@@ -59,24 +70,30 @@ bool Peer::Has(const Session& session) const {
 void Peer::Write(Side side, proto::SessionClass session_class, proto::Frame frame) {
   Slot& to = slot(side, session_class);
   if (to.session == nullptr) return;
+  Touch();
   to.bytes += frame.ByteSizeLong();
   to.frames.push_back(std::move(frame));
 }
 
-void Peer::Measure() {
-  for (Slot& to : slots_[static_cast<int>(Side::kDialed)]) {
-    to.queued = to.session == nullptr ? 0 : to.session->queued_bytes();
+bool Peer::HasRoom(proto::SessionClass session_class) {
+  if (!up_) return false;
+  Slot& to = slot(Side::kDialed, session_class);
+  if (!to.queued.has_value()) {
+    to.queued = to.session->queued_bytes();
+    Touch();
   }
+  return to.bytes + *to.queued < kSessionHighMarkBytes;
 }
 
-bool Peer::HasRoom(proto::SessionClass session_class) const {
-  const Slot& to = slot(Side::kDialed, session_class);
-  return up_ && to.bytes + to.queued < kSessionHighMarkBytes;
+void Peer::Touch() {
+  if (touched_peers_ != nullptr && !std::exchange(touched_, true)) touched_peers_->push_back(this);
 }
 
 void Peer::Flush() {
+  touched_ = false;
   for (auto& side : slots_) {
     for (Slot& to : side) {
+      to.queued.reset();
       if (to.frames.empty()) continue;
       to.session->Write(std::exchange(to.frames, {}));
       to.bytes = 0;
@@ -86,16 +103,13 @@ void Peer::Flush() {
 
 Peer* Peers::Get(const std::string& node) {
   std::unique_ptr<Peer>& peer = peers_[node];
-  if (peer == nullptr) peer = std::make_unique<Peer>(node);
+  if (peer == nullptr) peer = std::make_unique<Peer>(node, &touched_);
   return peer.get();
 }
 
-void Peers::Measure() {
-  for (auto& [node, peer] : peers_) peer->Measure();
-}
-
 void Peers::Flush() {
-  for (auto& [node, peer] : peers_) peer->Flush();
+  for (Peer* const peer : touched_) peer->Flush();
+  touched_.clear();
 }
 
 proto::StatusInfo ToStatusInfo(const absl::Status& status) {

@@ -9,6 +9,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
+#include "absl/types/optional.h"
 #include "node/peer/session.h"
 #include "proto/peer.pb.h"
 
@@ -26,7 +27,9 @@ enum class Side { kDialed, kAccepted };
 // what the other session had on its way is sent again, and known to the peer by its number.
 class Peer {
  public:
-  explicit Peer(std::string node) : node_(std::move(node)) {}
+  // `touched`, if any, gets this peer when there is something to flush; it outlives it.
+  explicit Peer(std::string node, std::vector<Peer*>* touched = nullptr)
+      : node_(std::move(node)), touched_peers_(touched) {}
 
   const std::string& node() const { return node_; }
 
@@ -37,6 +40,8 @@ class Peer {
   // Whether the pair is open and leads to this incarnation; a 0 is set to it.
   bool UpFor(uint64_t* incarnation) const;
 
+  // The sessions of its other lives.
+  std::vector<std::shared_ptr<Session>> NotOf(uint64_t incarnation) const;
   // A session was opened; true when it completes the pair.
   bool Opened(std::shared_ptr<Session> session);
   // A session has ended or is closed by us; true when it breaks the pair. The other one is closed.
@@ -50,19 +55,18 @@ class Peer {
 
   // Writes a frame at the end of this turn; drops it when there is no such session.
   void Write(Side side, proto::SessionClass session_class, proto::Frame frame);
-  // Finds out how much is queued in the sessions of the pair.
-  void Measure();
-  // Whether data may be written to that session of the pair. When not, OnWritable follows.
-  bool HasRoom(proto::SessionClass session_class) const;
-  // Writes what was left by Write.
+  // Whether data may be written to that session of the pair. When not, OnWritable follows. How much
+  // is queued in the session is found out once in a turn.
+  bool HasRoom(proto::SessionClass session_class);
+  // Writes what was left by Write: the end of a turn.
   void Flush();
 
  private:
   struct Slot {
     std::shared_ptr<Session> session;
     std::vector<proto::Frame> frames;
-    size_t bytes = 0;   // of `frames`
-    size_t queued = 0;  // in the session, when it was measured
+    size_t bytes = 0;               // of `frames`
+    absl::optional<size_t> queued;  // in the session, once it was found out in this turn
   };
 
   Slot& slot(Side side, proto::SessionClass session_class) {
@@ -72,7 +76,11 @@ class Peer {
     return slots_[static_cast<int>(side)][session_class == proto::URGENT];
   }
 
+  void Touch();
+
   const std::string node_;
+  std::vector<Peer*>* const touched_peers_;
+  bool touched_ = false;
   Slot slots_[2][2];
   bool up_ = false;
   uint64_t incarnation_ = 0;
@@ -85,10 +93,11 @@ class Peers {
   // The peer of that name, which lives as long as this.
   Peer* Get(const std::string& node);
 
-  void Measure();
+  // Ends the turn of all.
   void Flush();
 
  private:
+  std::vector<Peer*> touched_;
   absl::flat_hash_map<std::string, std::unique_ptr<Peer>> peers_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "node/carrier/carrier_testing.h"
 
@@ -62,6 +63,13 @@ TEST_F(PeerTest, APairHasOneIncarnation) {
   EXPECT_FALSE(peer.UpFor(&former));
 }
 
+TEST_F(PeerTest, KnowsWhatIsOpenOfItsOtherLives) {
+  peer.Opened(bulk);
+  peer.Opened(from);
+  EXPECT_TRUE(peer.NotOf(1).empty());
+  EXPECT_THAT(peer.NotOf(2), testing::UnorderedElementsAre(bulk, from));
+}
+
 TEST_F(PeerTest, WritesFramesInOrderWhenItIsFlushed) {
   peer.Opened(bulk);
   for (uint64_t i = 0; i < 3; ++i) peer.Write(Side::kDialed, proto::BULK, Numbered(i));
@@ -77,11 +85,11 @@ TEST_F(PeerTest, HasRoomUntilEnoughIsQueued) {
   peer.Opened(urgent);
   EXPECT_TRUE(peer.HasRoom(proto::BULK));
   bulk->queued = size_t{2} << 20;
-  peer.Measure();
+  peer.Flush();
   EXPECT_FALSE(peer.HasRoom(proto::BULK));
   EXPECT_TRUE(peer.HasRoom(proto::URGENT));
   bulk->queued = 0;
-  peer.Measure();
+  peer.Flush();
   proto::Frame large;
   large.mutable_data()->set_records(std::string(size_t{2} << 20, 'x'));
   peer.Write(Side::kDialed, proto::BULK, large);

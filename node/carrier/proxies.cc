@@ -6,19 +6,19 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
-#include "absl/strings/str_cat.h"
 #include "core/message/prefix.h"
 #include "node/carrier/remote_receivers.h"
 
 namespace mailrail {
 namespace {
 
-proto::Frame OutcomeFrame(uint64_t key, const proto::LeaseName& lease, bool taken) {
+proto::Frame OutcomeFrame(uint64_t key, const proto::LeaseName& lease, Proxies::Verdict verdict) {
   proto::Frame frame;
   proto::Outcome* const outcome = frame.mutable_outcome();
   outcome->set_receiver_key(key);
   *outcome->mutable_lease() = lease;
-  outcome->set_taken(taken);
+  outcome->set_taken(verdict == Proxies::Verdict::kTaken);
+  outcome->set_refused(verdict == Proxies::Verdict::kRefused);
   return frame;
 }
 
@@ -32,10 +32,6 @@ proto::Frame GoneFrame(uint64_t key) {
 bool IsTheSame(const proto::LeaseName& before, const proto::Delivery& now) {
   if (now.lease().delivery() == before.delivery()) return true;
   return now.again() && SameMessage(before, now.lease());
-}
-
-absl::Status Misbehaved(const Peer* peer, absl::string_view what) {
-  return absl::InvalidArgumentError(absl::StrCat("a delivery of node ", peer->node(), ": ", what));
 }
 
 }  // namespace
@@ -82,21 +78,22 @@ void Proxies::ReadNote(Entry* entry) {
   entry->step = Step::kPublished;
 }
 
-void Proxies::Remove(uint64_t key) {
+void Proxies::Remove(Peer* peer, uint64_t key) {
   const auto found = entries_.find(key);
-  if (found == entries_.end()) return;
-  Entry* const entry = found->second.get();
-  TakeBack(entry, /*receiver_is_gone=*/true);
-  if (entry->peer->UpFor(&entry->proxy.peer_incarnation)) {
-    entry->peer->Write(Side::kDialed, proto::URGENT, GoneFrame(key));
-  } else {
-    std::vector<proto::Frame>& later = farewells_[entry->peer];
-    if (entry->step == Step::kDecided) {
-      later.push_back(OutcomeFrame(key, entry->delivery.lease(), entry->taken));
+  if (found != entries_.end() && found->second->peer == peer) {
+    Entry* const entry = found->second.get();
+    TakeBack(entry, /*receiver_is_gone=*/true);
+    if (entry->step == Step::kDecided && !peer->UpFor(&entry->proxy.peer_incarnation)) {
+      farewells_[peer].push_back(OutcomeFrame(key, entry->delivery.lease(), entry->verdict));
     }
-    later.push_back(GoneFrame(key));
+    entries_.erase(found);
   }
-  entries_.erase(found);
+  // An agent after this one says it when the home asks (OnProxyCheck).
+  if (peer->up()) {
+    peer->Write(Side::kDialed, proto::URGENT, GoneFrame(key));
+  } else {
+    farewells_[peer].push_back(GoneFrame(key));
+  }
 }
 
 void Proxies::RemoveAllOf(const Peer* peer) {
@@ -126,7 +123,7 @@ void Proxies::PeerUp(Peer* peer) {
 void Proxies::SayOutcome(Entry* entry) {
   if (!entry->peer->UpFor(&entry->proxy.peer_incarnation)) return;
   entry->peer->Write(Side::kDialed, proto::URGENT,
-                     OutcomeFrame(entry->proxy.key, entry->delivery.lease(), entry->taken));
+                     OutcomeFrame(entry->proxy.key, entry->delivery.lease(), entry->verdict));
 }
 
 bool Proxies::SayWant(Entry* entry) {
@@ -140,23 +137,26 @@ bool Proxies::SayWant(Entry* entry) {
   return true;
 }
 
-void Proxies::Decide(Entry* entry, bool taken) {
+void Proxies::Decide(Entry* entry, Verdict verdict) {
   entry->step = Step::kDecided;
-  entry->taken = taken;
+  entry->verdict = verdict;
   entry->delivery.clear_body();
   // The home takes the outcome for the end of the want.
   entry->told = 0;
   SayOutcome(entry);
 }
 
-absl::Status Proxies::TakeDelivery(Peer* peer, const Session& session, proto::Delivery* delivery) {
-  if (delivery->lease().priority() >= kPriorityCount) return Misbehaved(peer, "no such priority");
-  Entry* const entry = Find(peer, session, delivery->receiver_key());
+void Proxies::TakeDelivery(Peer* peer, const Session& session, proto::Delivery* delivery) {
+  const uint64_t key = delivery->receiver_key();
+  const auto answer = [&](Verdict verdict) {
+    peer->Write(Side::kDialed, proto::URGENT, OutcomeFrame(key, delivery->lease(), verdict));
+  };
+  if (delivery->lease().priority() >= kPriorityCount) return answer(Verdict::kRefused);
+  Entry* const entry = Find(peer, session, key);
   if (entry == nullptr) {
-    peer->Write(Side::kDialed, proto::URGENT,
-                OutcomeFrame(delivery->receiver_key(), delivery->lease(), false));
-    peer->Write(Side::kDialed, proto::URGENT, GoneFrame(delivery->receiver_key()));
-    return absl::OkStatus();
+    answer(Verdict::kNotTaken);
+    peer->Write(Side::kDialed, proto::URGENT, GoneFrame(key));
+    return;
   }
   if (entry->step != Step::kNone && IsTheSame(entry->delivery.lease(), *delivery)) {
     entry->delivery.mutable_lease()->set_delivery(delivery->lease().delivery());
@@ -164,30 +164,26 @@ absl::Status Proxies::TakeDelivery(Peer* peer, const Session& session, proto::De
       note->delivery = delivery->lease().delivery();
     }
     if (entry->step == Step::kDecided) SayOutcome(entry);
-    return absl::OkStatus();
+    return;
   }
   // The home has given up on the one before.
   TakeBack(entry, /*receiver_is_gone=*/false);
+  // A receiver that was stopped while it took that one may still do so.
   if (entry->step == Step::kWaiting || entry->step == Step::kPublished) {
-    return Misbehaved(peer, "another one is out");
+    return answer(Verdict::kNotTaken);
   }
   entry->delivery = std::move(*delivery);
   entry->step = Step::kWaiting;
-  return Publish(entry);
+  Publish(entry);
 }
 
-absl::Status Proxies::Publish(Entry* entry) {
-  if (entry->wanted() == 0) {
-    Decide(entry, false);
-    return absl::OkStatus();
-  }
+void Proxies::Publish(Entry* entry) {
+  if (entry->wanted() == 0) return Decide(entry, Verdict::kNotTaken);
   Prefix prefix;
   if (entry->delivery.has_sender()) {
-    const proto::ProcessRef& sender = entry->delivery.sender();
-    absl::StatusOr<ProcessId> id =
-        ProcessId::Parse(absl::StrCat(sender.pid(), ".", sender.incarnation(), "@", sender.node()));
-    if (!id.ok()) return Misbehaved(entry->peer, id.status().message());
-    prefix.sender = *id;
+    const absl::StatusOr<ProcessId> sender = ToProcessId(entry->delivery.sender());
+    if (!sender.ok()) return Decide(entry, Verdict::kRefused);
+    prefix.sender = *sender;
   }
   prefix.sequence = entry->delivery.lease().sequence();
   prefix.attempts = static_cast<uint8_t>(
@@ -196,19 +192,13 @@ absl::Status Proxies::Publish(Entry* entry) {
   WriteNote(entry);
   const absl::Status status = entry->proxy.lane->Send(
       entry->priority(), {encoded, entry->delivery.body()}, absl::InfinitePast());
-  if (absl::IsDeadlineExceeded(status) || absl::IsResourceExhausted(status)) {
-    return absl::OkStatus();
-  }
-  if (absl::IsInvalidArgument(status)) return Misbehaved(entry->peer, status.message());
-  if (!status.ok()) {
-    // The receiver is gone; the agent will say so.
-    Decide(entry, false);
-    return absl::OkStatus();
-  }
+  if (absl::IsDeadlineExceeded(status) || absl::IsResourceExhausted(status)) return;
+  if (absl::IsInvalidArgument(status)) return Decide(entry, Verdict::kRefused);
+  // The receiver is gone; the agent will say so.
+  if (!status.ok()) return Decide(entry, Verdict::kNotTaken);
   entry->position = entry->proxy.lane->sequence(entry->priority());
   entry->step = Step::kPublished;
   entry->delivery.clear_body();
-  return absl::OkStatus();
 }
 
 void Proxies::NoticeTaken(Entry* entry) {
@@ -219,27 +209,27 @@ void Proxies::NoticeTaken(Entry* entry) {
     if (state->phase != Phase::kTaken && state->phase != Phase::kDone) return;
   }
   // A carrier before us may have taken it back.
-  Decide(entry, !state.has_value() || state->owner != entry->proxy.number);
+  const bool taken = !state.has_value() || state->owner != entry->proxy.number;
+  Decide(entry, taken ? Verdict::kTaken : Verdict::kNotTaken);
 }
 
 void Proxies::TakeBack(Entry* entry, bool receiver_is_gone) {
-  if (entry->step == Step::kWaiting) Decide(entry, false);
+  if (entry->step == Step::kWaiting) Decide(entry, Verdict::kNotTaken);
   if (entry->step != Step::kPublished) return;
   if (entry->proxy.lane->Retract(entry->priority())) {
-    Decide(entry, false);
+    Decide(entry, Verdict::kNotTaken);
     return;
   }
   NoticeTaken(entry);
   // It was claimed by a receiver that will not take it any more.
-  if (entry->step == Step::kPublished && receiver_is_gone) Decide(entry, false);
+  if (entry->step == Step::kPublished && receiver_is_gone) Decide(entry, Verdict::kNotTaken);
 }
 
 bool Proxies::LookAt(Entry* entry) {
   const Step before = entry->step;
   switch (before) {
     case Step::kWaiting:
-      // A body that the private mailbox never takes was refused when it came.
-      Publish(entry).IgnoreError();
+      Publish(entry);
       break;
     case Step::kPublished:
       NoticeTaken(entry);
@@ -265,7 +255,7 @@ void Proxies::TakeGone(Peer* peer, const Session& session, uint64_t key) {
   if (entry == nullptr) return;
   TakeBack(entry, /*receiver_is_gone=*/false);
   entries_.erase(key);
-  events_->OnReceiverGone(peer->node(), key, true);
+  events_->OnProxyGone(peer->node(), key);
 }
 
 void Proxies::Park(std::vector<FutexWord>* words) {

@@ -36,19 +36,26 @@ static_assert(sizeof(ProxyNote) == 40 && ProxyNote::kOffset >= sizeof(ControlPag
 // true, and is what the home is told. One thread at a time. `events` outlives it.
 class Proxies {
  public:
+  // What became of a delivery.
+  enum class Verdict {
+    kTaken,
+    kNotTaken,
+    kRefused,  // it could never be taken
+  };
+
   explicit Proxies(CarrierEvents* events) : events_(events) {}
 
   void Add(ReceiverProxy proxy, Peer* peer);
-  // The receiver is gone.
-  void Remove(uint64_t key);
+  // The receiver is gone, if it was here at all.
+  void Remove(Peer* peer, uint64_t key);
   void RemoveAllOf(const Peer* peer);
 
   // The pair of sessions that we dialed was completed.
   void PeerUp(Peer* peer);
 
-  // What comes on a session that the home dialed. An error when it makes no sense: close the
-  // session.
-  absl::Status TakeDelivery(Peer* peer, const Session& session, proto::Delivery* delivery);
+  // What comes on a session that the home dialed. One that makes no sense is refused: what is in it
+  // is the sender's doing, and not the home's.
+  void TakeDelivery(Peer* peer, const Session& session, proto::Delivery* delivery);
   // The mailbox is gone.
   void TakeGone(Peer* peer, const Session& session, uint64_t key);
 
@@ -71,9 +78,9 @@ class Proxies {
     Peer* peer = nullptr;
     uint32_t told = 0;  // how many messages the home knows are wanted
     Step step = Step::kNone;
-    proto::Delivery delivery;  // the last one; its body only while it is kWaiting
-    uint64_t position = 0;     // of it in the lane, once published
-    bool taken = false;        // when decided
+    proto::Delivery delivery;              // the last one; its body only while it is kWaiting
+    uint64_t position = 0;                 // of it in the lane, once published
+    Verdict verdict = Verdict::kNotTaken;  // when decided
 
     uint32_t wanted() const {
       return reinterpret_cast<const BellWords*>(proxy.bell.data())->wanted.load();
@@ -91,17 +98,18 @@ class Proxies {
   static void WriteNote(Entry* entry);
   static void ReadNote(Entry* entry);
   // Publishes what is waiting, if there is room and it is wanted.
-  absl::Status Publish(Entry* entry);
+  void Publish(Entry* entry);
   // True when something was done.
   bool LookAt(Entry* entry);
   // Decides whether the published delivery was taken, if the receiver has done so.
   void NoticeTaken(Entry* entry);
   // Takes the delivery back, unless the receiver has taken it, or (if it lives) is about to.
   void TakeBack(Entry* entry, bool receiver_is_gone);
-  void Decide(Entry* entry, bool taken);
+  void Decide(Entry* entry, Verdict verdict);
   void SayOutcome(Entry* entry);
   // Tells the home what is wanted, if that is news.
   bool SayWant(Entry* entry);
+
   CarrierEvents* const events_;
   absl::flat_hash_map<uint64_t, std::unique_ptr<Entry>> entries_;
   // Frames about proxies that are gone, for a home that was not connected then.

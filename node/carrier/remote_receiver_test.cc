@@ -8,131 +8,10 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "node/carrier/carrier.h"
-#include "node/carrier/carrier_testing.h"
+#include "node/carrier/remote_receiver_testing.h"
 
 namespace mailrail {
 namespace {
-
-constexpr absl::Time kForEver = absl::InfiniteFuture();
-constexpr uint64_t kKey = 5;
-constexpr uint32_t kHomeNumber = 7;   // of the remote receiver, at home
-constexpr uint32_t kLocalNumber = 9;  // of a receiver on the mailbox's node
-constexpr uint32_t kProxyNumber = 2;  // of the carrier, as the sender of the private mailbox
-constexpr size_t kLargest = 100'000;
-
-MailboxOptions Options() {
-  MailboxOptions options;
-  options.max_message_bytes = kLargest;
-  options.capacity_messages = 64;
-  return options;
-}
-
-// A mailbox with one lane, and its memory.
-class TestMailbox {
- public:
-  explicit TestMailbox(uint64_t lane)
-      : lane_(lane),
-        geometry_(CellGeometry::For(Options().capacity_messages, kLargest)),
-        data_(geometry_.data_bytes()),
-        state_(geometry_.state_bytes()) {
-    destination.control()->members_version = 1;
-  }
-
-  std::shared_ptr<OutgoingLane> NewSender(uint32_t number, bool recover = false) {
-    auto lane = std::make_shared<OutgoingLane>("mailbox", Options(), geometry_, data_.Map(),
-                                               state_.Map(), number, destination.ForSender());
-    if (recover) {
-      const absl::Status status = lane->Recover();
-      EXPECT_TRUE(status.ok()) << status;
-    }
-    return lane;
-  }
-
-  std::shared_ptr<IncomingCells> NewIncoming() {
-    auto memory = std::make_shared<CellMemory>(
-        CellMemory{geometry_, data_.Map(Access::kReadOnly), state_.Map()});
-    return std::make_shared<IncomingCells>(lane_, ProcessId("alpha", 42, 3), true, memory);
-  }
-
-  TestDestination destination;
-
- private:
-  const uint64_t lane_;
-  const CellGeometry geometry_;
-  TestMemory data_, state_;
-};
-
-class RemoteReceiverTest : public ::testing::Test {
- protected:
-  RemoteReceiverTest()
-      : mailbox(11), receiver(&inner.destination, kLocalNumber), local(&mailbox.destination, 8) {
-    nodes.AwaitUp();
-    sender = mailbox.NewSender(1);
-    receiver.queue().Join(inner.NewIncoming(), 1);
-    local.queue().Join(mailbox.NewIncoming(), 1);
-    OpenAtHome(1);
-    AddProxy(false);
-    EXPECT_FALSE(receiver.TryReceive().has_value());  // takes over the lane
-  }
-
-  // Waits until a message is here; takes none.
-  void AwaitDelivered() {
-    while (!receiver.queue().MayHave(*inner.destination.control())) std::this_thread::yield();
-  }
-
-  void OpenAtHome(uint32_t joined_version) {
-    RemoteReceiver remote;
-    remote.key = kKey;
-    remote.peer_node = "beta";
-    home_queue = std::make_shared<MailboxQueue>(kHomeNumber);
-    if (joined_version == 1) home_queue->Join(mailbox.NewIncoming(), 1);
-    remote.queue = home_queue;
-    remote.control = mailbox.destination.control_memory.Map();
-    remote.bell = mailbox.destination.bell_memory.Map();
-    remote.gate = mailbox.destination.gate_memory.Map();
-    alpha.carrier().AddReceiver(std::move(remote));
-  }
-
-  void AddProxy(bool recover) {
-    ReceiverProxy proxy;
-    proxy.key = kKey;
-    proxy.peer_node = "alpha";
-    proxy.lane = inner.NewSender(kProxyNumber, recover);
-    proxy.number = kProxyNumber;
-    proxy.bell = inner.destination.bell_memory.Map();
-    proxy.control = inner.destination.control_memory.Map();
-    beta.carrier().AddProxy(std::move(proxy));
-  }
-
-  void Want(uint32_t count) {
-    inner.destination.bell()->wanted = count;
-    RingGate(beta.carrier_gate());
-  }
-
-  // As a receiving process does.
-  Message ReceiveRemotely() {
-    Want(1);
-    Message message = receiver.Receive();
-    Want(0);
-    return message;
-  }
-
-  void Send(int priority, absl::string_view body) {
-    const absl::Status status = sender->Send(priority, {{}, body}, kForEver);
-    ASSERT_TRUE(status.ok()) << status;
-  }
-
-  TwoTestNodes nodes;
-  TestNode& alpha = nodes.alpha;
-  TestNode& beta = nodes.beta;
-  TestMailbox mailbox;
-  TestMailbox inner{22};  // the private mailbox that stands for it on beta
-  TestReceiver<MailboxQueue> receiver;
-  TestReceiver<MailboxQueue> local;  // another receiver of the mailbox, on its own node
-  std::shared_ptr<OutgoingLane> sender;
-  std::shared_ptr<MailboxQueue> home_queue;
-};
 
 TEST_F(RemoteReceiverTest, ReceivesWhatTheMailboxHas) {
   Send(3, "hello");
@@ -210,7 +89,7 @@ TEST_F(RemoteReceiverTest, ADeliveryGoesBackWhenTheReceiverIsGone) {
   Want(1);
   Send(0, "delivered");
   AwaitDelivered();
-  beta.carrier().RemoveProxy(kKey);
+  beta.carrier().RemoveProxy("alpha", kKey);
   const Message message = local.Receive();
   EXPECT_EQ(message.body(), "delivered");
   EXPECT_FALSE(message.redelivered());
@@ -221,7 +100,7 @@ TEST_F(RemoteReceiverTest, WhatAGoneReceiverHadTakenDoesNotComeAgain) {
   Want(1);
   Send(0, "taken");
   EXPECT_EQ(receiver.Receive().body(), "taken");
-  beta.carrier().RemoveProxy(kKey);
+  beta.carrier().RemoveProxy("alpha", kKey);
   alpha.events().Await("gone beta 5");
   EXPECT_FALSE(local.TryReceive().has_value());
 }
@@ -233,7 +112,7 @@ TEST_F(RemoteReceiverTest, AReceiverThatLeavesWhileTheHomeIsAwayIsReportedLater)
   alpha.on_restart = [&] { OpenAtHome(1); };
   alpha.Stop();
   beta.events().Await("down alpha");
-  beta.carrier().RemoveProxy(kKey);
+  beta.carrier().RemoveProxy("alpha", kKey);
   alpha.Start();
   EXPECT_EQ(local.Receive().body(), "delivered");
   alpha.events().Await("gone beta 5");
@@ -242,8 +121,10 @@ TEST_F(RemoteReceiverTest, AReceiverThatLeavesWhileTheHomeIsAwayIsReportedLater)
 TEST_F(RemoteReceiverTest, IsToldThatTheMailboxIsDestroyed) {
   mailbox.destination.Close(CloseReason::kDestroyed);
   RingGate(mailbox.destination.gate());
-  alpha.events().Await("destroyed beta 5");
+  alpha.events().Await("gone beta 5");
   beta.events().Await("destroyed alpha 5");
+  // Alpha may have a proxy of the same key, of another mailbox.
+  EXPECT_EQ(alpha.events().Count("destroyed beta 5"), 0);
 }
 
 TEST_F(RemoteReceiverTest, IsToldOfADestroyedMailboxWhenItAsks) {
@@ -279,10 +160,7 @@ TEST_F(RemoteReceiverTest, WhatMayHaveBeenSeenIsMarkedWhenItComesAgain) {
 
 TEST_F(RemoteReceiverTest, AsksForLanesThatHaveJoined) {
   alpha.carrier().RemoveReceiver("beta", kKey, false);
-  alpha.events().on_receiver_behind = [this](uint64_t) {
-    home_queue->Join(mailbox.NewIncoming(), 1);
-    alpha.carrier().Poke();
-  };
+  alpha.events().on_receiver_behind = [this](uint64_t) { OpenAtHome(1); };
   OpenAtHome(0);
   Send(0, "in a lane that has joined");
   EXPECT_EQ(ReceiveRemotely().body(), "in a lane that has joined");

@@ -1,9 +1,17 @@
 #include "node/carrier/remote_receivers.h"
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "core/mailbox/control_page.h"
 #include "core/message/prefix.h"
+#include "node/carrier/record_codec.h"
 
 namespace mailrail {
+
+absl::StatusOr<ProcessId> ToProcessId(const proto::ProcessRef& process) {
+  return ProcessId::Parse(
+      absl::StrCat(process.pid(), ".", process.incarnation(), "@", process.node()));
+}
 
 bool SameMessage(const proto::LeaseName& a, const proto::LeaseName& b) {
   return a.lane() == b.lane() && a.priority() == b.priority() && a.sequence() == b.sequence();
@@ -29,7 +37,12 @@ RemoteReceivers::Entry* RemoteReceivers::Find(Peer* peer, const Session& session
 
 void RemoteReceivers::Add(RemoteReceiver receiver, Peer* peer) {
   std::unique_ptr<Entry>& entry = entries_[{peer, receiver.key}];
-  if (entry != nullptr) return;  // opened once more: there is nothing new to know
+  if (entry != nullptr) {
+    // What is leased is so in the lane itself, for the number that both queues have.
+    entry->receiver.queue = std::move(receiver.queue);
+    entry->told_behind.reset();
+    return;
+  }
   entry = std::make_unique<Entry>();
   entry->peer = peer;
   entry->parker = Parker(reinterpret_cast<BellWords*>(receiver.bell.data()),
@@ -43,33 +56,35 @@ void RemoteReceivers::Add(RemoteReceiver receiver, Peer* peer) {
       Start(entry.get(), std::move(held), /*again=*/true);
     }
   }
+  SayCheck(entry.get());
 }
 
 void RemoteReceivers::Start(Entry* entry, Lease lease, bool again) {
   entry->lease = std::move(lease);
   entry->delivery = next_delivery_++;
   entry->again = again;
+  entry->since = absl::Now();
   Send(entry);
 }
 
-void RemoteReceivers::GiveBack(Entry* entry) {
-  if (entry->lease.has_value()) {
-    entry->receiver.queue->Finish(*entry->lease, MailboxQueue::Outcome::kReturned);
-  }
+void RemoteReceivers::PutBack(Entry* entry, MailboxQueue::Outcome outcome) {
+  if (!entry->lease.has_value()) return;
+  entry->receiver.queue->Finish(*entry->lease, outcome);
   entry->lease.reset();
+  RingGate(entry->gate());
 }
 
 void RemoteReceivers::Remove(Peer* peer, uint64_t key, bool tell) {
   const auto found = entries_.find({peer, key});
   if (found == entries_.end()) return;
-  GiveBack(found->second.get());
+  PutBack(found->second.get(), MailboxQueue::Outcome::kReturned);
   entries_.erase(found);
   if (tell) SayGone(peer, key);
 }
 
 void RemoteReceivers::RemoveAllOf(Peer* peer) {
   for (const auto& [key, entry] : entries_) {
-    if (key.first == peer) GiveBack(entry.get());
+    if (key.first == peer) PutBack(entry.get(), MailboxQueue::Outcome::kReturned);
   }
   absl::erase_if(entries_, [&](const auto& entry) { return entry.first.first == peer; });
 }
@@ -81,9 +96,18 @@ void RemoteReceivers::SayGone(Peer* peer, uint64_t key) {
   peer->Write(Side::kDialed, proto::URGENT, std::move(frame));
 }
 
+void RemoteReceivers::SayCheck(Entry* entry) {
+  if (!entry->peer->UpFor(&entry->receiver.peer_incarnation)) return;
+  proto::Frame frame;
+  frame.mutable_receiver_check()->set_receiver_key(entry->receiver.key);
+  entry->peer->Write(Side::kDialed, proto::URGENT, std::move(frame));
+}
+
 void RemoteReceivers::PeerUp(Peer* peer) {
   for (const auto& [key, entry] : entries_) {
-    if (key.first == peer && entry->lease.has_value()) Send(entry.get());
+    if (key.first != peer) continue;
+    SayCheck(entry.get());
+    if (entry->lease.has_value()) Send(entry.get());
   }
 }
 
@@ -112,39 +136,55 @@ void RemoteReceivers::TakeOutcome(Peer* peer, const Session& session,
     // with the receiver again.
     if (!entry->again || !outcome.taken() || !SameMessage(NameOf(*entry), outcome.lease())) return;
   }
-  entry->receiver.queue->Finish(*entry->lease, outcome.taken() ? MailboxQueue::Outcome::kReceived
-                                                               : MailboxQueue::Outcome::kWithdrawn);
-  entry->lease.reset();
   entry->wanted = false;
+  if (outcome.taken()) {
+    entry->receiver.queue->Finish(*entry->lease, MailboxQueue::Outcome::kReceived);
+    entry->lease.reset();
+  } else if (outcome.refused()) {
+    Drop(entry, "was refused by the receiver's node");
+  } else {
+    PutBack(entry, MailboxQueue::Outcome::kWithdrawn);
+  }
 }
 
 void RemoteReceivers::TakeGone(Peer* peer, const Session& session, uint64_t key) {
-  if (Find(peer, session, key) == nullptr) return;
+  // One that is not here may be about to be added: the agent knows.
+  if (entries_.contains({peer, key}) && Find(peer, session, key) == nullptr) return;
   Remove(peer, key, false);
-  events_->OnReceiverGone(peer->node(), key, false);
+  events_->OnReceiverGone(peer->node(), key);
 }
 
-bool RemoteReceivers::Deliver() {
+bool RemoteReceivers::Deliver(absl::Time now, bool look_again) {
   bool busy = false;
   std::vector<Key> gone;
-  for (const auto& [key, entry] : entries_) busy |= Look(entry.get(), &gone);
+  for (const auto& [key, entry] : entries_) busy |= Look(entry.get(), now, look_again, &gone);
   for (const Key& key : gone) {
     Remove(key.first, key.second, true);
-    events_->OnReceiverGone(key.first->node(), key.second, true);
+    events_->OnReceiverGone(key.first->node(), key.second);
   }
   return busy;
 }
 
-bool RemoteReceivers::Look(Entry* entry, std::vector<Key>* gone) {
-  if (entry->lease.has_value()) return false;
-  MailboxQueue& queue = *entry->receiver.queue;
-  const bool closed = entry->control().closed.load() != 0;
-  if (!entry->waits() && !closed) return false;
-  if (closed && !entry->waits()) {
-    // What is left in it is the agent's to sweep; nobody here asks for it.
-    gone->push_back({entry->peer, entry->receiver.key});
+bool RemoteReceivers::Look(Entry* entry, absl::Time now, bool look_again, std::vector<Key>* gone) {
+  if (entry->lease.has_value()) {
+    if (now - entry->since < options_.cutoff) return false;
+    options_.log(absl::StrCat("nothing was heard for ", absl::FormatDuration(options_.cutoff),
+                              " of a message that was delivered to node ", entry->peer->node(),
+                              "; it went back to its mailbox"));
+    PutBack(entry, MailboxQueue::Outcome::kReturned);
+    entry->wanted = false;
     return true;
   }
+  const bool closed = entry->control().closed.load() != 0;
+  if (entry->waits()) return TakeNext(entry, closed, gone);
+  // What is left in a closed one is the agent's to sweep; nobody here asks for it.
+  if (closed) gone->push_back({entry->peer, entry->receiver.key});
+  if (look_again) entry->receiver.queue->TakeOverChanges();
+  return closed;
+}
+
+bool RemoteReceivers::TakeNext(Entry* entry, bool closed, std::vector<Key>* gone) {
+  MailboxQueue& queue = *entry->receiver.queue;
   Lease lease;
   switch (queue.TakeLease(entry->control(), &lease)) {
     case ReceiveQueue::Taken::kMessage:
@@ -160,7 +200,7 @@ bool RemoteReceivers::Look(Entry* entry, std::vector<Key>* gone) {
       events_->OnReceiverBehind(entry->peer->node(), entry->receiver.key);
       return false;
     case ReceiveQueue::Taken::kCorrupt:
-      log_(queue.error().message());
+      options_.log(queue.error().message());
       return true;
     case ReceiveQueue::Taken::kVoid:
       gone->push_back({entry->peer, entry->receiver.key});
@@ -169,39 +209,58 @@ bool RemoteReceivers::Look(Entry* entry, std::vector<Key>* gone) {
   return false;
 }
 
-bool RemoteReceivers::Send(Entry* entry) {
+void RemoteReceivers::Drop(Entry* entry, absl::string_view why) {
+  entry->receiver.queue->Finish(*entry->lease, MailboxQueue::Outcome::kReceived);
+  const ProcessId& sender = entry->lease->lane->sender();
+  const uint64_t dropped = ++counters_->dropped;
+  // Not a line for each: who sends them decides how many there are.
+  if ((dropped & (dropped - 1)) == 0) {
+    options_.log(absl::StrCat("a message of ", sender.ToString(), " ", why, "; it was dropped, as ",
+                              dropped, " in all"));
+  }
+  entry->lease.reset();
+}
+
+void RemoteReceivers::Send(Entry* entry) {
   const Lease& lease = *entry->lease;
+  const uint64_t largest = entry->receiver.options.max_message_bytes +
+                           (lease.record.has_prefix ? kLargestPrefixBytes : 0);
+  if (lease.record.length > largest) return Drop(entry, "is larger than its mailbox takes");
   // Copied once: the sender could change it.
   std::string bytes(lease.record.data, lease.record.length);
   ProcessId sender = lease.lane->sender();
   absl::string_view body = bytes;
   Prefix prefix;
-  if (lease.record.has_prefix && !DecodePrefix(&body, &prefix)) {
-    log_(absl::StrCat("a message of ", sender.ToString(), " is not well-formed; it was dropped"));
-    entry->receiver.queue->Finish(lease, MailboxQueue::Outcome::kReceived);
-    entry->lease.reset();
-    return false;
+  if (lease.record.has_prefix && (!lease.lane->same_user() || !DecodePrefix(&body, &prefix))) {
+    return Drop(entry, "is not well-formed");
   }
   if (prefix.sender.has_value()) sender = *prefix.sender;
-  if (!entry->peer->UpFor(&entry->receiver.peer_incarnation)) return true;
+  if (!CheckMessage(entry->receiver.options, body.size(), lease.priority).ok()) {
+    return Drop(entry, "is not of a size that its mailbox takes");
+  }
   proto::Frame frame;
   proto::Delivery* const delivery = frame.mutable_delivery();
-  delivery->set_receiver_key(entry->receiver.key);
-  *delivery->mutable_lease() = NameOf(*entry);
-  delivery->set_again(entry->again);
   delivery->mutable_sender()->set_node(sender.node());
   delivery->mutable_sender()->set_pid(sender.pid());
   delivery->mutable_sender()->set_incarnation(sender.incarnation());
+  if (!ToProcessId(delivery->sender()).ok()) return Drop(entry, "does not say who sent it");
+  if (!entry->peer->UpFor(&entry->receiver.peer_incarnation)) return;
+  delivery->set_receiver_key(entry->receiver.key);
+  *delivery->mutable_lease() = NameOf(*entry);
+  delivery->set_again(entry->again);
   bytes.erase(0, bytes.size() - body.size());
   delivery->set_body(std::move(bytes));
   entry->peer->Write(Side::kDialed, lease.priority >= kUrgentPriority ? proto::URGENT : proto::BULK,
                      std::move(frame));
-  return true;
 }
 
 void RemoteReceivers::Park(std::vector<FutexWord>* words) {
+  parked_.clear();
   for (const auto& [key, entry] : entries_) {
-    if (entry->waits()) words->push_back(entry->parker.Park());
+    // The receivers of one mailbox have one bell.
+    if (entry->waits() && parked_.insert(entry->receiver.mailbox).second) {
+      words->push_back(entry->parker.Park());
+    }
   }
 }
 

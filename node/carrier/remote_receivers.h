@@ -9,9 +9,14 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "absl/types/optional.h"
+#include "core/shm/bell.h"
 #include "core/shm/futex.h"
+#include "mailrail/process_id.h"
 #include "node/carrier/carrier.h"
 #include "node/carrier/peers.h"
 #include "proto/peer.pb.h"
@@ -23,16 +28,26 @@ namespace mailrail {
 // delivery is out at a time, and the Outcome ends the Want that it answered. A delivery that is out
 // when the sessions break is sent again on the next ones, and known over there by its number: an
 // Outcome, too, may be said twice, and must not be taken for that of the next delivery.
-// One thread at a time. `events` outlives it.
+// A delivery of which nothing is heard for too long is given up: the message goes back, one attempt
+// more, and an Outcome that comes later is not heard. Nothing more is delivered to that receiver
+// until it says again what it wants. One thread at a time. `events` and `counters` outlive it.
 //
 // The caller sees to it that what it takes from a peer came on a session that the peer dialed.
 class RemoteReceivers {
  public:
   using Log = std::function<void(absl::string_view)>;
 
-  // `first_delivery`: larger than the number of any delivery before.
-  RemoteReceivers(CarrierEvents* events, Log log, uint64_t first_delivery)
-      : events_(events), log_(std::move(log)), next_delivery_(first_delivery) {}
+  struct Options {
+    Log log;
+    absl::Duration cutoff;    // of a delivery
+    uint64_t first_delivery;  // larger than the number of any delivery before
+  };
+
+  RemoteReceivers(Options options, CarrierEvents* events, Carrier::Counters* counters)
+      : options_(std::move(options)),
+        events_(events),
+        counters_(counters),
+        next_delivery_(options_.first_delivery) {}
 
   void Add(RemoteReceiver receiver, Peer* peer);
   // What is leased goes back. `tell`: says ReceiverGone.
@@ -49,8 +64,9 @@ class RemoteReceivers {
   // The receiver is gone.
   void TakeGone(Peer* peer, const Session& session, uint64_t key);
 
-  // Leases and sends what is wanted; false when there was nothing.
-  bool Deliver();
+  // Leases and sends what is wanted; false when there was nothing. `look_again`: takes over, too,
+  // which lanes joined and ended at receivers that want nothing.
+  bool Deliver(absl::Time now, bool look_again);
 
   // Announces, at each mailbox of which something is wanted, that we sleep. Look again before
   // sleeping on the words added.
@@ -65,6 +81,7 @@ class RemoteReceivers {
     bool wanted = false;
     absl::optional<Lease> lease;  // out
     uint64_t delivery = 0;        // the number under which it is out
+    absl::Time since;             // when it was leased
     bool again = false;           // it was out before, under a number that is not known
     // queue->version() when the agent was last told that it is behind.
     absl::optional<uint32_t> told_behind;
@@ -72,26 +89,37 @@ class RemoteReceivers {
     const ControlPage& control() const {
       return *reinterpret_cast<const ControlPage*>(receiver.control.data());
     }
+    GateWord* gate() const { return reinterpret_cast<GateWord*>(receiver.gate.data()); }
     bool waits() { return wanted && !lease.has_value() && peer->UpFor(&receiver.peer_incarnation); }
   };
 
   Entry* Find(Peer* peer, const Session& session, uint64_t key);
   // True when something was done.
-  bool Look(Entry* entry, std::vector<Key>* gone);
+  bool Look(Entry* entry, absl::Time now, bool look_again, std::vector<Key>* gone);
+  // Leases what is wanted, and has it sent.
+  bool TakeNext(Entry* entry, bool closed, std::vector<Key>* gone);
   // Has `lease` sent to the receiver.
   void Start(Entry* entry, Lease lease, bool again);
-  // Sends what is leased; false when it is not well-formed, and was dropped.
-  bool Send(Entry* entry);
+  // Sends what is leased, or drops what no receiver could take.
+  void Send(Entry* entry);
+  void Drop(Entry* entry, absl::string_view why);
   static proto::LeaseName NameOf(const Entry& entry);
-  // Ends the lease of a receiver of which nothing will be heard any more.
-  static void GiveBack(Entry* entry);
+  // Puts what is leased back in its place, and wakes who else may want it.
+  static void PutBack(Entry* entry, MailboxQueue::Outcome outcome);
   static void SayGone(Peer* peer, uint64_t key);
+  // Asks whether there is still such a receiver.
+  static void SayCheck(Entry* entry);
 
+  const Options options_;
   CarrierEvents* const events_;
-  const Log log_;
+  Carrier::Counters* const counters_;
   uint64_t next_delivery_;
+  absl::flat_hash_set<uint64_t> parked_;  // mailboxes; Park's
   absl::flat_hash_map<Key, std::unique_ptr<Entry>> entries_;
 };
+
+// kInvalidArgument when it is none with a node and an incarnation.
+absl::StatusOr<ProcessId> ToProcessId(const proto::ProcessRef& process);
 
 // Whether two leases are of one message.
 bool SameMessage(const proto::LeaseName& a, const proto::LeaseName& b);

@@ -10,28 +10,44 @@ constexpr size_t kBulkAtATime = 16;
 
 }  // namespace
 
-void TaskQueue::Push(Entry entry, std::deque<Entry>* queue) {
-  if (closed_) return;
-  session_bytes_[entry.session] += entry.bytes;
-  queue->push_back(std::move(entry));
+bool TaskQueue::TakeRing() {
   // The lock is the barrier that the bell needs: the carrier's thread takes it after it announced
   // its park, to look again, and we read the announcements within it.
-  ringer_.Ring();
+  const uint64_t parks = bell_->parks.load();
+  if (parks == last_rung_ || bell_->awake.load() == parks) return false;
+  last_rung_ = parks;
+  return true;
 }
 
 void TaskQueue::Add(Task task) {
-  absl::MutexLock lock(&mu_);
-  Push({std::move(task), nullptr, 0}, &first_);
+  bool ring = false;
+  {
+    absl::MutexLock lock(&mu_);
+    if (closed_) return;
+    first_.push_back({std::move(task), nullptr, 0});
+    ring = TakeRing();
+  }
+  if (ring) RingGate(gate_);
 }
 
-void TaskQueue::AddFrom(const void* session, bool urgent, size_t bytes, Task task) {
-  const auto has_room = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    const auto found = session_bytes_.find(session);
-    return closed_ || found == session_bytes_.end() || found->second < kSessionBytes;
-  };
-  absl::MutexLock lock(&mu_);
-  if (bytes > 0) mu_.Await(absl::Condition(&has_room));
-  Push({std::move(task), session, bytes}, urgent ? &first_ : &bulk_);
+bool TaskQueue::AddFrom(const std::shared_ptr<Session>& session, size_t bytes, Task task) {
+  const bool urgent = session->session_class() == proto::URGENT;
+  bool room = true;
+  bool ring = false;
+  {
+    absl::MutexLock lock(&mu_);
+    if (closed_) return true;
+    (urgent ? first_ : bulk_).push_back({std::move(task), session.get(), bytes});
+    if (bytes > 0) {
+      Waiting& waiting = waiting_[session.get()];
+      waiting.bytes += bytes;
+      room = waiting.bytes < kSessionBytes;
+      if (!room) waiting.held_up = session;
+    }
+    ring = TakeRing();
+  }
+  if (ring) RingGate(gate_);
+  return room;
 }
 
 bool TaskQueue::Run() {
@@ -53,12 +69,18 @@ bool TaskQueue::Run() {
   {
     absl::MutexLock lock(&mu_);
     for (const Entry& entry : running_) {
-      const auto found = session_bytes_.find(entry.session);
-      if (found == session_bytes_.end()) continue;
-      found->second -= entry.bytes;
-      if (found->second == 0) session_bytes_.erase(found);
+      const auto found = waiting_.find(entry.session);
+      if (entry.bytes == 0 || found == waiting_.end()) continue;
+      Waiting& waiting = found->second;
+      waiting.bytes -= entry.bytes;
+      if (waiting.held_up != nullptr && waiting.bytes < kSessionBytes) {
+        reading_on_.push_back(std::exchange(waiting.held_up, nullptr));
+      }
+      if (waiting.bytes == 0) waiting_.erase(found);
     }
   }
+  for (const auto& session : reading_on_) session->ReadOn();
+  reading_on_.clear();
   running_.clear();
   return true;
 }

@@ -2,7 +2,9 @@
 #define MAILRAIL_NODE_CARRIER_TASK_QUEUE_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <deque>
+#include <memory>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -10,6 +12,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/synchronization/mutex.h"
 #include "core/shm/bell.h"
+#include "node/peer/session.h"
 
 namespace mailrail {
 
@@ -17,26 +20,27 @@ namespace mailrail {
 // from sessions. Commands and what urgent sessions bring are one queue, in order; what bulk
 // sessions bring is another, which waits for the first.
 //
-// A session has a bound of bytes that wait here; its thread waits until there is room. That holds
-// up the session's stream, as it should: the carrier's thread itself never waits for a session, so
-// the wait ends. Thread-safe, but for Run, which is the carrier's thread's.
+// A session has a bound of bytes that wait here: when it is reached the session is to bring no
+// more, which holds up its stream, until Run tells it to read on. Nobody waits in a call. Thread-
+// safe, but for Run, which is the carrier's thread's.
 class TaskQueue {
  public:
   using Task = absl::AnyInvocable<void()>;
 
-  // How many bytes of one session may wait before its next batch does.
+  // How many bytes of one session may wait before it is to bring no more.
   static constexpr size_t kSessionBytes = size_t{16} << 20;
 
   // `bell` and `gate`, which wake the carrier's thread, outlive it.
-  TaskQueue(const BellWords* bell, GateWord* gate) : ringer_(bell, gate) {}
+  TaskQueue(const BellWords* bell, GateWord* gate) : bell_(bell), gate_(gate) {}
 
   // Adds a command.
   void Add(Task task);
 
-  // Adds what `session` has brought, `bytes` large; waits for room unless that is 0.
-  void AddFrom(const void* session, bool urgent, size_t bytes, Task task);
+  // Adds what `session` has brought, `bytes` large. False when Session::ReadOn() will be called
+  // once there is room for more.
+  bool AddFrom(const std::shared_ptr<Session>& session, size_t bytes, Task task);
 
-  // Runs a part of what there is; false when there is nothing.
+  // Runs a part of what there is; false when there is nothing. Has sessions read on.
   bool Run();
 
   // Whether there is nothing.
@@ -48,20 +52,31 @@ class TaskQueue {
  private:
   struct Entry {
     Task task;
-    const void* session;
+    const Session* session;
     size_t bytes;
   };
+  // What waits of a session; `held_up`: it is to read on when there is room.
+  struct Waiting {
+    size_t bytes = 0;
+    std::shared_ptr<Session> held_up;
+  };
 
-  void Push(Entry entry, std::deque<Entry>* queue) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Whether the carrier's thread has parked since it was last rung for: ring, without the lock, for
+  // which it would wait at once.
+  bool TakeRing() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
+  const BellWords* const bell_;
+  GateWord* const gate_;
   mutable absl::Mutex mu_;
   std::deque<Entry> first_ ABSL_GUARDED_BY(mu_);
   std::deque<Entry> bulk_ ABSL_GUARDED_BY(mu_);
-  absl::flat_hash_map<const void*, size_t> session_bytes_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<const Session*, Waiting> waiting_ ABSL_GUARDED_BY(mu_);
   bool closed_ ABSL_GUARDED_BY(mu_) = false;
-  Ringer ringer_ ABSL_GUARDED_BY(mu_);
+  uint64_t last_rung_ ABSL_GUARDED_BY(mu_) = 0;
 
-  std::vector<Entry> running_;  // the carrier's thread's
+  // The carrier's thread's:
+  std::vector<Entry> running_;
+  std::vector<std::shared_ptr<Session>> reading_on_;
 };
 
 }  // namespace mailrail

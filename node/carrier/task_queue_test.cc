@@ -1,10 +1,9 @@
 #include "node/carrier/task_queue.h"
 
+#include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
-#include "absl/synchronization/notification.h"
 #include "gtest/gtest.h"
 #include "node/carrier/carrier_testing.h"
 
@@ -26,14 +25,16 @@ class TaskQueueTest : public ::testing::Test {
   TestDestination bell;
   TaskQueue queue{bell.bell(), bell.gate()};
   std::vector<std::string> ran;
-  const int session = 0, other = 0;
+  const std::shared_ptr<FakeSession> session = std::make_shared<FakeSession>(proto::BULK, false);
+  const std::shared_ptr<FakeSession> other = std::make_shared<FakeSession>(proto::BULK, false);
+  const std::shared_ptr<FakeSession> urgent = std::make_shared<FakeSession>(proto::URGENT, false);
 };
 
 TEST_F(TaskQueueTest, RunsCommandsAndWhatIsUrgentFirstAndEachInOrder) {
-  queue.AddFrom(&session, /*urgent=*/false, 10, Note("bulk 1"));
+  queue.AddFrom(session, 10, Note("bulk 1"));
   queue.Add(Note("command 1"));
-  queue.AddFrom(&other, /*urgent=*/true, 10, Note("urgent"));
-  queue.AddFrom(&session, /*urgent=*/false, 0, Note("bulk 2"));
+  queue.AddFrom(urgent, 10, Note("urgent"));
+  queue.AddFrom(session, 0, Note("bulk 2"));
   queue.Add(Note("command 2"));
   RunAll();
   EXPECT_EQ(ran,
@@ -41,9 +42,9 @@ TEST_F(TaskQueueTest, RunsCommandsAndWhatIsUrgentFirstAndEachInOrder) {
 }
 
 TEST_F(TaskQueueTest, WhatIsUrgentDoesNotWaitForAllThatIsBulk) {
-  for (int i = 0; i < 1000; ++i) queue.AddFrom(&session, false, 10, Note("bulk"));
+  for (int i = 0; i < 1000; ++i) queue.AddFrom(session, 10, Note("bulk"));
   queue.Run();
-  queue.AddFrom(&other, true, 10, Note("urgent"));
+  queue.AddFrom(urgent, 10, Note("urgent"));
   const size_t before = ran.size();
   queue.Run();
   EXPECT_EQ(ran.size(), before + 1);
@@ -52,21 +53,23 @@ TEST_F(TaskQueueTest, WhatIsUrgentDoesNotWaitForAllThatIsBulk) {
   EXPECT_EQ(ran.size(), 1001u);
 }
 
-TEST_F(TaskQueueTest, ASessionWithTooMuchInTheQueueWaitsAlone) {
-  queue.AddFrom(&session, false, TaskQueue::kSessionBytes, Note("first"));
-  std::thread waiting([&] { queue.AddFrom(&session, false, 1, Note("second")); });
-  queue.AddFrom(&other, false, 1, Note("another session"));
-  queue.AddFrom(&session, false, 0, Note("its end"));
-  while (ran.size() < 4) queue.Run();
-  waiting.join();
-  EXPECT_EQ(ran[0], "first");
+TEST_F(TaskQueueTest, ASessionWithTooMuchInTheQueueReadsOnWhenThereIsRoom) {
+  EXPECT_TRUE(queue.AddFrom(session, TaskQueue::kSessionBytes - 1, Note("first")));
+  EXPECT_FALSE(queue.AddFrom(session, 1, Note("second")));
+  EXPECT_TRUE(queue.AddFrom(other, 1, Note("another session")));
+  EXPECT_TRUE(queue.AddFrom(session, 0, Note("its end")));
+  EXPECT_EQ(session->reads, 0);
+  RunAll();
+  EXPECT_EQ(ran.size(), 4u);
+  EXPECT_EQ(session->reads, 1);
+  EXPECT_EQ(other->reads, 0);
+  EXPECT_TRUE(queue.AddFrom(session, 1, Note("more")));
 }
 
-TEST_F(TaskQueueTest, ClosingEndsTheWaitAndDropsWhatIsThere) {
-  queue.AddFrom(&session, false, TaskQueue::kSessionBytes, Note("first"));
-  std::thread waiting([&] { queue.AddFrom(&session, false, 1, Note("second")); });
+TEST_F(TaskQueueTest, ClosingDropsWhatIsThere) {
+  EXPECT_FALSE(queue.AddFrom(session, TaskQueue::kSessionBytes, Note("first")));
   queue.Close();
-  waiting.join();
+  EXPECT_TRUE(queue.AddFrom(session, TaskQueue::kSessionBytes, Note("second")));
   queue.Add(Note("third"));
   EXPECT_FALSE(queue.Run());
   EXPECT_TRUE(ran.empty());

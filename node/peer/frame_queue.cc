@@ -12,8 +12,10 @@ constexpr size_t kFrameOverheadBytes = 6;
 
 void FrameQueue::Add(proto::Frame frame) {
   const size_t bytes = frame.ByteSizeLong() + kFrameOverheadBytes;
+  const bool control = !frame.has_data() && !frame.has_delivery();
   bytes_ += bytes;
-  frames_.push_back({std::move(frame), bytes});
+  if (control) control_bytes_ += bytes;
+  frames_.push_back({std::move(frame), bytes, control});
 }
 
 size_t FrameQueue::TakeBatch(proto::Batch* batch) {
@@ -22,6 +24,7 @@ size_t FrameQueue::TakeBatch(proto::Batch* batch) {
     Entry& next = frames_.front();
     if (taken > 0 && taken + next.bytes > kMaxBatchBytes) break;
     taken += next.bytes;
+    if (next.control) control_bytes_ -= next.bytes;
     *batch->add_frames() = std::move(next.frame);
     frames_.pop_front();
   }
@@ -31,7 +34,7 @@ size_t FrameQueue::TakeBatch(proto::Batch* batch) {
 
 void FrameQueue::Clear() {
   frames_.clear();
-  bytes_ = 0;
+  bytes_ = control_bytes_ = 0;
 }
 
 }  // namespace mailrail

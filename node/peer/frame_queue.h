@@ -16,6 +16,8 @@ class FrameQueue {
 
   bool empty() const { return frames_.empty(); }
   size_t bytes() const { return bytes_; }
+  // Of those that carry no message: what is said about messages, and asked and answered.
+  size_t control_bytes() const { return control_bytes_; }
 
   void Add(proto::Frame frame);
 
@@ -28,10 +30,12 @@ class FrameQueue {
   struct Entry {
     proto::Frame frame;
     size_t bytes;
+    bool control;
   };
 
   std::deque<Entry> frames_;
   size_t bytes_ = 0;
+  size_t control_bytes_ = 0;
 };
 
 }  // namespace mailrail

@@ -12,7 +12,8 @@ namespace mailrail {
 namespace {
 
 // Limits of what strangers can make us keep.
-constexpr size_t kMaxGreeting = 256;
+// A stranger's first message may be as large as any other: gRPC has one limit for all of a stream.
+constexpr size_t kMaxGreeting = 64;
 constexpr size_t kMaxSessions = 4096;
 constexpr size_t kMaxRefusals = 64;
 
@@ -145,6 +146,11 @@ void Hub::HandleHello(const Stream& stream, const proto::Envelope& message) {
   if (checked.ok() && draining_) checked = ShuttingDown();
   if (!checked.ok()) {
     stream->Refuse(checked);
+    // It is in no table any more.
+    loop_->PostAt(absl::Now() + options_.handshake_timeout,
+                  [weak = std::weak_ptr<StreamSession>(stream), checked] {
+                    if (const Stream refused = weak.lock()) refused->Close(checked);
+                  });
     LogRefusal(message.hello().node().empty() ? accepted->remote_address() : message.hello().node(),
                checked);
     return;

@@ -39,7 +39,7 @@ class RecordingHandler : public SessionHandler {
     records_.back()->session = std::move(session);
   }
 
-  void OnBatch(std::shared_ptr<Session> session, proto::Batch batch) override {
+  bool OnBatch(std::shared_ptr<Session> session, proto::Batch batch) override {
     Record* const record = Enter(session.get());
     during_batch(*session);
     absl::MutexLock lock(&mu_);
@@ -48,6 +48,7 @@ class RecordingHandler : public SessionHandler {
       record->frames.push_back(std::move(frame));
     }
     record->busy = false;
+    return true;
   }
 
   void OnClose(std::shared_ptr<Session> session, absl::Status why) override {

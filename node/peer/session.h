@@ -28,14 +28,18 @@ class Session {
   // Whether this node dialed the peer; else the peer dialed this node.
   virtual bool dialed() const = 0;
 
-  // Queues frames, in order, and returns. A frame goes out at once if the connection is free for
-  // it; what gathers meanwhile goes out as batches of up to 64 KiB, and a larger frame alone.
-  // REQUIRES: a frame is smaller than PeerTransportOptions::max_message_bytes of both nodes.
+  // Queues frames, in order, and returns. Too many of a peer that does not read end the session. A
+  // frame goes out at once if the connection is free for it; what gathers meanwhile goes out as
+  // batches of up to 64 KiB, and a larger frame alone. REQUIRES: a frame is smaller than
+  // PeerTransportOptions::max_message_bytes of both nodes.
   virtual void Write(std::vector<proto::Frame> frames) = 0;
   void Write(proto::Frame frame);
 
   // The bytes that were written and that the connection has not yet taken.
   virtual size_t queued_bytes() const = 0;
+
+  // Reads on, after SessionHandler::OnBatch has returned false; once for each time.
+  virtual void ReadOn() = 0;
 
   // Ends the session without waiting for what is queued. OnClose follows, with `why`. A session
   // that was dialed is then dialed again.
@@ -54,8 +58,9 @@ class SessionHandler {
   // of an earlier incarnation of the peer, has had its OnClose before.
   virtual void OnOpen(std::shared_ptr<Session> session) = 0;
 
-  // The peer's frames, in the order of its writes.
-  virtual void OnBatch(std::shared_ptr<Session> session, proto::Batch batch) = 0;
+  // The peer's frames, in the order of its writes. When it returns false nothing more is read,
+  // which in time holds up the peer, until Session::ReadOn().
+  virtual bool OnBatch(std::shared_ptr<Session> session, proto::Batch batch) = 0;
 
   // The last call for a session: `why`, never OK, is kUnavailable when the peer or the connection
   // ended it, else what Close() was given.
@@ -70,6 +75,10 @@ class SessionHandler {
   //   kUnimplemented       it speaks another version of the protocol
   virtual void OnPeerProblem(absl::string_view node, absl::Status why) = 0;
 };
+
+// A session is closed when more than this is queued of frames that carry no message: their writer
+// cannot wait for room, as who writes messages can, and the peer makes them grow.
+inline constexpr size_t kMaxControlBytes = size_t{32} << 20;
 
 // See SessionHandler::OnWritable.
 inline constexpr size_t kLowMarkBytes = size_t{256} << 10;

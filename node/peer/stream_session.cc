@@ -59,6 +59,9 @@ void StreamSession::Write(std::vector<proto::Frame> frames) {
     absl::MutexLock lock(&mu_);
     if (!opened_ || draining_ || ending_ || write_broken_) return;
     for (proto::Frame& frame : frames) queue_.Add(std::move(frame));
+    if (queue_.control_bytes() > kMaxControlBytes) {
+      SetEnd(/*abrupt=*/true, absl::ResourceExhaustedError("the peer sends, and does not read"));
+    }
     step = NextStep();
   }
   Run(step);
@@ -69,13 +72,25 @@ size_t StreamSession::queued_bytes() const {
   return queue_.bytes() + bytes_in_flight_;
 }
 
+void StreamSession::ReadOn() {
+  Step step = Step::kNone;
+  {
+    absl::MutexLock lock(&mu_);
+    if (++reads_asked_ > 0 || ending_) return;
+    ++starting_;
+    step = Step::kRead;
+  }
+  Run(step);
+}
+
 void StreamSession::Close(absl::Status why) {
   Step step = Step::kNone;
   {
     absl::MutexLock lock(&mu_);
     if (why.ok()) why = absl::CancelledError("the session was closed");
-    // A peer that dialed and has no session yet reads nothing but the end, so it can be told why.
-    SetEnd(/*abrupt=*/opened_ || dialed_, std::move(why));
+    // A peer that dialed and has no session yet reads nothing but the end, so it can be told why,
+    // unless it does not even read its refusal.
+    SetEnd(/*abrupt=*/opened_ || dialed_ || draining_, std::move(why));
     step = NextStep();
   }
   Run(step);
@@ -240,6 +255,7 @@ void StreamSession::WriteDone(bool ok) {
 // when `read_on` says so.
 void StreamSession::Deliver(bool read_on) {
   const std::shared_ptr<StreamSession> self = shared_from_this();
+  bool put_off = false;
   for (;;) {
     bool writable = false;
     {
@@ -248,6 +264,8 @@ void StreamSession::Deliver(bool read_on) {
       const bool batch = !writable && std::exchange(batch_due_, false);
       if (!writable && !batch) {
         delivering_ = false;
+        // ReadOn() may have come before OnBatch had returned.
+        if (put_off && --reads_asked_ < 0) return;
         if (!read_on || ending_) return;
         ++starting_;
         break;
@@ -258,7 +276,7 @@ void StreamSession::Deliver(bool read_on) {
     if (writable) {
       handler_->OnWritable(self);
     } else if (incoming_.has_batch()) {
-      handler_->OnBatch(self, std::move(*incoming_.mutable_batch()));
+      put_off = !handler_->OnBatch(self, std::move(*incoming_.mutable_batch()));
     } else if (incoming_.has_refusal() && dialed_) {
       Drain(absl::UnavailableError(RefusalStatus(incoming_.refusal()).message()));
     } else {

@@ -48,6 +48,7 @@ class StreamSession : public Session, public std::enable_shared_from_this<Stream
   using Session::Write;
   void Write(std::vector<proto::Frame> frames) override;
   size_t queued_bytes() const override;
+  void ReadOn() override;
   void Close(absl::Status why) override;
 
   // Says who the peer is. Before the session is shown to anyone.
@@ -141,6 +142,8 @@ class StreamSession : public Session, public std::enable_shared_from_this<Stream
   bool delivering_ ABSL_GUARDED_BY(mu_) = false;
   bool batch_due_ ABSL_GUARDED_BY(mu_) = false;
   bool writable_due_ ABSL_GUARDED_BY(mu_) = false;
+  // Reads that ReadOn() has asked for, less those that OnBatch has put off: -1 while one is.
+  int reads_asked_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 }  // namespace mailrail

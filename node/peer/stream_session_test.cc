@@ -39,10 +39,11 @@ class StreamSessionTest : public ::testing::Test,
     calls.push_back("open");
     if (during_open != nullptr) during_open(*session);
   }
-  void OnBatch(std::shared_ptr<Session> session, proto::Batch batch) override {
+  bool OnBatch(std::shared_ptr<Session> session, proto::Batch batch) override {
     calls.push_back(absl::StrCat("batch of ", batch.frames_size()));
     if (during_batch != nullptr) during_batch(*session);
     if (during_batch != nullptr) calls.push_back("end of batch");
+    return !put_off;
   }
   void OnClose(std::shared_ptr<Session>, absl::Status) override { calls.push_back("close"); }
   void OnWritable(std::shared_ptr<Session>) override { calls.push_back("writable"); }
@@ -105,6 +106,7 @@ class StreamSessionTest : public ::testing::Test,
   absl::Status reason;
   std::function<void(Session&)> during_open;
   std::function<void(Session&)> during_batch;
+  bool put_off = false;  // what OnBatch returns is the contrary
 };
 
 TEST_F(StreamSessionTest, ADialedStreamSaysHelloAndReadsOnWhenOpened) {
@@ -125,6 +127,42 @@ TEST_F(StreamSessionTest, AnAcceptedStreamAnswersBeforeAllElse) {
   EXPECT_THAT(stream->operations, ElementsAre("read", "write hello", "read"));
   stream->WriteDone(true);
   EXPECT_EQ(stream->operations.back(), "write 1");
+}
+
+TEST_F(StreamSessionTest, ABatchThatPutsOffTheNextIsReadOnWhenAsked) {
+  const auto stream = Opened(false);
+  put_off = true;
+  stream->Receive(BatchOf(1));
+  EXPECT_THAT(stream->operations, ElementsAre());
+  stream->ReadOn();
+  EXPECT_THAT(stream->operations, ElementsAre("read"));
+  // The same when it is asked before the batch has returned.
+  during_batch = [](Session& session) { session.ReadOn(); };
+  stream->Receive(BatchOf(1));
+  EXPECT_THAT(stream->operations, ElementsAre("read", "read"));
+  put_off = false;
+  during_batch = nullptr;
+  stream->Receive(BatchOf(1));
+  EXPECT_THAT(stream->operations, ElementsAre("read", "read", "read"));
+}
+
+TEST_F(StreamSessionTest, APeerThatDoesNotReadWhatItAsksForIsCutOff) {
+  const auto stream = Opened(false);
+  proto::Frame answer;
+  answer.mutable_reply()->mutable_status()->set_message(std::string(kMaxControlBytes / 4, 'x'));
+  for (int i = 0; i < 4; ++i) stream->Write(answer);
+  EXPECT_THAT(stream->operations, ElementsAre("write 1"));
+  stream->Write(FrameOf(kMaxControlBytes));  // a message, for which its writer sees to room
+  EXPECT_THAT(stream->operations, ElementsAre("write 1"));
+  stream->Write(answer);
+  EXPECT_THAT(stream->operations, ElementsAre("write 1", "cancel"));
+}
+
+TEST_F(StreamSessionTest, ARefusedPeerThatDoesNotReadCanBeCutOff) {
+  const auto stream = Accepted();
+  stream->Refuse(absl::FailedPreconditionError("no"));
+  stream->Close(absl::FailedPreconditionError("no"));
+  EXPECT_THAT(stream->operations, ElementsAre("read", "write refusal", "cancel"));
 }
 
 TEST_F(StreamSessionTest, ARefusedStreamEndsWhenTheRefusalIsSent) {
