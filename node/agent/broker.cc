@@ -75,6 +75,7 @@ void Broker::NotifyLink(const Link& link, bool end_a) {
     if (peer == nullptr && other.kind != Endpoint::Kind::kAgent) return;
     ToProto(peer == nullptr ? registry_->agent_id() : peer->id, grant->mutable_peer());
     grant->set_same_user(peer == nullptr || peer->uid == process->uid);
+    grant->set_peer_is_agent(peer == nullptr);
     fds = MemoryGrant(end_a ? link.memory_a : link.memory_b, end_a ? link.memory_b : link.memory_a,
                       peer == nullptr ? carrier_bell_->GrantSender() : peer->inbox.GrantSender());
   }
@@ -104,6 +105,7 @@ absl::StatusOr<std::vector<Fd>> Broker::GrantFar(const Link& link, control::Link
   Encode(link.geometry, grant->mutable_geometry());
   ToProto(link.options, grant->mutable_spec());
   grant->set_same_user(true);  // what comes from another node the agent has written
+  grant->set_peer_is_agent(true);
   if (link.b.kind == Endpoint::Kind::kRemoteProcess) {
     ToProto(link.b.process, grant->mutable_peer());
   } else {
@@ -265,6 +267,7 @@ void Broker::NotifyLane(const LocalMailbox& mailbox, const MailboxLane& lane, ui
   ToProto(lane.sender_id, joined->mutable_sender());
   joined->set_same_user(lane.sender.kind != Endpoint::Kind::kProcess ||
                         lane.sender_uid == process->uid);
+  joined->set_by_agent(lane.sender.kind != Endpoint::Kind::kProcess);
   notice.set_destination_id(mailbox.id);
   notice.set_members_version(version);
   absl::StatusOr<Fd> data = OpenReadOnly(lane.data);
@@ -351,7 +354,8 @@ absl::StatusOr<std::shared_ptr<IncomingLane>> Broker::MapForQueue(const MailboxL
   if (!state.ok()) return state.status();
   return std::make_shared<IncomingCells>(lane.id, lane.sender_id, /*same_user=*/false,
                                          std::make_shared<const CellMemory>(CellMemory{
-                                             lane.geometry, *std::move(data), *std::move(state)}));
+                                             lane.geometry, *std::move(data), *std::move(state)}),
+                                         /*by_agent=*/lane.sender.kind != Endpoint::Kind::kProcess);
 }
 
 absl::Status Broker::StartRemoteReceiver(const LocalMailbox& mailbox, const std::string& node,
@@ -418,6 +422,7 @@ absl::StatusOr<Proxy*> Broker::AddProxy(LocalProcess* process, const std::string
   Encode((*proxy)->geometry, joined->mutable_geometry());
   ToProto(registry_->agent_id(), joined->mutable_sender());
   joined->set_same_user(true);
+  joined->set_by_agent(true);
   notice.set_destination_id((*proxy)->id);
   notice.set_members_version((*proxy)->destination.next_version());
   std::vector<Fd> fds;
