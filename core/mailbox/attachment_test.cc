@@ -40,22 +40,23 @@ TEST(AttachmentTest, WhatADetachedProcessSendsIsTakenBack) {
 }
 
 TEST(AttachmentTest, ASenderWhoseAgentWasKilledFindsOutWithoutAWord) {
-  TestChannel channel;
-  MailboxQueue receiver(1);
-  InboxQueue inbox;
-  for (const auto& lane :
-       {channel.AddCells({&receiver}), channel.AddRing(&inbox, ProcessId("test", 1, 1))}) {
+  for (const bool to_inbox : {false, true}) {
+    TestChannel channel;
+    MailboxQueue receiver(1);
+    InboxQueue inbox;
     TestAttachment attachment;
+    const auto lane =
+        to_inbox ? channel.AddRing(&inbox, ProcessId("test", 1, 1)) : channel.AddCells({&receiver});
     lane->set_attachment(&attachment);
     ASSERT_TRUE(TrySend(*lane, 0, "x").ok());
     attachment.attached = false;
     absl::Status status;
     while (status.ok()) {
       status = TrySend(*lane, 0, "x");
-      Receive(receiver, channel);
-      Receive(inbox, channel);
+      to_inbox ? Receive(inbox, channel) : Receive(receiver, channel);
     }
     EXPECT_EQ(status.code(), absl::StatusCode::kAborted);
+    EXPECT_EQ(TrySend(*lane, 0, "x").code(), absl::StatusCode::kAborted);
   }
 }
 

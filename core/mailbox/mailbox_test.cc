@@ -216,16 +216,16 @@ TEST(MailboxTest, OnlyTheAgentMayNameAnotherSender) {
   const ProcessId other("other", 42, 7);
   const std::string prefix = EncodePrefix({.sender = other});
   for (const bool by_agent : {false, true}) {
-    TestChannel channel;
-    MailboxQueue mailbox(1);
-    InboxQueue inbox;
-    const auto cells = channel.AddCells({&mailbox}, 100, by_agent);
-    const auto ring = channel.AddRing(&inbox, ProcessId("test", 1, 1), by_agent);
-    for (const auto& [lane, queue] :
-         {std::pair<OutgoingLane*, ReceiveQueue*>{cells.get(), &mailbox}, {ring.get(), &inbox}}) {
+    for (const bool to_inbox : {false, true}) {
+      TestChannel channel;
+      MailboxQueue mailbox(1);
+      InboxQueue inbox;
+      const auto lane = to_inbox ? channel.AddRing(&inbox, ProcessId("test", 1, 1), by_agent)
+                                 : channel.AddCells({&mailbox}, 100, by_agent);
+      ReceiveQueue& queue = to_inbox ? static_cast<ReceiveQueue&>(inbox) : mailbox;
       ASSERT_TRUE(lane->Send(0, {prefix, "x"}, absl::InfinitePast()).ok());
       Message message;
-      const Taken taken = queue->Take(channel.control(), nullptr, &message);
+      const Taken taken = queue.Take(channel.control(), nullptr, &message);
       EXPECT_EQ(taken, by_agent ? Taken::kMessage : Taken::kCorrupt);
       if (by_agent) {
         EXPECT_EQ(message.sender(), other);

@@ -78,8 +78,9 @@ absl::Status OutgoingLane::CheckAttached(uint64_t stamp) {
   if (attachment_ == nullptr) return absl::OkStatus();
   // Unsigned: a stamp that another processor took a little earlier is far ahead, and looks.
   if (!attachment_->ended() && stamp - looked_at_ < StampsBetweenLooks()) return absl::OkStatus();
-  looked_at_ = stamp;
-  return attachment_->Check();
+  absl::Status status = attachment_->Check();
+  if (status.ok()) looked_at_ = stamp;
+  return status;
 }
 
 absl::Status OutgoingLane::Published(int priority, size_t count, size_t* taken_back) {

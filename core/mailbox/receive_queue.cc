@@ -355,8 +355,12 @@ std::vector<Lease> MailboxQueue::HeldLeases() {
     for (int priority = 0; priority < kPriorityCount; ++priority) {
       for (const CellHead& head : lane->reader().HeldBy(priority, number_)) {
         Lease lease{lane, priority, head.position, head.slot, head.attempts, {}};
-        if (lane->reader().Read(priority, head, &lease.record) == Look::kReady) {
+        if (lane->reader().Read(priority, head, &lease.record) == Look::kReady &&
+            MayCarry(*lane, lease.record)) {
           leases.push_back(std::move(lease));
+        } else {
+          // Its sender has changed it since it was claimed: nobody can have it.
+          lane->reader().Take(priority, head.slot, head.position, number_, false);
         }
       }
     }
