@@ -52,7 +52,8 @@ class TestMailbox {
   std::shared_ptr<IncomingCells> NewIncoming() {
     auto memory = std::make_shared<CellMemory>(
         CellMemory{geometry_, data_.Map(Access::kReadOnly), state_.Map()});
-    return std::make_shared<IncomingCells>(lane_, ProcessId("alpha", 42, 3), true, memory);
+    return std::make_shared<IncomingCells>(lane_, ProcessId("alpha", 42, 3), true, memory,
+                                           /*by_agent=*/true);
   }
 
   TestDestination destination;
