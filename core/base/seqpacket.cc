@@ -6,8 +6,11 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include <algorithm>
 
 #include "absl/strings/str_cat.h"
 
@@ -67,19 +70,35 @@ absl::StatusOr<std::pair<Fd, Fd>> SeqpacketPair() {
   return std::pair<Fd, Fd>(Fd(fds[0]), Fd(fds[1]));
 }
 
-absl::StatusOr<Fd> SeqpacketConnect(const std::string& path) {
+absl::StatusOr<Fd> SeqpacketConnect(const std::string& path, absl::Time deadline) {
   absl::StatusOr<sockaddr_un> address = Address(path);
   if (!address.ok()) return address.status();
   absl::StatusOr<Fd> fd = NewSocket();
   if (!fd.ok()) return fd.status();
+  // A connection waits in the listener's queue, or for room there, as long as a send would.
+  const auto set_patience = [&](absl::Duration patience) {
+    const timeval value = absl::ToTimeval(patience);
+    setsockopt(fd->get(), SOL_SOCKET, SO_SNDTIMEO, &value, sizeof(value));
+  };
+  const bool bounded = deadline != absl::InfiniteFuture();
+  const auto left = [&] { return std::max(deadline - absl::Now(), absl::Milliseconds(1)); };
+  if (bounded) set_patience(left());
   while (connect(fd->get(), reinterpret_cast<sockaddr*>(&*address), sizeof(*address)) != 0) {
-    if (errno == EINTR) continue;
+    if (errno == EINTR) {
+      if (bounded) set_patience(left());
+      continue;
+    }
+    if (errno == EAGAIN) {
+      return absl::DeadlineExceededError(
+          absl::StrCat("the agent at ", path, " takes no more connections"));
+    }
     if (errno == EACCES || errno == EPERM) {
       return absl::PermissionDeniedError(absl::StrCat("no permission for the socket ", path));
     }
     return absl::UnavailableError(
         absl::StrCat("no agent answers at ", path, ": ", strerror(errno)));
   }
+  if (bounded) set_patience(absl::ZeroDuration());
   return fd;
 }
 
@@ -144,7 +163,7 @@ absl::Status SendPacket(int socket, absl::string_view bytes, absl::Span<const in
   return absl::OkStatus();
 }
 
-absl::StatusOr<Packet> ReceivePacket(int socket, bool wait) {
+absl::StatusOr<Packet> ReceivePacket(int socket, bool wait, bool* fds_lost) {
   Packet packet;
   packet.bytes.resize(kMaxPacketBytes);
   iovec part{packet.bytes.data(), packet.bytes.size()};
@@ -173,7 +192,10 @@ absl::StatusOr<Packet> ReceivePacket(int socket, bool wait) {
     }
   }
   if (size == 0) return absl::UnavailableError("the peer has closed the connection");
-  if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 || packet.fds.size() > kMaxPacketFds) {
+  const bool truncated = (message.msg_flags & MSG_CTRUNC) != 0;
+  if (fds_lost != nullptr) *fds_lost = truncated;
+  if ((message.msg_flags & MSG_TRUNC) != 0 || (truncated && fds_lost == nullptr) ||
+      packet.fds.size() > kMaxPacketFds) {
     return absl::InvalidArgumentError("packet exceeds the limits");
   }
   packet.bytes.resize(static_cast<size_t>(size));

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "core/base/fd.h"
 
@@ -28,8 +29,10 @@ struct Packet {
 absl::StatusOr<std::pair<Fd, Fd>> SeqpacketPair();
 
 // Connects to the socket file `path`. kUnavailable when nobody listens there, kPermissionDenied,
-// kInvalidArgument when the path is too long.
-absl::StatusOr<Fd> SeqpacketConnect(const std::string& path);
+// kInvalidArgument when the path is too long, kDeadlineExceeded when whoever listens there takes no
+// more connections until then.
+absl::StatusOr<Fd> SeqpacketConnect(const std::string& path,
+                                    absl::Time deadline = absl::InfiniteFuture());
 
 // A socket that listens, and the lock on the file `path`.lock that says so. Whoever goes on
 // listening after this process must have both: while the lock is held the socket file is theirs.
@@ -51,8 +54,10 @@ void SeqpacketUnlink(const std::string& path, const Fd& lock);
 absl::Status SendPacket(int socket, absl::string_view bytes, absl::Span<const int> fds = {});
 
 // Receives one packet; `wait` false returns kResourceExhausted when there is none. kUnavailable
-// when the peer is gone, kInvalidArgument for a packet beyond the limits (it is dropped).
-absl::StatusOr<Packet> ReceivePacket(int socket, bool wait);
+// when the peer is gone, kInvalidArgument for a packet beyond the limits (it is dropped). So is one
+// whose descriptors do not fit this program's limit, unless `fds_lost` is given: then it is
+// returned without some of them, and *fds_lost is true.
+absl::StatusOr<Packet> ReceivePacket(int socket, bool wait, bool* fds_lost = nullptr);
 
 }  // namespace mailrail
 

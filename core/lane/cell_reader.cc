@@ -84,6 +84,16 @@ bool CellReader::Claim(int priority, const CellHead& head, uint32_t owner) {
   return states(priority)[head.slot].compare_exchange_strong(expected, claimed.Pack());
 }
 
+bool CellReader::Overtaken(int priority, const CellHead& head) const {
+  const uint64_t next = head.position + 1;
+  const OrderEntry entry =
+      OrderEntry::Unpack(order(priority)[next & (geometry_.order_entries() - 1)].load());
+  // Not published yet; or overwritten, which only an entry of a claimed message is.
+  if (entry.position != next) return entry.position > next;
+  if (entry.slot >= geometry_.slots) return true;
+  return CellState::Unpack(states(priority)[entry.slot].load()).ClaimedSince(next);
+}
+
 Look CellReader::Read(int priority, const CellHead& head, Record* record) const {
   const Slot& slot = slots(priority)[head.slot];
   const uint32_t flags = slot.flags.load(std::memory_order_relaxed);

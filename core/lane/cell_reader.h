@@ -39,6 +39,11 @@ class CellReader {
   // Claims it for `owner`; false when another receiver was quicker: look again.
   bool Claim(int priority, const CellHead& head, uint32_t owner);
 
+  // Whether the message after a claimed one was claimed before. Then a message that was returned
+  // unseen is not the first of the two to be delivered. No claim of the other's that follows ours
+  // can change that, since returned messages go first.
+  bool Overtaken(int priority, const CellHead& head) const;
+
   // What a claimed message is. kCorrupt when it is not well-formed.
   Look Read(int priority, const CellHead& head, Record* record) const;
 

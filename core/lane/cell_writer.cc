@@ -164,15 +164,20 @@ bool CellWriter::AppendSlab(int priority, const SlabRoom& room, uint32_t length,
   return true;
 }
 
-bool CellWriter::Retract(int priority, uint32_t owner) {
+size_t CellWriter::Retract(int priority, uint32_t owner, size_t count) {
   Queue& queue = queues_[priority];
-  if (queue.sequence == 0 || queue.outstanding.empty()) return false;
-  const uint32_t slot = queue.outstanding.back();
-  if (queue.uses[slot].position != queue.sequence) return false;
-  uint64_t seen = states(priority)[slot].load();
-  if (CellState::Unpack(seen).ClaimedSince(queue.sequence)) return false;
-  const CellState retracted{static_cast<uint32_t>(queue.sequence), owner, 0, Phase::kDone};
-  return states(priority)[slot].compare_exchange_strong(seen, retracted.Pack());
+  size_t taken_back = 0;
+  for (auto last = queue.outstanding.rbegin();
+       taken_back < count && last != queue.outstanding.rend(); ++last) {
+    const uint64_t position = queue.sequence - taken_back;
+    if (queue.uses[*last].position != position) break;
+    uint64_t seen = states(priority)[*last].load();
+    if (CellState::Unpack(seen).ClaimedSince(position)) break;
+    const CellState retracted{static_cast<uint32_t>(position), owner, 0, Phase::kDone};
+    if (!states(priority)[*last].compare_exchange_strong(seen, retracted.Pack())) break;
+    ++taken_back;
+  }
+  return taken_back;
 }
 
 absl::optional<CellState> CellWriter::StateOf(int priority, uint64_t position) const {

@@ -1,6 +1,7 @@
 #ifndef MAILRAIL_CORE_LANE_CELL_WRITER_H_
 #define MAILRAIL_CORE_LANE_CELL_WRITER_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <vector>
@@ -43,9 +44,10 @@ class CellWriter {
   // Gives room back that was not published.
   void Free(const SlabRoom& room) { slab_.Free(room.offset, room.bytes); }
 
-  // Takes the message back that was published last at this priority, if nobody has claimed it:
-  // true when it is nobody else's any more. `owner` is the sender's number.
-  bool Retract(int priority, uint32_t owner);
+  // Takes the last `count` messages of this priority back, the last one first, until one is not the
+  // sender's any more, since somebody has claimed it. Returns how many nobody will receive. `owner`
+  // is the sender's number.
+  size_t Retract(int priority, uint32_t owner, size_t count = 1);
 
   // What became of the message at `position`: its state, or nothing when its slot is used again.
   absl::optional<CellState> StateOf(int priority, uint64_t position) const;

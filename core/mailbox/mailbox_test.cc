@@ -2,38 +2,16 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "core/mailbox/test_channel.h"
+#include "core/message/prefix.h"
 
 namespace mailrail {
 namespace {
-
-using Taken = ReceiveQueue::Taken;
-
-absl::Status TrySend(OutgoingLane& lane, int priority, absl::string_view body) {
-  return lane.Send(priority, {{}, body}, absl::InfinitePast());
-}
-
-// The body of the best message, or a word for what else there was.
-std::string Receive(ReceiveQueue& queue, TestChannel& channel) {
-  Message message;
-  switch (queue.Take(channel.control(), nullptr, &message)) {
-    case Taken::kMessage:
-      return std::string(message.body());
-    case Taken::kNothing:
-      return "(nothing)";
-    case Taken::kBehind:
-      return "(behind)";
-    case Taken::kCorrupt:
-      return "(corrupt)";
-    case Taken::kVoid:
-      return "(void)";
-  }
-  return "";
-}
 
 TEST(MailboxTest, LanesOfOneMailboxAreOneQueueInTheOrderOfSends) {
   TestChannel channel;
@@ -197,6 +175,83 @@ TEST(MailboxTest, MessagesThatBreakTheMailboxesRulesAreRefused) {
   EXPECT_EQ(TrySend(*lane, -1, "12345678").code(), absl::StatusCode::kInvalidArgument);
 }
 
+TEST(MailboxTest, AReceiverThatHasReadAheadIsNotBehind) {
+  TestChannel channel;
+  MailboxQueue receiver(1);
+  // The agent tells of lanes before it changes the version.
+  receiver.Reach(channel.control().members_version.load() + 5);
+  const auto lane = channel.AddCells({&receiver});
+  ASSERT_TRUE(TrySend(*lane, 0, "x").ok());
+  EXPECT_EQ(Receive(receiver, channel), "x");
+  EXPECT_EQ(Receive(receiver, channel), "(nothing)");
+  EXPECT_FALSE(receiver.MayHave(channel.control()));
+}
+
+TEST(MailboxTest, AMessageThatWasGivenBackUnseenIsMarkedOnlyWhenTheNextHasGoneBefore) {
+  TestChannel channel;
+  MailboxQueue first(1), second(2);
+  const auto lane = channel.AddCells({&first, &second});
+  for (const char* body : {"one", "two"}) ASSERT_TRUE(TrySend(*lane, 0, body).ok());
+  Lease lease;
+  Message message;
+  for (const bool overtaken : {false, true}) {
+    ASSERT_EQ(first.TakeLease(channel.control(), &lease), Taken::kMessage);
+    if (overtaken) {
+      EXPECT_EQ(Receive(second, channel), "two");
+    }
+    ASSERT_TRUE(first.Finish(lease, MailboxQueue::Outcome::kWithdrawn));
+    if (!overtaken) {
+      Lease again;
+      ASSERT_EQ(second.TakeLease(channel.control(), &again), Taken::kMessage);
+      EXPECT_EQ(again.attempts, 0u);
+      ASSERT_TRUE(second.Finish(again, MailboxQueue::Outcome::kWithdrawn));
+    }
+  }
+  ASSERT_EQ(second.Take(channel.control(), nullptr, &message), Taken::kMessage);
+  EXPECT_EQ(message.body(), "one");
+  EXPECT_TRUE(message.redelivered());
+}
+
+TEST(MailboxTest, OnlyTheAgentMayNameAnotherSender) {
+  const ProcessId other("other", 42, 7);
+  const std::string prefix = EncodePrefix({.sender = other});
+  for (const bool by_agent : {false, true}) {
+    for (const bool to_inbox : {false, true}) {
+      TestChannel channel;
+      MailboxQueue mailbox(1);
+      InboxQueue inbox;
+      const auto lane = to_inbox ? channel.AddRing(&inbox, ProcessId("test", 1, 1), by_agent)
+                                 : channel.AddCells({&mailbox}, 100, by_agent);
+      ReceiveQueue& queue = to_inbox ? static_cast<ReceiveQueue&>(inbox) : mailbox;
+      ASSERT_TRUE(lane->Send(0, {prefix, "x"}, absl::InfinitePast()).ok());
+      Message message;
+      const Taken taken = queue.Take(channel.control(), nullptr, &message);
+      EXPECT_EQ(taken, by_agent ? Taken::kMessage : Taken::kCorrupt);
+      if (by_agent) {
+        EXPECT_EQ(message.sender(), other);
+      }
+    }
+  }
+}
+
+TEST(MailboxTest, ABodyThatTheMailboxDoesNotTakeClosesItsLane) {
+  for (const bool by_agent : {false, true}) {
+    TestChannel channel;
+    MailboxQueue receiver(1);
+    receiver.set_limits({.max_message_bytes = 4, .fixed_size = true});
+    const auto good = channel.AddCells({&receiver});
+    const auto bad = channel.AddCells({&receiver}, 101, by_agent);
+    Prefix numbered;
+    numbered.sequence = by_agent ? 9 : 0;
+    const std::string prefix = EncodePrefix(numbered);
+    ASSERT_TRUE(bad->Send(0, {prefix, "12345"}, absl::InfinitePast()).ok());
+    ASSERT_TRUE(TrySend(*good, 0, "1234").ok());
+    EXPECT_EQ(Receive(receiver, channel), "(corrupt)");
+    EXPECT_EQ(Receive(receiver, channel), "1234");
+    EXPECT_EQ(Receive(receiver, channel), "(nothing)");
+  }
+}
+
 TEST(InboxTest, OneSendersMessagesAreReceivedWhileTheOthersStay) {
   TestChannel channel;
   InboxQueue inbox;
@@ -244,6 +299,25 @@ TEST(InboxTest, ALaneThatEndsIsReceivedToItsEnd) {
   EXPECT_EQ(Receive(inbox, channel), "last");
   EXPECT_FALSE(inbox.HasLaneOf(sender));
   EXPECT_EQ(Receive(inbox, channel), "(nothing)");
+}
+
+TEST(InboxTest, AnEndedLaneIsLetGoOfByAReceiverOfAnotherSendersToo) {
+  TestChannel channel;
+  InboxQueue inbox;
+  const ProcessId other("test", 2, 2);
+  const auto lane = channel.AddRing(&inbox, ProcessId("test", 1, 1));
+  const std::weak_ptr<IncomingLane> incoming = channel.last_incoming;
+  const auto other_lane = channel.AddRing(&inbox, other);
+  ASSERT_TRUE(TrySend(*lane, 0, "last").ok());
+  const uint32_t version = channel.control().members_version.load() + 1;
+  inbox.End(1, version);
+  channel.control().members_version.store(version);
+  Message message;
+  EXPECT_EQ(inbox.Take(channel.control(), &other, &message), Taken::kNothing);
+  EXPECT_EQ(Receive(inbox, channel), "last");
+  EXPECT_FALSE(incoming.expired());
+  EXPECT_EQ(inbox.Take(channel.control(), &other, &message), Taken::kNothing);
+  EXPECT_TRUE(incoming.expired());
 }
 
 TEST(InboxTest, ABrokenLaneIsClosedByNameAndTheOthersGoOn) {

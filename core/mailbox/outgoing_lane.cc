@@ -50,15 +50,17 @@ absl::optional<SlabRoom> OutgoingLane::TryAllocate(int priority, size_t size) {
 OutgoingLane::Try OutgoingLane::TryAppendSlab(int priority, const SlabRoom& room, size_t size,
                                               bool has_prefix) {
   const auto length = static_cast<uint32_t>(size);
-  const bool done = ring_ ? ring_->AppendSlab(priority, room, length, has_prefix, Stamp())
-                          : cells_->AppendSlab(priority, room, length, has_prefix, Stamp());
+  last_stamp_ = Stamp();
+  const bool done = ring_ ? ring_->AppendSlab(priority, room, length, has_prefix, last_stamp_)
+                          : cells_->AppendSlab(priority, room, length, has_prefix, last_stamp_);
   return done ? Try::kDone : Try::kNoRoom;
 }
 
 OutgoingLane::Try OutgoingLane::TrySend(int priority, const Payload& payload) {
   if (payload.size() <= inline_limit()) {
-    const bool done = ring_ ? ring_->Append(priority, payload, Stamp())
-                            : cells_->Append(priority, payload, Stamp());
+    last_stamp_ = Stamp();
+    const bool done = ring_ ? ring_->Append(priority, payload, last_stamp_)
+                            : cells_->Append(priority, payload, last_stamp_);
     return done ? Try::kDone : Try::kNoRoom;
   }
   const absl::optional<SlabRoom> room = TryAllocate(priority, payload.size());
@@ -72,16 +74,29 @@ OutgoingLane::Try OutgoingLane::TrySend(int priority, const Payload& payload) {
   return Try::kNoRoom;
 }
 
-absl::Status OutgoingLane::Published(int priority) {
+absl::Status OutgoingLane::CheckAttached(uint64_t stamp) {
+  if (attachment_ == nullptr) return absl::OkStatus();
+  // Unsigned: a stamp that another processor took a little earlier is far ahead, and looks.
+  if (!attachment_->ended() && stamp - looked_at_ < StampsBetweenLooks()) return absl::OkStatus();
+  absl::Status status = attachment_->Check();
+  if (status.ok()) looked_at_ = stamp;
+  return status;
+}
+
+absl::Status OutgoingLane::Published(int priority, size_t count, size_t* taken_back) {
   // Looked at before the bell is rung, which may give the processor to the receiver: one that ends
   // after this message has received it.
   const CloseReason closed = closed_reason();
   ringer_.Ring();
-  if (closed == CloseReason::kOpen) return absl::OkStatus();
-  // Closed before or while we published. A mailbox's message may have been received all the same;
-  // whoever wins the cell decides. Of an inbox nothing is received any more.
-  if (cells_ && !cells_->Retract(priority, number_)) return absl::OkStatus();
-  return ClosedStatus(name_, closed);
+  absl::Status status = CheckAttached(last_stamp_);
+  if (status.ok()) status = ClosedStatus(name_, closed);
+  *taken_back = 0;
+  if (status.ok()) return status;
+  // Closed or detached before or while we published. A mailbox's message may have been received all
+  // the same; whoever wins the cell decides. Of an inbox nothing is received any more, unless it is
+  // we who are gone; then nobody can tell.
+  *taken_back = cells_ ? cells_->Retract(priority, number_, count) : count;
+  return *taken_back > 0 ? status : absl::OkStatus();
 }
 
 FutexWord OutgoingLane::ParkLocked() {
@@ -96,6 +111,7 @@ absl::Status OutgoingLane::UntilRoom(absl::Time deadline, const Attempt& attempt
       absl::MutexLock lock(&mutex_);
       if (attempt() == Try::kDone) return absl::OkStatus();
       if (absl::Status status = closed_status(); !status.ok()) return status;
+      if (absl::Status status = CheckAttached(Stamp()); !status.ok()) return status;
       if (options_.when_full == FullPolicy::kReject) {
         return absl::ResourceExhaustedError(absl::StrCat(name_, " is full"));
       }
@@ -121,7 +137,8 @@ absl::Status OutgoingLane::Send(int priority, const Payload& payload, absl::Time
   absl::Status published;
   const absl::Status room = UntilRoom(deadline, [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (TrySend(priority, payload) != Try::kDone) return Try::kNoRoom;
-    published = Published(priority);
+    size_t taken_back;
+    published = Published(priority, 1, &taken_back);
     return Try::kDone;
   });
   return room.ok() ? published : room;
@@ -140,18 +157,18 @@ absl::StatusOr<size_t> OutgoingLane::SendBatch(int priority,
       return status;
     }
     absl::Status published;
+    size_t taken_back = 0;
     const absl::Status room = UntilRoom(deadline, [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
       const size_t before = sent;
       // Each message is published by itself; the bell is rung once for as many as found room.
       while (sent < bodies.size() && TrySend(priority, {{}, bodies[sent]}) == Try::kDone) ++sent;
       if (sent == before) return Try::kNoRoom;
-      published = Published(priority);
+      published = Published(priority, sent - before, &taken_back);
       return Try::kDone;
     });
     const absl::Status& status = room.ok() ? published : room;
     if (status.ok()) continue;
-    // Of those just published to a closed mailbox only the last was taken back.
-    if (room.ok()) --sent;
+    sent -= taken_back;
     if (sent == 0) return status;
     break;
   }
@@ -178,7 +195,8 @@ absl::Status OutgoingLane::Commit(int priority, const SlabRoom& room, size_t siz
   if (status.ok()) {
     status = UntilRoom(deadline, [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
       if (TryAppendSlab(priority, room, size, false) != Try::kDone) return Try::kNoRoom;
-      published = Published(priority);
+      size_t taken_back;
+      published = Published(priority, 1, &taken_back);
       return Try::kDone;
     });
   }
@@ -214,7 +232,7 @@ absl::optional<CellState> OutgoingLane::StateOf(int priority, uint64_t sequence)
 
 bool OutgoingLane::Retract(int priority) {
   absl::MutexLock lock(&mutex_);
-  return cells_->Retract(priority, number_);
+  return cells_->Retract(priority, number_) == 1;
 }
 
 }  // namespace mailrail

@@ -15,6 +15,7 @@
 #include "core/lane/cell_writer.h"
 #include "core/lane/record.h"
 #include "core/lane/ring_writer.h"
+#include "core/mailbox/attachment.h"
 #include "core/mailbox/control_page.h"
 #include "core/shm/bell.h"
 #include "core/shm/memory.h"
@@ -55,13 +56,17 @@ class OutgoingLane {
   OutgoingLane(std::string name, const MailboxOptions& options, const CellGeometry& geometry,
                Mapping data, Mapping state, uint32_t number, DestinationMemory destination);
 
+  // For a lane of a process: with it sends are kAborted soon after the process is detached. Set
+  // before the lane is used; outlives all sends. An agent's lanes have none.
+  void set_attachment(const Attachment* attachment) { attachment_ = attachment; }
+
   // Takes up the lane of a sender that died. kDataLoss.
   absl::Status Recover();
 
   // Sends one message; errors as mailrail::Sender.
   absl::Status Send(int priority, const Payload& payload, absl::Time deadline);
 
-  // Sends several; how many were sent, or the error of the first.
+  // Sends several, if each of them may be sent: how many were sent, or the error of the first.
   absl::StatusOr<size_t> SendBatch(int priority, absl::Span<const absl::string_view> bodies,
                                    absl::Time deadline);
 
@@ -103,8 +108,14 @@ class OutgoingLane {
   absl::optional<SlabRoom> TryAllocate(int priority, size_t size)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   CloseReason closed_reason() const;
-  // After a publish: rings, and finds out whether the destination was closed before.
-  absl::Status Published(int priority) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // After a publish of `count` messages: rings, and finds out whether they are for nobody, since
+  // the destination was closed or this process detached before; *taken_back is then how many
+  // nobody will receive, and otherwise 0.
+  absl::Status Published(int priority, size_t count, size_t* taken_back)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether this process is attached, as far as that is known at the time of `stamp`: what costs a
+  // system call is looked at when the last look is some 50 ms ago.
+  absl::Status CheckAttached(uint64_t stamp) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Repeats `attempt` (which returns whether it got its room) until then or until the deadline.
   template <typename Attempt>
   absl::Status UntilRoom(absl::Time deadline, const Attempt& attempt);
@@ -118,12 +129,15 @@ class OutgoingLane {
   const Mapping state_;
   const uint32_t number_ = 0;
   const DestinationMemory destination_;
+  const Attachment* attachment_ = nullptr;
 
   absl::Mutex mutex_;
   // One of the two; what they point to is guarded by mutex_, but for RingWriter::refused.
   const std::unique_ptr<RingWriter> ring_;
   const std::unique_ptr<CellWriter> cells_;
   Ringer ringer_ ABSL_GUARDED_BY(mutex_);
+  uint64_t last_stamp_ ABSL_GUARDED_BY(mutex_) = 0;  // of the last message
+  uint64_t looked_at_ ABSL_GUARDED_BY(mutex_) = 0;   // the stamp of the last CheckAttached
 };
 
 }  // namespace mailrail

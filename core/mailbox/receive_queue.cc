@@ -13,6 +13,14 @@ namespace {
 // view, whose room the sender gets back later.
 constexpr uint32_t kAlwaysCopied = 1024;
 
+// How often a receiver looks for something better than what it found, and how often it may lose a
+// claim, before it takes a sender for one that plays with it. Sound ones keep it to a few of each.
+constexpr size_t kMaxLooks = 100;
+constexpr int kMaxLosses = 1000;
+
+// Versions wrap.
+bool IsAfter(uint32_t a, uint32_t b) { return static_cast<int32_t>(a - b) > 0; }
+
 absl::Status BadLane(const ProcessId& sender) {
   return absl::DataLossError(
       absl::StrCat("the lane of ", sender.ToString(), " is not well-formed; it was closed"));
@@ -21,38 +29,66 @@ absl::Status BadLane(const ProcessId& sender) {
 }  // namespace
 
 IncomingRing::IncomingRing(uint64_t id, const ProcessId& sender, bool same_user,
-                           std::shared_ptr<LinkMemory> link)
-    : IncomingLane(id, sender, same_user),
+                           std::shared_ptr<LinkMemory> link, bool by_agent)
+    : IncomingLane(id, sender, same_user, by_agent),
       link_(std::move(link)),
       reader_(link_->geometry, link_->own.data(), link_->peer.data()) {}
 
 IncomingCells::IncomingCells(uint64_t id, const ProcessId& sender, bool same_user,
-                             std::shared_ptr<const CellMemory> memory)
-    : IncomingLane(id, sender, same_user),
+                             std::shared_ptr<const CellMemory> memory, bool by_agent)
+    : IncomingLane(id, sender, same_user, by_agent),
       memory_(std::move(memory)),
       reader_(memory_->geometry, memory_->data.data(), memory_->state.data()) {}
+
+void ReceiveQueue::ReachLocked(uint32_t version) {
+  if (IsAfter(version, read_version_)) read_version_ = version;
+}
 
 void ReceiveQueue::Join(std::shared_ptr<IncomingLane> lane, uint32_t version) {
   absl::MutexLock lock(&mutex_);
   const uint64_t id = lane->id();
   changes_.push_back({std::move(lane), id});
-  read_version_ = version;
+  ReachLocked(version);
 }
 
 void ReceiveQueue::End(uint64_t lane_id, uint32_t version) {
   absl::MutexLock lock(&mutex_);
   changes_.push_back({nullptr, lane_id});
-  read_version_ = version;
+  ReachLocked(version);
 }
 
 void ReceiveQueue::Reach(uint32_t version) {
   absl::MutexLock lock(&mutex_);
-  read_version_ = version;
+  ReachLocked(version);
 }
 
 uint32_t ReceiveQueue::version() const {
   absl::MutexLock lock(&mutex_);
   return read_version_;
+}
+
+bool ReceiveQueue::ReadUpTo(const ControlPage& control) const {
+  return !IsAfter(control.members_version.load(), version());
+}
+
+// The agent sends its notices before it changes the page, so notices may be ahead.
+bool ReceiveQueue::Behind(const ControlPage& control) const {
+  return IsAfter(control.members_version.load(), version_);
+}
+
+bool ReceiveQueue::LeftOut(const IncomingLane& lane, const ProcessId* only_from) const {
+  if (only_from != nullptr && lane.sender() != *only_from) return true;
+  return !passed_over_.empty() &&
+         std::find(passed_over_.begin(), passed_over_.end(), &lane) != passed_over_.end();
+}
+
+bool ReceiveQueue::Fits(size_t body_bytes) const {
+  return body_bytes <= limits_.max_message_bytes &&
+         (!limits_.fixed_size || body_bytes == limits_.max_message_bytes);
+}
+
+bool ReceiveQueue::MayCarry(const IncomingLane& lane, const Record& record) const {
+  return record.has_prefix ? lane.by_agent() : Fits(record.length);
 }
 
 void ReceiveQueue::TakeOverChanges() {
@@ -73,31 +109,38 @@ void ReceiveQueue::TakeOverChanges() {
 
 ReceiveQueue::Taken ReceiveQueue::Take(const ControlPage& control, const ProcessId* only_from,
                                        Message* message) {
+  if (!passed_over_.empty()) passed_over_.clear();
+  int losses = 0;
   while (true) {
     Candidate best;
     if (!Find(only_from, &best)) return Taken::kCorrupt;
-    if (control.members_version.load() != version_) {
+    if (Behind(control)) {
       TakeOverChanges();
-      if (control.members_version.load() != version_) return Taken::kBehind;
+      if (Behind(control)) return Taken::kBehind;
       continue;
     }
     if (!best.found()) {
-      if (only_from == nullptr) DropEnded();
+      DropEnded();
       return Taken::kNothing;
     }
     // The second look, until one finds nothing better: a message that goes before may have been
     // sent between our look at its place and the sending of the candidate.
-    for (Candidate better = best;; best = better) {
+    Candidate better = best;
+    for (size_t looks = 0; looks < kMaxLooks; ++looks) {
       if (!Find(only_from, &better)) return Taken::kCorrupt;
       if (better.priority == best.priority && better.stamp == best.stamp &&
           better.lane == best.lane) {
         break;
       }
+      best = better;
     }
     switch (Claim(best, message)) {
       case Claimed::kYes:
         return Taken::kMessage;
       case Claimed::kLost:
+        if (++losses < kMaxLosses) continue;
+        losses = 0;
+        passed_over_.push_back(&lane(best.lane));
         continue;
       case Claimed::kCorrupt:
         return Taken::kCorrupt;
@@ -108,9 +151,9 @@ ReceiveQueue::Taken ReceiveQueue::Take(const ControlPage& control, const Process
 }
 
 bool ReceiveQueue::MayHave(const ControlPage& control) {
+  if (!passed_over_.empty()) passed_over_.clear();
   Candidate best;
-  return !Find(nullptr, &best) || best.found() || control.members_version.load() != version_ ||
-         control.closed.load() != 0;
+  return !Find(nullptr, &best) || best.found() || Behind(control) || control.closed.load() != 0;
 }
 
 void InboxQueue::AddLane(std::shared_ptr<IncomingLane> lane) {
@@ -131,7 +174,7 @@ bool InboxQueue::HasLaneOf(const ProcessId& sender) const {
 
 bool InboxQueue::Find(const ProcessId* only_from, Candidate* best) {
   for (size_t i = 0; i < lanes_.size(); ++i) {
-    if (only_from != nullptr && lanes_[i].ring->sender() != *only_from) continue;
+    if (LeftOut(*lanes_[i].ring, only_from)) continue;
     RingReader& reader = lanes_[i].ring->reader();
     uint32_t in_use = reader.rings_in_use();
     while (in_use != 0) {
@@ -141,9 +184,7 @@ bool InboxQueue::Find(const ProcessId* only_from, Candidate* best) {
       Record record;
       const Look look = reader.Peek(priority, &record);
       if (look == Look::kCorrupt) {
-        set_error(BadLane(lanes_[i].ring->sender()));
-        reader.Refuse();
-        lanes_.erase(lanes_.begin() + static_cast<std::ptrdiff_t>(i));
+        DropCorrupt(i);
         return false;
       }
       if (look == Look::kEmpty) continue;
@@ -159,10 +200,20 @@ bool InboxQueue::Find(const ProcessId* only_from, Candidate* best) {
   return true;
 }
 
+void InboxQueue::DropCorrupt(size_t index) {
+  set_error(BadLane(lanes_[index].ring->sender()));
+  lanes_[index].ring->reader().Refuse();
+  lanes_.erase(lanes_.begin() + static_cast<std::ptrdiff_t>(index));
+}
+
 ReceiveQueue::Claimed InboxQueue::Claim(const Candidate& best, Message* message) {
   const std::shared_ptr<IncomingRing>& ring = lanes_[best.lane].ring;
   const internal::MessageOrigin origin{ring->sender(), best.priority, 0};
   const Record& record = best.record;
+  if (!MayCarry(*ring, record)) {
+    DropCorrupt(best.lane);
+    return Claimed::kCorrupt;
+  }
   const bool view = record.in_slab && ring->same_user() && record.length > kAlwaysCopied;
   const bool whole = view ? internal::MessageAccess::View(record, origin, ring, message)
                           : internal::MessageAccess::Copy(record, origin, message);
@@ -171,8 +222,9 @@ ReceiveQueue::Claimed InboxQueue::Claim(const Candidate& best, Message* message)
   if (record.in_slab && !(view && whole)) {
     ring->reader().ReleaseCell(best.priority, record.cell, record.sequence);
   }
-  if (whole) return Claimed::kYes;
-  set_error(BadLane(ring->sender()));
+  if (whole && Fits(message->body().size())) return Claimed::kYes;
+  *message = Message();
+  DropCorrupt(best.lane);
   return Claimed::kCorrupt;
 }
 
@@ -180,15 +232,19 @@ void InboxQueue::Flush() {
   for (const Lane& lane : lanes_) lane.ring->reader().Flush();
 }
 
-// Nothing was found after the version was compared, so what has ended is empty.
 void InboxQueue::DropEnded() {
-  lanes_.erase(std::remove_if(lanes_.begin(), lanes_.end(),
-                              [](const Lane& lane) {
-                                if (!lane.ended) return false;
-                                lane.ring->reader().Flush();
-                                return true;
-                              }),
-               lanes_.end());
+  const auto is_empty = [](RingReader& reader) {
+    for (uint32_t in_use = reader.rings_in_use(); in_use != 0; in_use &= in_use - 1) {
+      Record record;
+      if (reader.Peek(__builtin_ctz(in_use), &record) != Look::kEmpty) return false;
+    }
+    return true;
+  };
+  std::erase_if(lanes_, [&](const Lane& lane) {
+    if (!lane.ended || !is_empty(lane.ring->reader())) return false;
+    lane.ring->reader().Flush();
+    return true;
+  });
 }
 
 void MailboxQueue::AddLane(std::shared_ptr<IncomingLane> lane) {
@@ -209,7 +265,7 @@ bool MailboxQueue::HasLaneOf(const ProcessId& sender) const {
 
 bool MailboxQueue::Find(const ProcessId* only_from, Candidate* best) {
   for (size_t i = 0; i < lanes_.size(); ++i) {
-    if (only_from != nullptr && lanes_[i]->sender() != *only_from) continue;
+    if (LeftOut(*lanes_[i], only_from)) continue;
     CellReader& reader = lanes_[i]->reader();
     uint32_t in_use = reader.rings_in_use();
     while (in_use != 0) {
@@ -219,8 +275,7 @@ bool MailboxQueue::Find(const ProcessId* only_from, Candidate* best) {
       CellHead head;
       const Look look = reader.Peek(priority, &head);
       if (look == Look::kCorrupt) {
-        set_error(BadLane(lanes_[i]->sender()));
-        lanes_.erase(lanes_.begin() + static_cast<std::ptrdiff_t>(i));
+        DropCorrupt(i);
         return false;
       }
       if (look == Look::kEmpty) continue;
@@ -236,31 +291,44 @@ bool MailboxQueue::Find(const ProcessId* only_from, Candidate* best) {
   return true;
 }
 
+void MailboxQueue::DropCorrupt(size_t index) {
+  set_error(BadLane(lanes_[index]->sender()));
+  lanes_.erase(lanes_.begin() + static_cast<std::ptrdiff_t>(index));
+}
+
 ReceiveQueue::Claimed MailboxQueue::Claim(const Candidate& best, Message* message) {
-  const std::shared_ptr<IncomingCells>& lane = lanes_[best.lane];
+  const std::shared_ptr<IncomingCells> lane = lanes_[best.lane];
   CellReader& reader = lane->reader();
-  if (!reader.Claim(best.priority, best.head, number_)) return Claimed::kLost;
-  const internal::MessageOrigin origin{lane->sender(), best.priority,
-                                       static_cast<int>(best.head.attempts)};
+  const CellHead& head = best.head;
+  if (!reader.Claim(best.priority, head, number_)) return Claimed::kLost;
+  if (gone()) {
+    // The agent has taken our claims away before this one, or will find it gone.
+    reader.Return(best.priority, head.slot, head.position, number_, /*attempted=*/false);
+    return Claimed::kVoid;
+  }
+  uint32_t attempts = head.attempts;
+  if (head.returned && attempts == 0 && reader.Overtaken(best.priority, head)) attempts = 1;
   Record record;
-  bool whole = reader.Read(best.priority, best.head, &record) == Look::kReady;
+  bool whole = reader.Read(best.priority, head, &record) == Look::kReady && MayCarry(*lane, record);
   if (whole && lease_out_ != nullptr) {
-    *lease_out_ = {lane,           best.priority,      best.head.position,
-                   best.head.slot, best.head.attempts, record};
+    *lease_out_ = {lane, best.priority, head.position, head.slot, attempts, record};
     return Claimed::kYes;
   }
+  const internal::MessageOrigin origin{lane->sender(), best.priority, static_cast<int>(attempts)};
   const bool view = whole && record.in_slab && lane->same_user() && record.length > kAlwaysCopied;
   // Copied before it is taken: whoever dies in between has not received it.
   if (whole && !view) whole = internal::MessageAccess::Copy(record, origin, message);
-  if (!reader.Take(best.priority, best.head.slot, best.head.position, number_, view)) {
-    return Claimed::kVoid;
+  if (!reader.Take(best.priority, head.slot, head.position, number_, view)) {
+    // Not ours any more: we are gone, or the sender has meddled with the state, and loses it.
+    return gone() ? Claimed::kVoid : Claimed::kLost;
   }
   if (view) {
     whole = internal::MessageAccess::View(record, origin, lane, message);
-    if (!whole) reader.Done(best.priority, best.head.slot, best.head.position);
+    if (!whole) reader.Done(best.priority, head.slot, head.position);
   }
-  if (whole) return Claimed::kYes;
-  set_error(BadLane(lane->sender()));
+  if (whole && Fits(message->body().size())) return Claimed::kYes;
+  if (message != nullptr) *message = Message();
+  DropCorrupt(best.lane);
   return Claimed::kCorrupt;
 }
 
@@ -287,8 +355,12 @@ std::vector<Lease> MailboxQueue::HeldLeases() {
     for (int priority = 0; priority < kPriorityCount; ++priority) {
       for (const CellHead& head : lane->reader().HeldBy(priority, number_)) {
         Lease lease{lane, priority, head.position, head.slot, head.attempts, {}};
-        if (lane->reader().Read(priority, head, &lease.record) == Look::kReady) {
+        if (lane->reader().Read(priority, head, &lease.record) == Look::kReady &&
+            MayCarry(*lane, lease.record)) {
           leases.push_back(std::move(lease));
+        } else {
+          // Its sender has changed it since it was claimed: nobody can have it.
+          lane->reader().Take(priority, head.slot, head.position, number_, false);
         }
       }
     }

@@ -1,6 +1,7 @@
 #ifndef MAILRAIL_CORE_MAILBOX_RECEIVE_QUEUE_H_
 #define MAILRAIL_CORE_MAILBOX_RECEIVE_QUEUE_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -8,8 +9,10 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
+#include "core/base/fork.h"
 #include "core/lane/cell_reader.h"
 #include "core/lane/ring_reader.h"
+#include "core/mailbox/attachment.h"
 #include "core/mailbox/outgoing_lane.h"
 #include "mailrail/message.h"
 #include "mailrail/process_id.h"
@@ -19,31 +22,47 @@ namespace mailrail {
 // One sender's lane, as a receiver sees it. Owned by its queue, and by the views of its messages.
 class IncomingLane : public internal::HeldRoom {
  public:
-  IncomingLane(uint64_t id, const ProcessId& sender, bool same_user)
-      : id_(id), sender_(sender), same_user_(same_user) {}
+  IncomingLane(uint64_t id, const ProcessId& sender, bool same_user, bool by_agent)
+      : id_(id),
+        sender_(sender),
+        same_user_(same_user),
+        by_agent_(by_agent),
+        fork_generation_(ForkGeneration()) {}
+
+  // In a forked child, which has no such memory, nothing: the room is the parent's.
+  void Release(int priority, uint32_t cell, uint64_t sequence) final {
+    if (fork_generation_ == ForkGeneration()) GiveBack(priority, cell, sequence);
+  }
 
   uint64_t id() const { return id_; }
   const ProcessId& sender() const { return sender_; }
   // Large bodies are shown in place; else they are copied first, since the sender could change
   // them while they are read.
   bool same_user() const { return same_user_; }
+  // The agent writes this lane. Prefixes, which name senders, are well-formed in its lanes alone.
+  bool by_agent() const { return by_agent_; }
 
  private:
+  virtual void GiveBack(int priority, uint32_t cell, uint64_t sequence) = 0;
+
   const uint64_t id_;
   const ProcessId sender_;
   const bool same_user_;
+  const bool by_agent_;
+  const uint32_t fork_generation_;
 };
 
 class IncomingRing : public IncomingLane {
  public:
   IncomingRing(uint64_t id, const ProcessId& sender, bool same_user,
-               std::shared_ptr<LinkMemory> link);
-  void Release(int priority, uint32_t cell, uint64_t sequence) override {
-    reader_.ReleaseCell(priority, cell, sequence);
-  }
+               std::shared_ptr<LinkMemory> link, bool by_agent = false);
   RingReader& reader() { return reader_; }
 
  private:
+  void GiveBack(int priority, uint32_t cell, uint64_t sequence) override {
+    reader_.ReleaseCell(priority, cell, sequence);
+  }
+
   const std::shared_ptr<LinkMemory> link_;
   RingReader reader_;
 };
@@ -58,13 +77,14 @@ struct CellMemory {
 class IncomingCells : public IncomingLane {
  public:
   IncomingCells(uint64_t id, const ProcessId& sender, bool same_user,
-                std::shared_ptr<const CellMemory> memory);
-  void Release(int priority, uint32_t cell, uint64_t sequence) override {
-    reader_.Done(priority, cell, sequence);
-  }
+                std::shared_ptr<const CellMemory> memory, bool by_agent = false);
   CellReader& reader() { return reader_; }
 
  private:
+  void GiveBack(int priority, uint32_t cell, uint64_t sequence) override {
+    reader_.Done(priority, cell, sequence);
+  }
+
   const std::shared_ptr<const CellMemory> memory_;
   CellReader reader_;
 };
@@ -87,6 +107,12 @@ class ReceiveQueue {
 
   // The version up to which notices were read.
   uint32_t version() const;
+  // Whether notices were read up to what `control` says now, or further.
+  bool ReadUpTo(const ControlPage& control) const;
+
+  // What bodies may be received, which their senders' libraries see to: a lane with another one is
+  // not well-formed. Before the first Take; without it, any size.
+  void set_limits(const MailboxOptions& limits) { limits_ = limits; }
 
   enum class Taken {
     kMessage,
@@ -95,7 +121,8 @@ class ReceiveQueue {
     kCorrupt,  // a lane was closed: error() says whose
     kVoid,     // this receiver was declared gone: its claims are void
   };
-  // Takes the best message, of all lanes or of one sender's.
+  // Takes the best message, of all lanes or of one sender's. A lane whose sender keeps changing
+  // what is already sent is passed over, so that it holds up no other.
   Taken Take(const ControlPage& control, const ProcessId* only_from, Message* message);
 
   // Whether Take would find something. May be kBehind's equal: true.
@@ -127,17 +154,28 @@ class ReceiveQueue {
 
   virtual void AddLane(std::shared_ptr<IncomingLane> lane) = 0;
   virtual void EndLane(uint64_t id) = 0;
-  // Improves `best` by whatever goes before it; false when a lane is corrupt (see BadLane).
+  // Improves `best` by whatever goes before it; false when a lane is corrupt: then error() says
+  // whose, and it was dropped.
   virtual bool Find(const ProcessId* only_from, Candidate* best) = 0;
-  // Makes the candidate this receiver's, and a message.
+  // Makes the candidate this receiver's, and a message. A corrupt one's lane is dropped.
   virtual Claimed Claim(const Candidate& best, Message* message) = 0;
   // Lets go of lanes that have ended and are empty.
   virtual void DropEnded() = 0;
+  virtual const IncomingLane& lane(size_t index) const = 0;
 
   void set_error(absl::Status error) { error_ = std::move(error); }
   void TakeOverChanges();
+  // Whether a look leaves this lane out.
+  bool LeftOut(const IncomingLane& lane, const ProcessId* only_from) const;
+  // Whether this body may stand in this lane; of one with a prefix, once it is taken off.
+  bool MayCarry(const IncomingLane& lane, const Record& record) const;
+  bool Fits(size_t body_bytes) const;
 
  private:
+  // Whether lanes have joined or ended that were not taken over.
+  bool Behind(const ControlPage& control) const;
+  void ReachLocked(uint32_t version) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   struct Change {
     std::shared_ptr<IncomingLane> joined;  // null: ended
     uint64_t id;
@@ -147,6 +185,8 @@ class ReceiveQueue {
   std::vector<Change> changes_ ABSL_GUARDED_BY(mutex_);
   uint32_t read_version_ ABSL_GUARDED_BY(mutex_) = 0;
   uint32_t version_ = 0;  // taken over by the receiver
+  MailboxOptions limits_{.max_message_bytes = SIZE_MAX};
+  std::vector<const IncomingLane*> passed_over_;  // in this Take
   absl::Status error_;
 };
 
@@ -162,12 +202,14 @@ class InboxQueue : public ReceiveQueue {
   bool Find(const ProcessId* only_from, Candidate* best) override;
   Claimed Claim(const Candidate& best, Message* message) override;
   void DropEnded() override;
+  const IncomingLane& lane(size_t index) const override { return *lanes_[index].ring; }
 
  private:
   struct Lane {
     std::shared_ptr<IncomingRing> ring;
     bool ended = false;
   };
+  void DropCorrupt(size_t index);
   std::vector<Lane> lanes_;
 };
 
@@ -181,10 +223,12 @@ struct Lease {
   Record record;
 };
 
-// A mailbox: cell lanes, competing receivers. `number` is this receiver's.
+// A mailbox: cell lanes, competing receivers. `number` is this receiver's; `attachment`, which
+// outlives this, its process's (an agent's receivers have none).
 class MailboxQueue : public ReceiveQueue {
  public:
-  explicit MailboxQueue(uint32_t number) : number_(number) {}
+  explicit MailboxQueue(uint32_t number, const Attachment* attachment = nullptr)
+      : number_(number), attachment_(attachment) {}
 
   // What Join and End have said; by itself only when something is taken.
   using ReceiveQueue::TakeOverChanges;
@@ -197,7 +241,8 @@ class MailboxQueue : public ReceiveQueue {
     kWithdrawn,  // it goes back to its place, and nobody has seen it
     kReturned,   // it goes back to its place, one attempt more
   };
-  // False when the lease was taken away before.
+  // False when the lease was taken away before. After kWithdrawn and kReturned ring the mailbox's
+  // gate (RingGate): a receiver that sleeps may take it.
   bool Finish(const Lease& lease, Outcome outcome);
   // The leases that this receiver's number holds: after a restart.
   std::vector<Lease> HeldLeases();
@@ -209,9 +254,14 @@ class MailboxQueue : public ReceiveQueue {
   bool Find(const ProcessId* only_from, Candidate* best) override;
   Claimed Claim(const Candidate& best, Message* message) override;
   void DropEnded() override {}
+  const IncomingLane& lane(size_t index) const override { return *lanes_[index]; }
 
  private:
+  bool gone() const { return attachment_ != nullptr && attachment_->gone(); }
+  void DropCorrupt(size_t index);
+
   const uint32_t number_;
+  const Attachment* const attachment_;
   std::vector<std::shared_ptr<IncomingCells>> lanes_;
   Lease* lease_out_ = nullptr;  // where Claim leaves the lease, in TakeLease
 };

@@ -28,7 +28,7 @@ class TestChannel {
 
   // A new sender's lane to a mailbox; `receivers` join it.
   std::shared_ptr<OutgoingLane> AddCells(std::initializer_list<ReceiveQueue*> receivers,
-                                         uint32_t number = 100) {
+                                         uint32_t number = 100, bool by_agent = false) {
     const CellGeometry geometry =
         CellGeometry::For(options_.capacity_messages, options_.max_message_bytes);
     const Fd data = CreateMemory("data", geometry.data_bytes()).value();
@@ -42,7 +42,8 @@ class TestChannel {
                          version, ProcessId("test", static_cast<int>(number), version), true,
                          std::make_shared<const CellMemory>(CellMemory{
                              geometry, Map(data, geometry.data_bytes(), Access::kReadOnly),
-                             Map(state, geometry.state_bytes(), Access::kReadWrite)})),
+                             Map(state, geometry.state_bytes(), Access::kReadWrite)}),
+                         by_agent),
                      version);
     }
     control().members_version.store(version);
@@ -50,7 +51,8 @@ class TestChannel {
   }
 
   // A new link to an inbox.
-  std::shared_ptr<OutgoingLane> AddRing(InboxQueue* inbox, const ProcessId& sender) {
+  std::shared_ptr<OutgoingLane> AddRing(InboxQueue* inbox, const ProcessId& sender,
+                                        bool by_agent = false) {
     const RingGeometry geometry = RingGeometry::For(options_.max_message_bytes);
     last_ring_ = CreateMemory("own", geometry.memory_bytes()).value();
     const Fd peer = CreateMemory("peer", geometry.memory_bytes()).value();
@@ -62,11 +64,16 @@ class TestChannel {
     auto lane = std::make_shared<OutgoingLane>("process test", options_, map(last_ring_, peer),
                                                Destination());
     const uint32_t version = control().members_version.load() + 1;
-    inbox->Join(std::make_shared<IncomingRing>(version, sender, true, map(peer, last_ring_)),
-                version);
+    auto incoming =
+        std::make_shared<IncomingRing>(version, sender, true, map(peer, last_ring_), by_agent);
+    last_incoming = incoming;
+    inbox->Join(std::move(incoming), version);
     control().members_version.store(version);
     return lane;
   }
+
+  // The inbox's end of the link that was added last.
+  std::weak_ptr<IncomingLane> last_incoming;
 
   // The memory of the sender that was added last, as its broken self might write it.
   Mapping MapLastRing() {
@@ -88,6 +95,30 @@ class TestChannel {
   Fd control_, bell_, gate_, last_ring_;
   Mapping page_;
 };
+
+using Taken = ReceiveQueue::Taken;
+
+inline absl::Status TrySend(OutgoingLane& lane, int priority, absl::string_view body) {
+  return lane.Send(priority, {{}, body}, absl::InfinitePast());
+}
+
+// The body of the best message, or a word for what else there was.
+inline std::string Receive(ReceiveQueue& queue, TestChannel& channel) {
+  Message message;
+  switch (queue.Take(channel.control(), nullptr, &message)) {
+    case Taken::kMessage:
+      return std::string(message.body());
+    case Taken::kNothing:
+      return "(nothing)";
+    case Taken::kBehind:
+      return "(behind)";
+    case Taken::kCorrupt:
+      return "(corrupt)";
+    case Taken::kVoid:
+      return "(void)";
+  }
+  return "";
+}
 
 }  // namespace mailrail
 

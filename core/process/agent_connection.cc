@@ -1,11 +1,13 @@
 #include "core/process/agent_connection.h"
 
 #include <poll.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <utility>
 
-#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "core/base/fork.h"
 #include "core/base/seqpacket.h"
 
 namespace mailrail::internal {
@@ -25,24 +27,47 @@ bool Poll(int fd, short events, absl::Time deadline) {
   return poll(&entry, 1, static_cast<int>(ms)) > 0;
 }
 
-}  // namespace
+constexpr absl::string_view kDescriptorLimit =
+    "this program is at its limit of open descriptors (RLIMIT_NOFILE): raise it";
 
-AgentConnection::AgentConnection(Fd socket, NoticeHandler* handler)
-    : socket_(std::move(socket)), handler_(handler) {}
-
-bool AgentConnection::connected() const {
-  absl::MutexLock lock(&mutex_);
-  return !lost_;
-}
-
-absl::Status AgentConnection::LostStatus() const {
+absl::Status Closed() {
   return absl::AbortedError("detached: the agent closed the connection; attach again");
 }
 
-void AgentConnection::Handle(const std::string& bytes, std::vector<Fd> fds) {
+}  // namespace
+
+AgentConnection::AgentConnection(Fd socket, NoticeHandler* handler)
+    : fork_generation_(ForkGeneration()), socket_(std::move(socket)), handler_(handler) {}
+
+AgentConnection::~AgentConnection() {
+  if (fork_generation_ == ForkGeneration()) shutdown(socket_.get(), SHUT_RDWR);
+}
+
+bool AgentConnection::connected() const {
+  absl::MutexLock lock(&mutex_);
+  return lost_.ok();
+}
+
+absl::Status AgentConnection::Check() const {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!lost_.ok()) return lost_;
+  }
+  // A descriptor that the program closed behind our back is POLLNVAL.
+  pollfd entry{socket_.get(), POLLRDHUP, 0};
+  return poll(&entry, 1, 0) > 0 ? Closed() : absl::OkStatus();
+}
+
+void AgentConnection::Lose(absl::Status why) {
+  if (!lost_.ok()) return;
+  lost_ = std::move(why);
+  shutdown(socket_.get(), SHUT_RDWR);
+}
+
+void AgentConnection::Handle(const std::string& bytes, std::vector<Fd> fds, bool fds_lost) {
   control::ToProcess message;
   if (!message.ParseFromString(bytes)) {
-    lost_ = true;  // not an agent
+    Lose(absl::AbortedError("detached: what answers is no agent; attach again"));
     return;
   }
   if (message.has_response()) {
@@ -50,6 +75,7 @@ void AgentConnection::Handle(const std::string& bytes, std::vector<Fd> fds) {
     if (it == pending_.end()) return;  // nobody waits any more
     it->second->reply.response = std::move(*message.mutable_response());
     it->second->reply.fds = std::move(fds);
+    it->second->fds_lost = fds_lost;
     it->second->answered = true;
     pending_.erase(it);
     return;
@@ -58,29 +84,39 @@ void AgentConnection::Handle(const std::string& bytes, std::vector<Fd> fds) {
   ++notices_unacknowledged_;
   if (message.notice().agent_restarted()) {
     for (const auto& [id, pending] : pending_) {
-      // A failure shows as a lost connection when it is read next.
-      SendAll(pending->packet, pending->fds, absl::Now() + absl::Seconds(1)).IgnoreError();
+      // A failure shows as a lost connection when it is read next; an agent that has just started
+      // has room.
+      SendPacket(socket_.get(), pending->packet, pending->fds).IgnoreError();
     }
     return;
   }
-  handler_->OnNotice(message.notice(), std::move(fds));
+  const absl::Status status = handler_->OnNotice(message.notice(), std::move(fds));
+  if (status.ok()) return;
+  Lose(absl::AbortedError(
+      fds_lost ? absl::StrCat("detached: a sender's lane could not be taken over, because ",
+                              kDescriptorLimit, ", and attach again")
+               : absl::StrCat("detached: a sender's lane could not be taken over (",
+                              status.message(), "); attach again")));
 }
 
 void AgentConnection::ReadOne(absl::Time deadline) {
   absl::StatusOr<Packet> packet = absl::ResourceExhaustedError("");
+  bool fds_lost = false;
   mutex_.Unlock();
-  if (Poll(socket_.get(), POLLIN, deadline)) packet = ReceivePacket(socket_.get(), false);
+  if (Poll(socket_.get(), POLLIN, deadline)) {
+    packet = ReceivePacket(socket_.get(), false, &fds_lost);
+  }
   mutex_.Lock();
   if (packet.ok()) {
-    Handle(packet->bytes, std::move(packet->fds));
+    Handle(packet->bytes, std::move(packet->fds), fds_lost);
     if (notices_unacknowledged_ >= kAcknowledgeEvery) AcknowledgeNotices();
-  } else if (absl::IsUnavailable(packet.status())) {
-    lost_ = true;
+  } else if (!absl::IsResourceExhausted(packet.status())) {
+    Lose(Closed());
   }
 }
 
 void AgentConnection::AcknowledgeNotices() {
-  if (notices_unacknowledged_ == 0 || lost_) return;
+  if (notices_unacknowledged_ == 0 || !lost_.ok()) return;
   control::Request request;
   request.set_notices_seen(notices_read_);
   if (SendPacket(socket_.get(), request.SerializeAsString()).ok()) {
@@ -93,25 +129,29 @@ absl::Status AgentConnection::SendAll(const std::string& packet, absl::Span<cons
   while (true) {
     const absl::Status status = SendPacket(socket_.get(), packet, fds);
     if (!absl::IsResourceExhausted(status)) return status;
-    // The agent is behind (or is being started again): wait for room in its queue.
-    if (!Poll(socket_.get(), POLLOUT, std::min(deadline, absl::Now() + absl::Milliseconds(10))) &&
-        absl::Now() >= deadline) {
+    if (absl::Now() >= deadline) {
       return absl::DeadlineExceededError("the agent takes no more requests");
     }
+    // The agent is behind (or is being started again): wait for room in its queue. When it is the
+    // descriptors in flight that are too many, the socket looks writable: then for a moment.
+    const absl::Time until = std::min(deadline, absl::Now() + absl::Milliseconds(10));
+    mutex_.Unlock();
+    if (Poll(socket_.get(), POLLOUT, until)) absl::SleepFor(absl::Milliseconds(1));
+    mutex_.Lock();
   }
 }
 
 bool AgentConnection::ReadUntil(absl::FunctionRef<bool()> done, absl::Time deadline) {
   absl::MutexLock lock(&mutex_);
   while (!done()) {
-    if (lost_ || absl::Now() >= deadline) return false;
+    if (!lost_.ok() || absl::Now() >= deadline) return false;
     if (reading_) {
       changed_.WaitWithDeadline(&mutex_, deadline);
       continue;
     }
     reading_ = true;
     ReadOne(deadline);
-    if (!done() && !lost_) AcknowledgeNotices();
+    if (!done()) AcknowledgeNotices();
     reading_ = false;
     changed_.SignalAll();
   }
@@ -120,9 +160,11 @@ bool AgentConnection::ReadUntil(absl::FunctionRef<bool()> done, absl::Time deadl
 
 void AgentConnection::ReadNotices() {
   absl::MutexLock lock(&mutex_);
-  if (reading_ || lost_) return;
+  if (reading_ || !lost_.ok()) return;
   reading_ = true;
-  while (!lost_ && Poll(socket_.get(), POLLIN, absl::InfinitePast())) ReadOne(absl::InfinitePast());
+  while (lost_.ok() && Poll(socket_.get(), POLLIN, absl::InfinitePast())) {
+    ReadOne(absl::InfinitePast());
+  }
   AcknowledgeNotices();
   reading_ = false;
   changed_.SignalAll();
@@ -135,7 +177,7 @@ absl::StatusOr<AgentReply> AgentConnection::Call(control::Request request, absl:
   uint64_t id;
   {
     absl::MutexLock lock(&mutex_);
-    if (lost_) return LostStatus();
+    if (!lost_.ok()) return lost_;
     id = ++last_id_;
     request.set_id(id);
     const absl::Duration left = deadline - absl::Now();
@@ -143,8 +185,8 @@ absl::StatusOr<AgentReply> AgentConnection::Call(control::Request request, absl:
         static_cast<uint64_t>(std::clamp<int64_t>(absl::ToInt64Milliseconds(left), 1, 3600000)));
     pending.packet = request.SerializeAsString();
     if (absl::Status status = SendAll(pending.packet, pending.fds, deadline); !status.ok()) {
-      if (absl::IsUnavailable(status)) lost_ = true;
-      return lost_ ? LostStatus() : status;
+      if (absl::IsUnavailable(status)) Lose(Closed());
+      return lost_.ok() ? status : lost_;
     }
     pending_[id] = &pending;
   }
@@ -154,13 +196,14 @@ absl::StatusOr<AgentReply> AgentConnection::Call(control::Request request, absl:
   absl::MutexLock lock(&mutex_);
   pending_.erase(id);
   if (!answered && !pending.answered) {
-    if (lost_) return LostStatus();
+    if (!lost_.ok()) return lost_;
     return absl::DeadlineExceededError("the agent did not answer until the deadline");
   }
   const proto::StatusInfo& status = pending.reply.response.status();
   if (status.code() != 0) {
     return absl::Status(static_cast<absl::StatusCode>(status.code()), status.message());
   }
+  if (pending.fds_lost) return absl::ResourceExhaustedError(kDescriptorLimit);
   return std::move(pending.reply);
 }
 

@@ -37,13 +37,18 @@ struct AgentReply {
 class AgentConnection {
  public:
   // Gets what the agent says unasked, in order, from whichever thread reads; must not call back.
+  // An error ends the connection: without what the notice grants, messages would be missed in
+  // silence.
   class NoticeHandler {
    public:
     virtual ~NoticeHandler() = default;
-    virtual void OnNotice(const control::Notice& notice, std::vector<Fd> fds) = 0;
+    virtual absl::Status OnNotice(const control::Notice& notice, std::vector<Fd> fds) = 0;
   };
 
   AgentConnection(Fd socket, NoticeHandler* handler);
+  // Ends the connection, also when a forked child has a copy of the socket; in such a child it ends
+  // the copy alone.
+  ~AgentConnection();
 
   // Asks, and waits for the answer. A failure that the agent reports is a status; kUnavailable or
   // kAborted when the connection is lost, kDeadlineExceeded. The descriptors in `fds` are sent too.
@@ -56,8 +61,11 @@ class AgentConnection {
   // Reads until `done` is true, at most until `deadline`; for a receiver that is behind.
   bool ReadUntil(absl::FunctionRef<bool()> done, absl::Time deadline);
 
-  // False when the agent (keeper and agent proper) has closed the connection.
+  // False when the agent (keeper and agent proper) has closed the connection, and that was read.
   bool connected() const;
+  // OK, or why there is no connection any more (kAborted): also when that was not read yet. One
+  // system call, no wait.
+  absl::Status Check() const;
 
   // For polling.
   int fd() const { return socket_.get(); }
@@ -67,23 +75,28 @@ class AgentConnection {
     std::string packet;  // to ask again
     std::vector<int> fds;
     bool answered = false;
+    bool fds_lost = false;
     AgentReply reply;
   };
 
   // Reads one packet: waits for it until `deadline`. REQUIRES: this thread is the reader.
   void ReadOne(absl::Time deadline) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Handle(const std::string& bytes, std::vector<Fd> fds) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Handle(const std::string& bytes, std::vector<Fd> fds, bool fds_lost)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Gives the connection up, and lets the agent know.
+  void Lose(absl::Status why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Sends, without the lock while it waits for room.
   absl::Status SendAll(const std::string& packet, absl::Span<const int> fds, absl::Time deadline)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AcknowledgeNotices() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status LostStatus() const;
 
+  const uint32_t fork_generation_;
   const Fd socket_;
   NoticeHandler* const handler_;
   mutable absl::Mutex mutex_;
   absl::CondVar changed_;
   bool reading_ ABSL_GUARDED_BY(mutex_) = false;  // some thread reads
-  bool lost_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status lost_ ABSL_GUARDED_BY(mutex_);     // not OK: the connection is no more
   uint64_t last_id_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t notices_read_ ABSL_GUARDED_BY(mutex_) = 0;  // the number of the last one
   uint64_t notices_unacknowledged_ ABSL_GUARDED_BY(mutex_) = 0;

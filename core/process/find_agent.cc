@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
+#include "absl/types/optional.h"
 #include "core/base/seqpacket.h"
 
 extern char** environ;
@@ -27,11 +29,17 @@ std::string Environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-// What a program says on a pipe until it lets go of it, as one line.
-std::string ReadComplaint(const Fd& pipe) {
+// What a program says on a pipe until it lets go of it, as one line; nothing at the deadline.
+absl::optional<std::string> ReadComplaint(const Fd& pipe, absl::Time deadline) {
   std::string text;
   char buffer[512];
   for (;;) {
+    const absl::Duration left =
+        std::clamp(deadline - absl::Now(), absl::ZeroDuration(), absl::Duration(absl::Hours(1)));
+    pollfd entry{pipe.get(), POLLIN, 0};
+    const int ready = poll(&entry, 1, static_cast<int>(absl::ToInt64Milliseconds(left)));
+    if (ready < 0 && errno == EINTR) continue;
+    if (ready == 0) return absl::nullopt;
     const ssize_t n = read(pipe.get(), buffer, sizeof(buffer));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) break;
@@ -45,7 +53,8 @@ std::string ReadComplaint(const Fd& pipe) {
 // Starts `mailrail agent --background`, which returns when its agent listens (exit code 0) or has
 // said why it cannot. Two programs that do this at once start one agent: the second one finds the
 // socket taken, and that is as good.
-absl::Status StartAgent(const std::string& program, const std::string& socket) {
+absl::Status StartAgent(const std::string& program, const std::string& socket,
+                        absl::Time deadline) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) {
     return absl::ResourceExhaustedError(absl::StrCat("no pipe: ", strerror(errno)));
@@ -71,13 +80,19 @@ absl::Status StartAgent(const std::string& program, const std::string& socket) {
     return absl::UnavailableError(absl::StrCat("no agent answers at ", socket, ", and '", program,
                                                "' cannot be started: ", strerror(error)));
   }
-  const std::string complaint = ReadComplaint(complaints);
+  const absl::optional<std::string> complaint = ReadComplaint(complaints, deadline);
+  // The program that was to start it, not an agent that it may have started.
+  if (!complaint.has_value()) kill(pid, SIGKILL);
   int status = 0;
   while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
-  if (complaint.empty()) return absl::OkStatus();
+  if (!complaint.has_value()) {
+    return absl::DeadlineExceededError(absl::StrCat("no agent answers at ", socket,
+                                                    ", and one that was started is not ready yet"));
+  }
+  if (complaint->empty()) return absl::OkStatus();
   return absl::UnavailableError(
-      absl::StrCat("no agent answers at ", socket, ", and none can be started: ", complaint));
+      absl::StrCat("no agent answers at ", socket, ", and none can be started: ", *complaint));
 }
 
 }  // namespace
@@ -95,9 +110,9 @@ std::string AgentSocketPath(const std::string& socket) {
   return system;
 }
 
-absl::StatusOr<Fd> ConnectToAgent(const AttachOptions& options) {
+absl::StatusOr<Fd> ConnectToAgent(const AttachOptions& options, absl::Time deadline) {
   const std::string path = AgentSocketPath(options.socket);
-  absl::StatusOr<Fd> socket = SeqpacketConnect(path);
+  absl::StatusOr<Fd> socket = SeqpacketConnect(path, deadline);
   if (socket.ok() || !absl::IsUnavailable(socket.status())) return socket;
   if (!options.autostart || Environment("MAILRAIL_AUTOSTART") == "0") {
     return absl::UnavailableError(
@@ -106,8 +121,8 @@ absl::StatusOr<Fd> ConnectToAgent(const AttachOptions& options) {
   std::string program = options.program;
   if (program.empty()) program = Environment("MAILRAIL_PROGRAM");
   if (program.empty()) program = "mailrail";
-  const absl::Status started = StartAgent(program, path);
-  socket = SeqpacketConnect(path);
+  const absl::Status started = StartAgent(program, path, deadline);
+  socket = SeqpacketConnect(path, deadline);
   if (socket.ok()) return socket;
   if (!started.ok()) return started;
   return absl::UnavailableError(absl::StrCat(socket.status().message(),

@@ -4,6 +4,8 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "core/base/fd.h"
 #include "mailrail/process.h"
 
@@ -15,8 +17,11 @@ namespace mailrail::internal {
 std::string AgentSocketPath(const std::string& socket);
 
 // Connects to the agent, and starts one first when none answers and the options allow it.
-// kUnavailable with what to do.
-absl::StatusOr<Fd> ConnectToAgent(const AttachOptions& options);
+// kUnavailable with what to do; kDeadlineExceeded.
+absl::StatusOr<Fd> ConnectToAgent(const AttachOptions& options, absl::Time deadline);
+inline absl::StatusOr<Fd> ConnectToAgent(const AttachOptions& options) {
+  return ConnectToAgent(options, absl::Now() + options.timeout);
+}
 
 }  // namespace mailrail::internal
 

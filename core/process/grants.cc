@@ -73,11 +73,12 @@ absl::StatusOr<MappedLink> MapLink(const control::LinkGrant& grant, absl::Span<c
   if (fds.size() != 5) return Misfit();
   absl::StatusOr<Mapping> own = Mapping::Map(fds[0], geometry->memory_bytes(), Access::kReadWrite);
   if (!own.ok()) return own.status();
-  if (absl::Status status = SealAgainstWriting(fds[0]); !status.ok()) return status;
   absl::StatusOr<Mapping> peer = Mapping::Map(fds[1], geometry->memory_bytes(), Access::kReadOnly);
   if (!peer.ok()) return peer.status();
   absl::StatusOr<DestinationMemory> destination = MapDestination(fds.subspan(2));
   if (!destination.ok()) return destination.status();
+  // Last: a grant that was not taken over whole can be asked for again.
+  if (absl::Status status = SealAgainstWriting(fds[0]); !status.ok()) return status;
   MappedLink link;
   link.memory =
       std::make_shared<LinkMemory>(LinkMemory{*geometry, *std::move(own), *std::move(peer)});
@@ -96,11 +97,11 @@ absl::StatusOr<std::shared_ptr<OutgoingLane>> MapLane(const control::LaneGrant& 
   if (fds.size() != 5) return Misfit();
   absl::StatusOr<Mapping> data = Mapping::Map(fds[0], geometry->data_bytes(), Access::kReadWrite);
   if (!data.ok()) return data.status();
-  if (absl::Status status = SealAgainstWriting(fds[0]); !status.ok()) return status;
   absl::StatusOr<Mapping> state = Mapping::Map(fds[1], geometry->state_bytes(), Access::kReadWrite);
   if (!state.ok()) return state.status();
   absl::StatusOr<DestinationMemory> destination = MapDestination(fds.subspan(2));
   if (!destination.ok()) return destination.status();
+  if (absl::Status status = SealAgainstWriting(fds[0]); !status.ok()) return status;
   return std::make_shared<OutgoingLane>(absl::StrCat("mailbox ", grant.mailbox()),
                                         FromProto(grant.spec()), *geometry, *std::move(data),
                                         *std::move(state), number, *std::move(destination));

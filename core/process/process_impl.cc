@@ -1,12 +1,9 @@
 #include "core/process/process_impl.h"
 
-#include <pthread.h>
-
-#include <atomic>
 #include <utility>
 
-#include "absl/base/call_once.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/fork.h"
 #include "core/process/find_agent.h"
 #include "core/process/grants.h"
 #include "core/process/receiver_impl.h"
@@ -15,15 +12,8 @@
 namespace mailrail::internal {
 namespace {
 
-// How many forks lie between the start of the first program and this one.
-std::atomic<uint32_t> fork_generation{0};
-
-uint32_t ForkGeneration() {
-  static absl::once_flag once;
-  absl::call_once(once,
-                  [] { pthread_atfork(nullptr, nullptr, [] { fork_generation.fetch_add(1); }); });
-  return fork_generation.load(std::memory_order_relaxed);
-}
+// Versions wrap.
+uint32_t Newer(uint32_t a, uint32_t b) { return static_cast<int32_t>(a - b) > 0 ? a : b; }
 
 absl::StatusOr<std::shared_ptr<const ReceiverMemory>> MapReceiver(absl::Span<const Fd> fds) {
   if (fds.size() != 3 && fds.size() != 4) {
@@ -56,13 +46,16 @@ ProcessImpl::ProcessImpl(Fd socket)
 ProcessImpl::~ProcessImpl() { inbox_.reset(); }
 
 absl::StatusOr<std::shared_ptr<ProcessImpl>> ProcessImpl::Attach(const AttachOptions& options) {
-  absl::StatusOr<Fd> socket = ConnectToAgent(options);
-  if (!socket.ok()) return socket.status();
-  std::shared_ptr<ProcessImpl> process(new ProcessImpl(*std::move(socket)));
-  if (absl::Status status = process->Introduce(absl::Now() + options.timeout); !status.ok()) {
-    return status;
+  const absl::Time deadline = absl::Now() + options.timeout;
+  // Twice: an agent may stop, or be followed by another, just when it is reached.
+  for (bool last = false;; last = true) {
+    absl::StatusOr<Fd> socket = ConnectToAgent(options, deadline);
+    if (!socket.ok()) return socket.status();
+    std::shared_ptr<ProcessImpl> process(new ProcessImpl(*std::move(socket)));
+    absl::Status status = process->Introduce(deadline);
+    if (status.ok()) return process;
+    if (last || !absl::IsAborted(status)) return status;
   }
-  return process;
 }
 
 absl::Status ProcessImpl::Introduce(absl::Time deadline) {
@@ -77,7 +70,9 @@ absl::Status ProcessImpl::Introduce(absl::Time deadline) {
   id_ = FromProto(attached.process());
   number_ = attached.number();
   inbox_id_ = attached.inbox_id();
+  set_page(reinterpret_cast<const ControlPage*>((*memory)->control.data()));
   const auto queue = std::make_shared<InboxQueue>();
+  queue->set_limits({.max_message_bytes = attached.max_message_bytes()});
   inbox_ = ReceiverAccess::Make(
       std::make_unique<ReceiverImpl>(this, nullptr, absl::StrCat("inbox of ", id_.ToString()),
                                      inbox_id_, queue, *std::move(memory), /*is_inbox=*/true));
@@ -87,11 +82,18 @@ absl::Status ProcessImpl::Introduce(absl::Time deadline) {
 }
 
 absl::Status ProcessImpl::CheckUsable() const {
-  if (fork_generation.load(std::memory_order_relaxed) != fork_generation_) {
+  if (ForkGeneration() != fork_generation_) {
     return absl::FailedPreconditionError(
         "this Process belongs to the program that forked; attach anew in the child");
   }
   return absl::OkStatus();
+}
+
+absl::Status ProcessImpl::Check() const {
+  // First what the connection says: it may know why.
+  if (absl::Status status = connection_.Check(); !status.ok()) return status;
+  if (!gone()) return absl::OkStatus();
+  return absl::AbortedError("detached: the agent has declared this process gone; attach again");
 }
 
 absl::StatusOr<AgentReply> ProcessImpl::Call(control::Request request, absl::Time deadline) {
@@ -106,7 +108,7 @@ absl::StatusOr<std::shared_ptr<OutgoingLane>> ProcessImpl::ConnectProcess(const 
     const auto link = link_of_.find(*id);
     if (link != link_of_.end()) {
       const std::shared_ptr<OutgoingLane>& lane = links_[link->second].lane;
-      if (lane != nullptr && lane->closed_status().ok()) return lane;
+      if (lane->closed_status().ok()) return lane;
     }
   }
   control::Request request;
@@ -119,7 +121,6 @@ absl::StatusOr<std::shared_ptr<OutgoingLane>> ProcessImpl::ConnectProcess(const 
     // It ended between the notice and the response.
     return absl::UnavailableError(absl::StrCat("process ", name, " is gone"));
   }
-  if (!link->second.status.ok()) return link->second.status;
   return link->second.lane;
 }
 
@@ -131,6 +132,7 @@ absl::StatusOr<std::shared_ptr<OutgoingLane>> ProcessImpl::ConnectMailbox(const 
     if (known != lane_of_.end() && lanes_[known->second]->closed_status().ok()) {
       return lanes_[known->second];
     }
+    DropClosedLanes();
   }
   control::Request request;
   request.set_connect_mailbox(name);
@@ -152,6 +154,7 @@ absl::StatusOr<std::shared_ptr<OutgoingLane>> ProcessImpl::ConnectMailbox(const 
   const auto known = lanes_.find(id);
   if (known == lanes_.end()) {
     if (!lane.ok()) return lane.status();
+    (*lane)->set_attachment(this);
     lanes_[id] = *lane;
   } else {
     lane = known->second;
@@ -160,31 +163,54 @@ absl::StatusOr<std::shared_ptr<OutgoingLane>> ProcessImpl::ConnectMailbox(const 
   return lane;
 }
 
+void ProcessImpl::DropClosedLanes() {
+  absl::erase_if(lanes_, [](const auto& entry) {
+    return entry.second.use_count() == 1 && !entry.second->closed_status().ok();
+  });
+  absl::erase_if(lane_of_, [this](const auto& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return !lanes_.contains(entry.second);
+  });
+}
+
 absl::StatusOr<ProcessImpl::OpenedMailbox> ProcessImpl::OpenMailbox(const std::string& name,
                                                                     absl::Time deadline) {
+  if (absl::Status status = CheckUsable(); !status.ok()) return status;
+  {
+    absl::MutexLock lock(&mutex_);
+    while (closing_ > 0) closed_.Wait(&mutex_);
+    ++opening_;
+  }
   control::Request request;
   request.set_open_mailbox(name);
   absl::StatusOr<AgentReply> reply = Call(std::move(request), deadline);
-  if (!reply.ok()) return reply.status();
-  absl::StatusOr<std::shared_ptr<const ReceiverMemory>> memory = MapReceiver(reply->fds);
+  absl::StatusOr<OpenedMailbox> opened =
+      reply.ok() ? AddReceiver(*std::move(reply)) : reply.status();
+  {
+    absl::MutexLock lock(&mutex_);
+    --opening_;
+  }
+  CloseUnused();
+  return opened;
+}
+
+absl::StatusOr<ProcessImpl::OpenedMailbox> ProcessImpl::AddReceiver(AgentReply reply) {
+  absl::StatusOr<std::shared_ptr<const ReceiverMemory>> memory = MapReceiver(reply.fds);
   if (!memory.ok()) return memory.status();
-  const control::Opened& opened = reply->response.opened();
+  const control::Opened& opened = reply.response.opened();
   OpenedMailbox result;
   result.destination_id = opened.destination_id();
   result.name = opened.mailbox();
-  result.queue = std::make_shared<MailboxQueue>(number_);
+  result.queue = std::make_shared<MailboxQueue>(number_, this);
+  result.queue->set_limits(FromProto(opened.spec()));
   absl::MutexLock lock(&mutex_);
   Membership& membership = memberships_[opened.destination_id()];
-  if (!membership.versioned) {
-    membership.versioned = true;
-    membership.version = opened.members_version();
-  }
+  membership.version = Newer(membership.version, opened.members_version());
   if (membership.memory == nullptr) membership.memory = *std::move(memory);
   result.memory = membership.memory;
   for (const auto& [id, lane] : membership.lanes) {
-    result.queue->Join(
-        std::make_shared<IncomingCells>(id, lane.sender, lane.same_user, lane.memory),
-        membership.version);
+    result.queue->Join(std::make_shared<IncomingCells>(id, lane.sender, lane.same_user, lane.memory,
+                                                       lane.by_agent),
+                       membership.version);
   }
   result.queue->Reach(membership.version);
   membership.queues.push_back(result.queue);
@@ -197,14 +223,32 @@ void ProcessImpl::CloseReceiver(uint64_t destination_id, const ReceiveQueue* que
     const auto it = memberships_.find(destination_id);
     if (it == memberships_.end()) return;
     std::erase_if(it->second.queues, [queue](const auto& other) { return other.get() == queue; });
-    if (!it->second.queues.empty()) return;
-    memberships_.erase(it);
   }
-  if (!CheckUsable().ok() || !connection_.connected()) return;
-  control::Request request;
-  request.set_close_receiver(destination_id);
-  // Whether it is told or not: the agent knows when this process ends.
-  Call(std::move(request), absl::Now() + absl::Seconds(1)).IgnoreError();
+  CloseUnused();
+}
+
+void ProcessImpl::CloseUnused() {
+  std::vector<uint64_t> unused;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (opening_ > 0) return;
+    absl::erase_if(memberships_, [&unused](const auto& entry) {
+      if (!entry.second.queues.empty()) return false;
+      unused.push_back(entry.first);
+      return true;
+    });
+    ++closing_;
+  }
+  for (const uint64_t destination_id : unused) {
+    if (!connection_.connected()) break;
+    control::Request request;
+    request.set_close_receiver(destination_id);
+    // Whether it is told or not: the agent knows when this process ends.
+    Call(std::move(request), absl::Now() + absl::Seconds(1)).IgnoreError();
+  }
+  absl::MutexLock lock(&mutex_);
+  --closing_;
+  closed_.SignalAll();
 }
 
 bool ProcessImpl::LinkedWith(const ProcessId& peer) {
@@ -218,60 +262,59 @@ Watcher* ProcessImpl::watcher() {
   return watcher_.get();
 }
 
-void ProcessImpl::OnNotice(const control::Notice& notice, std::vector<Fd> fds) {
+absl::Status ProcessImpl::OnNotice(const control::Notice& notice, std::vector<Fd> fds) {
   absl::MutexLock lock(&mutex_);
   if (notice.has_link_joined()) {
-    OnLinkJoined(notice.link_joined(), std::move(fds), notice.members_version());
-  } else if (notice.has_lane_joined()) {
-    OnLaneJoined(notice, std::move(fds));
-  } else if (notice.has_lane_ended()) {
-    OnLaneEnded(notice);
+    return OnLinkJoined(notice.link_joined(), std::move(fds), notice.members_version());
   }
+  if (notice.has_lane_joined()) return OnLaneJoined(notice, std::move(fds));
+  if (notice.has_lane_ended()) OnLaneEnded(notice);
+  return absl::OkStatus();
 }
 
-void ProcessImpl::OnLinkJoined(const control::LinkGrant& grant, std::vector<Fd> fds,
-                               uint32_t version) {
+absl::Status ProcessImpl::OnLinkJoined(const control::LinkGrant& grant, std::vector<Fd> fds,
+                                       uint32_t version) {
   // An agent that was started again tells everything again.
-  if (links_.contains(grant.link_id())) return inbox_queue_->Reach(version);
-  Link link;
-  link.peer = FromProto(grant.peer());
-  absl::StatusOr<MappedLink> mapped = MapLink(grant, fds);
-  if (mapped.ok()) {
-    link.lane = mapped->lane;
-    inbox_queue_->Join(std::make_shared<IncomingRing>(grant.link_id(), link.peer, grant.same_user(),
-                                                      std::move(mapped->memory)),
-                       version);
-  } else {
-    link.status = mapped.status();
+  if (links_.contains(grant.link_id())) {
     inbox_queue_->Reach(version);
+    return absl::OkStatus();
   }
+  absl::StatusOr<MappedLink> mapped = MapLink(grant, fds);
+  if (!mapped.ok()) return mapped.status();
+  mapped->lane->set_attachment(this);
+  const Link link{FromProto(grant.peer()), mapped->lane};
+  inbox_queue_->Join(
+      std::make_shared<IncomingRing>(grant.link_id(), link.peer, grant.same_user(),
+                                     std::move(mapped->memory), grant.peer_is_agent()),
+      version);
   link_of_[link.peer] = grant.link_id();
-  links_[grant.link_id()] = std::move(link);
+  links_[grant.link_id()] = link;
+  return absl::OkStatus();
 }
 
-void ProcessImpl::OnLaneJoined(const control::Notice& notice, std::vector<Fd> fds) {
+absl::Status ProcessImpl::OnLaneJoined(const control::Notice& notice, std::vector<Fd> fds) {
   const control::LaneJoined& joined = notice.lane_joined();
   // The lanes of a mailbox come before the response to OpenMailbox.
   Membership& membership = memberships_[notice.destination_id()];
-  membership.versioned = true;
-  membership.version = notice.members_version();
-  JoinedLane lane{FromProto(joined.sender()), joined.same_user(), nullptr};
-  if (!membership.lanes.contains(joined.lane_id())) {
+  const bool known = membership.lanes.contains(joined.lane_id());
+  if (!known) {
     absl::StatusOr<std::shared_ptr<const CellMemory>> memory = MapIncoming(joined, fds);
-    if (memory.ok()) {
-      lane.memory = *std::move(memory);
-      membership.lanes[joined.lane_id()] = lane;
-    }
+    if (!memory.ok()) return memory.status();
+    membership.lanes[joined.lane_id()] = {FromProto(joined.sender()), joined.same_user(),
+                                          joined.by_agent(), *std::move(memory)};
   }
+  const JoinedLane& lane = membership.lanes[joined.lane_id()];
+  membership.version = Newer(membership.version, notice.members_version());
   for (const std::shared_ptr<ReceiveQueue>& queue : membership.queues) {
-    if (lane.memory != nullptr) {
-      queue->Join(std::make_shared<IncomingCells>(joined.lane_id(), lane.sender, lane.same_user,
-                                                  lane.memory),
-                  membership.version);
-    } else {
+    if (known) {
       queue->Reach(membership.version);
+    } else {
+      queue->Join(std::make_shared<IncomingCells>(joined.lane_id(), lane.sender, lane.same_user,
+                                                  lane.memory, lane.by_agent),
+                  membership.version);
     }
   }
+  return absl::OkStatus();
 }
 
 void ProcessImpl::OnLaneEnded(const control::Notice& notice) {
@@ -287,7 +330,7 @@ void ProcessImpl::OnLaneEnded(const control::Notice& notice) {
   }
   const auto membership = memberships_.find(notice.destination_id());
   if (membership == memberships_.end()) return;
-  membership->second.version = notice.members_version();
+  membership->second.version = Newer(membership->second.version, notice.members_version());
   membership->second.lanes.erase(id);
   for (const std::shared_ptr<ReceiveQueue>& queue : membership->second.queues) {
     queue->End(id, notice.members_version());

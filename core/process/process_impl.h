@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "core/mailbox/attachment.h"
 #include "core/mailbox/outgoing_lane.h"
 #include "core/mailbox/receive_queue.h"
 #include "core/process/agent_connection.h"
@@ -31,6 +32,7 @@ struct ReceiverMemory {
 
 // Behind Process: the connection to the agent, and the lanes that it granted. Thread-safe.
 class ProcessImpl : public AgentConnection::NoticeHandler,
+                    public Attachment,
                     public std::enable_shared_from_this<ProcessImpl> {
  public:
   static absl::StatusOr<std::shared_ptr<ProcessImpl>> Attach(const AttachOptions& options);
@@ -43,6 +45,9 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
 
   // kFailedPrecondition in the child of a fork.
   absl::Status CheckUsable() const;
+
+  // As Attachment.
+  absl::Status Check() const override;
 
   // Asks the agent; errors as Process.
   absl::StatusOr<AgentReply> Call(control::Request request, absl::Time deadline);
@@ -67,24 +72,23 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
   // The thread that serves Receiver::Descriptor, started on first use.
   Watcher* watcher();
 
-  void OnNotice(const control::Notice& notice, std::vector<Fd> fds) override;
+  absl::Status OnNotice(const control::Notice& notice, std::vector<Fd> fds) override;
 
  private:
   struct Link {
     ProcessId peer;
     std::shared_ptr<OutgoingLane> lane;
-    absl::Status status;  // of mapping it
   };
 
   struct JoinedLane {
     ProcessId sender;
     bool same_user = false;
+    bool by_agent = false;
     std::shared_ptr<const CellMemory> memory;
   };
   // This process as a receiver of one mailbox. Each of its Receivers has a queue of its own over
   // the same lanes.
   struct Membership {
-    bool versioned = false;
     uint32_t version = 0;
     std::shared_ptr<const ReceiverMemory> memory;
     absl::flat_hash_map<uint64_t, JoinedLane> lanes;
@@ -93,9 +97,16 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
 
   explicit ProcessImpl(Fd socket);
   absl::Status Introduce(absl::Time deadline);
-  void OnLinkJoined(const control::LinkGrant& grant, std::vector<Fd> fds, uint32_t version)
+  // Adds this process as a receiver of what the agent has opened.
+  absl::StatusOr<OpenedMailbox> AddReceiver(AgentReply reply);
+  // Tells the agent of mailboxes that this process receives from no more, unless one is being
+  // opened: it may be the same, and then the last to open looks.
+  void CloseUnused();
+  // Forgets lanes to mailboxes that are closed and that no Sender has.
+  void DropClosedLanes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status OnLinkJoined(const control::LinkGrant& grant, std::vector<Fd> fds, uint32_t version)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void OnLaneJoined(const control::Notice& notice, std::vector<Fd> fds)
+  absl::Status OnLaneJoined(const control::Notice& notice, std::vector<Fd> fds)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OnLaneEnded(const control::Notice& notice) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -109,6 +120,11 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
   absl::Mutex mutex_;
   std::shared_ptr<InboxQueue> inbox_queue_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<uint64_t, Membership> memberships_ ABSL_GUARDED_BY(mutex_);
+  // How many threads open a mailbox, and how many tell the agent that one is closed: not both at
+  // once, since the agent knows of one receiver for all of a process's.
+  int opening_ ABSL_GUARDED_BY(mutex_) = 0;
+  int closing_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::CondVar closed_;
   absl::flat_hash_map<uint64_t, Link> links_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<ProcessId, uint64_t> link_of_ ABSL_GUARDED_BY(mutex_);
   // Lanes to mailboxes, by lane id and by the name that was asked for.

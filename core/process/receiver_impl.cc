@@ -22,8 +22,10 @@ constexpr absl::Duration kSpin = absl::Microseconds(20);
 // answer this long to come.
 constexpr absl::Duration kRemoteTry = absl::Milliseconds(100);
 
-// How long a receiver waits for lanes that have joined while it did not look; see kBehind.
+// How long a receiver waits for lanes that have joined while it did not look; see kBehind. One that
+// does not wait for messages either gives them a round trip to the agent.
 constexpr absl::Duration kCatchUp = absl::Seconds(1);
+constexpr absl::Duration kCatchUpTry = absl::Milliseconds(20);
 
 }  // namespace
 
@@ -42,8 +44,9 @@ ReceiverImpl::ReceiverImpl(ProcessImpl* process, std::shared_ptr<ProcessImpl> ke
               reinterpret_cast<GateWord*>(memory_->gate.data())) {}
 
 ReceiverImpl::~ReceiverImpl() {
-  if (watched_) process_->watcher()->Remove(this);
+  // First: in a forked child whoever held a lock, or was in the watcher, does not exist.
   if (!process_->CheckUsable().ok()) return;
+  if (watched_) process_->watcher()->Remove(this);
   // What was received is then not counted as lost.
   queue_->Flush();
   if (is_inbox_) return;
@@ -55,29 +58,38 @@ absl::StatusOr<Message> ReceiverImpl::Nothing() const {
   return absl::DeadlineExceededError(absl::StrCat("no message in ", name_));
 }
 
-void ReceiverImpl::SetWanted(uint32_t count) {
-  if (!memory_->carrier_gate.valid() || wanted_ == count) return;
+void ReceiverImpl::SetWanted(uint32_t count, bool taken) {
+  if (!remote()) return;
+  // Once more for the next one: the carrier sees that the last is taken only when it looks.
+  if (wanted_ == count && !(taken && count > 0)) return;
   wanted_ = count;
   reinterpret_cast<BellWords*>(memory_->bell.data())->wanted.exchange(count);
   RingGate(reinterpret_cast<GateWord*>(memory_->carrier_gate.data()));
 }
 
 absl::Status ReceiverImpl::EndStatus(const ProcessId* only_from) {
+  if (process_->gone()) return process_->Check();
   const auto closed = static_cast<CloseReason>(control().closed.load());
   if (closed != CloseReason::kOpen) return ClosedStatus(name_, closed);
+  if (!process_->connection().connected()) return process_->Check();
   if (only_from != nullptr && !queue_->HasLaneOf(*only_from) && !process_->LinkedWith(*only_from)) {
     return absl::UnavailableError(
         absl::StrCat("process ", only_from->ToString(), " is gone or was never linked"));
   }
-  if (!process_->connection().connected()) {
-    return absl::AbortedError("detached: the agent closed the connection; attach again");
-  }
   return absl::OkStatus();
 }
 
+bool ReceiverImpl::CatchUp(absl::Time deadline) {
+  // Normally the notices wait in the socket already, and this costs one read.
+  return process_->connection().ReadUntil([&] { return queue_->ReadUpTo(control()); }, deadline);
+}
+
 absl::StatusOr<Message> ReceiverImpl::Try(const ProcessId* only_from, absl::Time deadline) {
-  Message message;
+  absl::Time catch_up_until = absl::InfinitePast();
   while (true) {
+    // What is left in the inbox of one that is gone is counted as lost already.
+    if (process_->gone()) return process_->Check();
+    Message message;
     switch (queue_->Take(control(), only_from, &message)) {
       case Taken::kMessage:
         return message;
@@ -86,20 +98,41 @@ absl::StatusOr<Message> ReceiverImpl::Try(const ProcessId* only_from, absl::Time
       case Taken::kCorrupt:
         return queue_->error();
       case Taken::kVoid:
-        return absl::AbortedError("detached: declared gone by the agent; attach again");
+        return process_->Check();
       case Taken::kBehind: {
-        // Normally the notices wait in the socket already, and this costs one read.
-        const absl::Time until =
-            std::min(std::max(deadline, absl::Now() + kCatchUp), absl::Now() + kCatchUp);
-        const uint32_t target = control().members_version.load();
-        if (!process_->connection().ReadUntil(
-                [&] { return static_cast<int32_t>(queue_->version() - target) >= 0; }, until)) {
-          if (absl::Status status = EndStatus(only_from); !status.ok()) return status;
+        if (catch_up_until == absl::InfinitePast()) {
+          const absl::Time now = absl::Now();
+          catch_up_until = std::clamp(deadline, now + kCatchUpTry, now + kCatchUp);
+        } else if (absl::Now() >= catch_up_until) {
           return Nothing();
         }
+        if (CatchUp(catch_up_until)) continue;
+        if (absl::Status status = EndStatus(only_from); !status.ok()) return status;
+        return Nothing();
       }
     }
   }
+}
+
+absl::StatusOr<Message> ReceiverImpl::Look(const ProcessId* only_from, absl::Time deadline) {
+  if (!watched_) return Try(only_from, deadline);
+  absl::MutexLock lock(&watch_mutex_);
+  absl::StatusOr<Message> message = Try(only_from, deadline);
+  // The watcher goes on waiting for more.
+  if (message.ok()) SetWanted(wanted_, /*taken=*/true);
+  return message;
+}
+
+void ReceiverImpl::Unsignal() {
+  {
+    absl::MutexLock lock(&watch_mutex_);
+    if (!signaled_) return;
+    uint64_t count;
+    while (read(event_.get(), &count, sizeof(count)) < 0 && errno == EINTR) {
+    }
+    signaled_ = false;
+  }
+  process_->watcher()->Wake();
 }
 
 absl::StatusOr<Message> ReceiverImpl::Receive(const ProcessId* only_from, absl::Time deadline) {
@@ -107,58 +140,55 @@ absl::StatusOr<Message> ReceiverImpl::Receive(const ProcessId* only_from, absl::
   if (only_from != nullptr && !is_inbox_) {
     return absl::FailedPreconditionError("ReceiveFrom is for inboxes");
   }
-  absl::optional<absl::MutexLock> lock;
-  if (watched_) lock.emplace(&watch_mutex_);
-  absl::StatusOr<Message> message = Try(only_from, deadline);
-  if (!absl::IsDeadlineExceeded(message.status())) return message;
-  if (watched_ && signaled_) {
-    // What the descriptor told of is taken: let the watcher park again.
-    uint64_t count;
-    while (read(event_.get(), &count, sizeof(count)) < 0 && errno == EINTR) {
-    }
-    signaled_ = false;
-    process_->watcher()->Wake();
+  absl::StatusOr<Message> message = Look(only_from, deadline);
+  const bool asks = remote() && !watched_;
+  if (absl::IsDeadlineExceeded(message.status())) {
+    if (watched_) Unsignal();
+    if (absl::Status status = EndStatus(only_from); !status.ok()) return status;
+    if (asks && deadline < absl::Now() + kRemoteTry) deadline = absl::Now() + kRemoteTry;
+    if (deadline <= absl::Now()) return message;
+    if (asks) SetWanted(1);
+    message = Wait(only_from, deadline);
   }
-  if (absl::Status status = EndStatus(only_from); !status.ok()) return status;
-  const bool remote = memory_->carrier_gate.valid() && !watched_;
-  if (remote && deadline < absl::Now() + kRemoteTry) deadline = absl::Now() + kRemoteTry;
-  if (deadline <= absl::Now()) return message;
-  lock.reset();
-  if (remote) SetWanted(1);
-  message = Wait(only_from, deadline);
-  if (remote) SetWanted(0);
+  if (asks) SetWanted(0);
+  return message;
+}
+
+absl::StatusOr<Message> ReceiverImpl::Sleep(const ProcessId* only_from, absl::Time deadline) {
+  FutexWord word;
+  {
+    absl::optional<absl::MutexLock> lock;
+    if (watched_) lock.emplace(&watch_mutex_);
+    queue_->Flush();
+    word = parker_.Park();
+  }
+  absl::StatusOr<Message> message = Look(only_from, deadline);
+  const absl::Duration left = deadline - absl::Now();
+  if (absl::IsDeadlineExceeded(message.status()) && left > absl::ZeroDuration() &&
+      wait_mode_ != WaitMode::kSpin) {
+    FutexWait(word.word, word.expected, std::min(left, kLookAgain));
+  }
+  // With a watcher, this is not the only one who parks.
+  if (!watched_) parker_.Unpark(/*sole=*/is_inbox_);
   return message;
 }
 
 absl::StatusOr<Message> ReceiverImpl::Wait(const ProcessId* only_from, absl::Time deadline) {
-  const auto look = [&]() -> absl::StatusOr<Message> {
-    absl::optional<absl::MutexLock> lock;
-    if (watched_) lock.emplace(&watch_mutex_);
-    return Try(only_from, deadline);
-  };
   bool spin = wait_mode_ != WaitMode::kBlock;
   while (true) {
     const absl::Time spin_until = wait_mode_ == WaitMode::kSpin
                                       ? std::min(deadline, absl::Now() + kLookAgain)
                                       : std::min(deadline, absl::Now() + kSpin);
     while (spin) {
-      absl::StatusOr<Message> message = look();
+      absl::StatusOr<Message> message = Look(only_from, deadline);
       if (!absl::IsDeadlineExceeded(message.status())) return message;
       for (int i = 0; i < 16; ++i) SpinPause();
       if (absl::Now() >= spin_until) break;
     }
-    queue_->Flush();
-    const FutexWord word = parker_.Park();
-    absl::StatusOr<Message> message = look();
-    const absl::Duration left = deadline - absl::Now();
-    const bool found = !absl::IsDeadlineExceeded(message.status());
-    if (!found && left > absl::ZeroDuration() && wait_mode_ != WaitMode::kSpin) {
-      FutexWait(word.word, word.expected, std::min(left, kLookAgain));
-    }
-    parker_.Unpark(is_inbox_ && !watched_);
-    if (found) return message;
+    absl::StatusOr<Message> message = Sleep(only_from, deadline);
+    if (!absl::IsDeadlineExceeded(message.status())) return message;
     // Woken, or time for the look that a lost ring, a death or a new agent may need.
-    message = look();
+    message = Look(only_from, deadline);
     if (!absl::IsDeadlineExceeded(message.status())) return message;
     process_->connection().ReadNotices();
     if (absl::Status status = EndStatus(only_from); !status.ok()) return status;
@@ -170,16 +200,24 @@ absl::StatusOr<Message> ReceiverImpl::Wait(const ProcessId* only_from, absl::Tim
 bool ReceiverImpl::Ready() {
   absl::optional<absl::MutexLock> lock;
   if (watched_) lock.emplace(&watch_mutex_);
-  return queue_->MayHave(control()) || !process_->connection().connected();
+  return MayReturn();
+}
+
+bool ReceiverImpl::MayReturn() {
+  return queue_->MayHave(control()) || process_->gone() || !process_->connection().connected();
 }
 
 FutexWord ReceiverImpl::Park() {
+  absl::optional<absl::MutexLock> lock;
+  if (watched_) lock.emplace(&watch_mutex_);
   queue_->Flush();
   SetWanted(1);
   return parker_.Park();
 }
 
-void ReceiverImpl::Unpark() { SetWanted(0); }
+void ReceiverImpl::Unpark(bool keep_wanted) {
+  if (!keep_wanted && !watched_) SetWanted(0);
+}
 
 absl::StatusOr<int> ReceiverImpl::Descriptor() {
   if (absl::Status status = process_->CheckUsable(); !status.ok()) return status;
@@ -197,7 +235,7 @@ bool ReceiverImpl::SignalOrPark(FutexWord* word) {
   process_->connection().ReadNotices();
   *word = parker_.Park();
   SetWanted(1);
-  if (!queue_->MayHave(control()) && process_->connection().connected()) return false;
+  if (!MayReturn()) return false;
   const uint64_t one = 1;
   while (write(event_.get(), &one, sizeof(one)) < 0 && errno == EINTR) {
   }

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
@@ -33,7 +34,9 @@ class ReceiverImpl {
   bool Ready();
   // Announces a park; look at Ready() again before sleeping on the word.
   FutexWord Park();
-  void Unpark();
+  // `keep_wanted`: of a mailbox of another node a message stays wanted, until the next receive has
+  // returned; else one that has come may be taken back.
+  void Unpark(bool keep_wanted);
 
   // The watcher's: if this receiver may have something, makes the descriptor readable, and returns
   // true; else parks, and returns false and the word to sleep on. Thread-safe.
@@ -47,11 +50,23 @@ class ReceiverImpl {
   }
   // One try; kDeadlineExceeded when there is nothing.
   absl::StatusOr<Message> Try(const ProcessId* only_from, absl::Time deadline);
+  // The same in turn with the watcher.
+  absl::StatusOr<Message> Look(const ProcessId* only_from, absl::Time deadline);
+  // Reads notices until the queue is no more behind; false at the deadline.
+  bool CatchUp(absl::Time deadline);
+  // Sleeps, at most until `deadline`; or returns what came just before.
+  absl::StatusOr<Message> Sleep(const ProcessId* only_from, absl::Time deadline);
+  // What the descriptor told of is taken: lets the watcher park again.
+  void Unsignal();
   // Why a receive that found nothing cannot go on waiting; OK if it can.
   absl::Status EndStatus(const ProcessId* only_from);
+  // Whether a receive may find something, or an end.
+  bool MayReturn();
   absl::StatusOr<Message> Wait(const ProcessId* only_from, absl::Time deadline);
-  // For a mailbox of another node: says that a message is wanted, or not any more.
-  void SetWanted(uint32_t count);
+  // For a mailbox of another node: says that a message is wanted, or not any more, after a receive
+  // that has `taken` one or none.
+  void SetWanted(uint32_t count, bool taken = false);
+  bool remote() const { return memory_->carrier_gate.valid(); }
   absl::StatusOr<Message> Nothing() const;
 
   ProcessImpl* const process_;
@@ -68,8 +83,8 @@ class ReceiverImpl {
   // Only once Descriptor() was called: the watcher looks too, so looks are taken in turn.
   bool watched_ = false;
   Fd event_;
-  bool signaled_ = false;  // guarded by watch_mutex_
   absl::Mutex watch_mutex_;
+  bool signaled_ ABSL_GUARDED_BY(watch_mutex_) = false;
 };
 
 // Makes Receivers, and reaches into them.

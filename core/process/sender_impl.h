@@ -21,7 +21,7 @@ class SenderImpl {
 // Behind ClaimedMessage: room in shared memory, or, for what stands in the lane itself, a buffer.
 struct ClaimState {
   ~ClaimState() {
-    if (room.has_value()) lane->Free(*room);
+    if (room.has_value() && process->CheckUsable().ok()) lane->Free(*room);
   }
   char* data() const { return room.has_value() ? room->data : buffer.get(); }
 

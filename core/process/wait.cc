@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "core/process/receiver_impl.h"
 #include "core/shm/futex.h"
@@ -22,9 +23,13 @@ absl::StatusOr<size_t> WaitAny(absl::Span<Receiver* const> receivers, absl::Time
         std::find_if(impls.begin(), impls.end(), [](auto* impl) { return impl->Ready(); }) -
         impls.begin());
   };
+  size_t index = ready();
+  if (index < impls.size()) return index;
+  // What made a receiver ready stays wanted until it is received.
+  const absl::Cleanup unpark = [&] {
+    for (size_t i = 0; i < impls.size(); ++i) impls[i]->Unpark(/*keep_wanted=*/i == index);
+  };
   while (true) {
-    size_t index = ready();
-    if (index < impls.size()) return index;
     const absl::Duration left = deadline - absl::Now();
     if (left <= absl::ZeroDuration()) return absl::DeadlineExceededError("no receiver is ready");
     std::vector<FutexWord> words;
@@ -34,9 +39,10 @@ absl::StatusOr<size_t> WaitAny(absl::Span<Receiver* const> receivers, absl::Time
       FutexWaitAny(words, std::min(left, kLookAgain));
       index = ready();
     }
-    for (internal::ReceiverImpl* impl : impls) impl->Unpark();
     if (index < impls.size()) return index;
     impls[0]->process()->connection().ReadNotices();
+    index = ready();
+    if (index < impls.size()) return index;
   }
 }
 

@@ -2,17 +2,20 @@
 
 #include <algorithm>
 
+#include "core/base/fork.h"
 #include "core/process/receiver_impl.h"
 #include "core/shm/futex.h"
 
 namespace mailrail::internal {
 
-Watcher::Watcher() : thread_([this] { Run(); }) {}
+Watcher::Watcher() : fork_generation_(ForkGeneration()), thread_([this] { Run(); }) {}
 
 Watcher::~Watcher() {
+  if (fork_generation_ != ForkGeneration()) return;
   stop_.store(true);
   Wake();
   thread_.join();
+  thread_.~thread();
 }
 
 void Watcher::Add(ReceiverImpl* receiver) {

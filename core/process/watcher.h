@@ -21,6 +21,7 @@ class ReceiverImpl;
 class Watcher {
  public:
   Watcher();
+  // In a forked child, where the thread does not exist, it leaves it alone.
   ~Watcher();
 
   void Add(ReceiverImpl* receiver);
@@ -36,7 +37,11 @@ class Watcher {
   std::atomic<bool> stop_{false};
   absl::Mutex mutex_;
   std::vector<ReceiverImpl*> receivers_ ABSL_GUARDED_BY(mutex_);
-  std::thread thread_;
+  const uint32_t fork_generation_;
+  // In a union, so that it can be left alone.
+  union {
+    std::thread thread_;
+  };
 };
 
 }  // namespace mailrail::internal

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/fork.h"
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U
@@ -55,16 +56,19 @@ absl::Status SealAgainstWriting(const Fd& memory) {
 }
 
 Mapping::Mapping(Mapping&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      fork_generation_(other.fork_generation_) {}
 
 Mapping& Mapping::operator=(Mapping&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(fork_generation_, other.fork_generation_);
   return *this;
 }
 
 Mapping::~Mapping() {
-  if (data_ != nullptr) munmap(data_, size_);
+  if (data_ != nullptr && fork_generation_ == ForkGeneration()) munmap(data_, size_);
 }
 
 absl::StatusOr<Mapping> Mapping::Map(const Fd& memory, size_t bytes, Access access) {
@@ -84,6 +88,7 @@ absl::StatusOr<Mapping> Mapping::Map(const Fd& memory, size_t bytes, Access acce
   Mapping mapping;
   mapping.data_ = static_cast<char*>(data);
   mapping.size_ = size;
+  mapping.fork_generation_ = ForkGeneration();
   return mapping;
 }
 

@@ -36,7 +36,9 @@ absl::Status SealAgainstWriting(const Fd& memory);
 
 enum class Access { kReadOnly, kReadWrite };
 
-// A mapping of such memory, not inherited by fork and not in core dumps. Move-only.
+// A mapping of such memory, not in core dumps and not inherited by fork: where it stood the child
+// has whatever it maps there itself, so its copy of this is not to be used, and unmaps nothing.
+// Move-only.
 class Mapping {
  public:
   Mapping() = default;
@@ -55,6 +57,7 @@ class Mapping {
  private:
   char* data_ = nullptr;
   size_t size_ = 0;
+  uint32_t fork_generation_ = 0;
 };
 
 }  // namespace mailrail

@@ -18,6 +18,19 @@ bool CounterIsInvariant() {
 #endif
 }
 
+uint64_t FindStampsBetweenLooks() {
+#if defined(__x86_64__)
+  // Time stamp counters run at 1 to 5 GHz.
+  return CounterIsInvariant() ? uint64_t{1} << 27 : 50000000;
+#elif defined(__aarch64__)
+  uint64_t per_second;
+  asm("mrs %0, cntfrq_el0" : "=r"(per_second));
+  return per_second / 20;
+#else
+  return 50000000;
+#endif
+}
+
 uint64_t ClockStamp() {
   timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);

@@ -14,6 +14,8 @@ namespace internal {
 bool CounterIsInvariant();
 uint64_t ClockStamp();
 inline const bool counter_is_invariant = CounterIsInvariant();
+uint64_t FindStampsBetweenLooks();
+inline const uint64_t stamps_between_looks = FindStampsBetweenLooks();
 }  // namespace internal
 
 // A number that rises with time, the same for all processes of a host: if one process took a stamp
@@ -33,6 +35,10 @@ inline uint64_t Stamp() {
 #endif
   return internal::ClockStamp();
 }
+
+// How much stamps differ that were taken about 50 ms (27 to 134) apart: how often what costs a
+// system call is looked at by whoever takes a stamp anyway.
+inline uint64_t StampsBetweenLooks() { return internal::stamps_between_looks; }
 
 // Tells the processor that this is a wait loop.
 inline void SpinPause() {

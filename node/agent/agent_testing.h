@@ -86,7 +86,7 @@ class RememberingCarrier : public Carrier {
   Counters counters() const override { return {}; }
 
   void OnOpen(std::shared_ptr<Session>) override {}
-  void OnBatch(std::shared_ptr<Session>, proto::Batch) override {}
+  bool OnBatch(std::shared_ptr<Session>, proto::Batch) override { return true; }
   void OnClose(std::shared_ptr<Session>, absl::Status) override {}
   void OnWritable(std::shared_ptr<Session>) override {}
   void OnPeerProblem(absl::string_view, absl::Status) override {}

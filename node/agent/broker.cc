@@ -104,6 +104,7 @@ void Broker::CloseReceiver(LocalProcess* process, uint64_t destination_id) {
 uint64_t Broker::DestroyMailbox(LocalMailbox* mailbox) {
   // First closed: who publishes later takes its message back. So what is counted is what is lost.
   mailbox->destination.Close(CloseReason::kDestroyed);
+  carrier_->Poke();
   const CellReader::Counts counts = Count(*mailbox);
   const uint64_t dropped = counts.waiting + counts.leased;
   if (dropped > 0) {

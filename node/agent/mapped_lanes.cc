@@ -11,10 +11,11 @@ absl::StatusOr<std::shared_ptr<IncomingCells>> MapCells(const MailboxLane& lane)
   absl::StatusOr<Mapping> state =
       Mapping::Map(lane.state, lane.geometry.state_bytes(), Access::kReadWrite);
   if (!state.ok()) return state.status();
-  const bool of_agent = lane.sender.kind != Endpoint::Kind::kProcess;
-  return std::make_shared<IncomingCells>(lane.id, lane.sender_id, /*same_user=*/of_agent,
-                                         std::make_shared<const CellMemory>(CellMemory{
-                                             lane.geometry, *std::move(data), *std::move(state)}));
+  auto memory = std::make_shared<const CellMemory>(
+      CellMemory{lane.geometry, *std::move(data), *std::move(state)});
+  return std::make_shared<IncomingCells>(lane.id, lane.sender_id, /*same_user=*/false,
+                                         std::move(memory),
+                                         /*by_agent=*/lane.sender.kind != Endpoint::Kind::kProcess);
 }
 
 absl::StatusOr<std::shared_ptr<OutgoingLane>> MapCellSender(std::string name,

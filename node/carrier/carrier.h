@@ -49,7 +49,7 @@ struct InboundLane {
 struct RemoteReceiver {
   uint64_t key = 0;  // the receiver's node's
   std::string peer_node;
-  // Of the number that the agent gave this receiver. Its lanes are IncomingLane::same_user() if
+  // Of the number that the agent gave this receiver. Its lanes are IncomingLane::by_agent() if
   // the agent itself writes them, and so may say by a prefix who sent a message.
   std::shared_ptr<MailboxQueue> queue;
   uint64_t mailbox = 0;    // unique on this node

@@ -69,7 +69,9 @@ TestRoute::TestRoute(uint64_t id, TestNode* source, TestNode* target, const Mail
   auto back = std::make_shared<LinkMemory>(
       LinkMemory{geometry_, receiver_memory_.Map(), target_memory_.Map(Access::kReadOnly)});
   receiver_->queue().Join(
-      std::make_shared<IncomingRing>(id, ProcessId("alpha", 1, 1), true, std::move(back)), 1);
+      std::make_shared<IncomingRing>(id, ProcessId("alpha", 1, 1), true, std::move(back),
+                                     /*by_agent=*/true),
+      1);
   inbox_.control()->members_version = 1;
   if (known) target->AddTarget(this);
   source->AddSource(this);

@@ -54,7 +54,8 @@ class TestMailbox {
   std::shared_ptr<IncomingCells> NewIncoming(bool of_agent = true) {
     auto memory = std::make_shared<CellMemory>(
         CellMemory{geometry_, data_.Map(Access::kReadOnly), state_.Map()});
-    return std::make_shared<IncomingCells>(lane_, ProcessId("alpha", 42, 3), of_agent, memory);
+    return std::make_shared<IncomingCells>(lane_, ProcessId("alpha", 42, 3), true, memory,
+                                           of_agent);
   }
 
   TestDestination destination;

@@ -231,7 +231,7 @@ void RemoteReceivers::Send(Entry* entry) {
   ProcessId sender = lease.lane->sender();
   absl::string_view body = bytes;
   Prefix prefix;
-  if (lease.record.has_prefix && (!lease.lane->same_user() || !DecodePrefix(&body, &prefix))) {
+  if (lease.record.has_prefix && (!lease.lane->by_agent() || !DecodePrefix(&body, &prefix))) {
     return Drop(entry, "is not well-formed");
   }
   if (prefix.sender.has_value()) sender = *prefix.sender;

@@ -14,7 +14,9 @@ constexpr absl::Duration kListTimeout = absl::Seconds(10);
 // Who has not attached is told nothing unasked that matters here.
 class IgnoreNotices : public internal::AgentConnection::NoticeHandler {
  public:
-  void OnNotice(const control::Notice&, std::vector<Fd>) override {}
+  absl::Status OnNotice(const control::Notice&, std::vector<Fd>) override {
+    return absl::OkStatus();
+  }
 };
 
 }  // namespace

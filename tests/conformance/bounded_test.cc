@@ -1,8 +1,10 @@
 // Promise 6: every queue has a capacity, and a policy for when it is full; a slow receiver slows
 // nobody else, and is never disconnected. And of promise 2: bulk does not take what urgent traffic
 // needs.
+#include <fstream>
 #include <future>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "tests/conformance/conformance.h"
@@ -228,6 +230,36 @@ TEST_P(MailboxBoundsTest, ABatchIsSentAsFarAsThereIsRoom) {
   ASSERT_OK_AND_ASSIGN(receiver, peer().OpenMailbox(name));
   EXPECT_THAT(peer().Receive(receiver, 16), IsOk());
   EXPECT_THAT(peer().Receive(receiver, 1, Soon()), HasCode(absl::StatusCode::kDeadlineExceeded));
+}
+
+// How much shared memory this program has mapped.
+size_t MappedFiles() {
+  std::ifstream maps("/proc/self/maps");
+  size_t count = 0;
+  for (std::string line; std::getline(maps, line);) {
+    count += line.find("/memfd:") != std::string::npos;
+  }
+  return count;
+}
+
+TEST_P(MailboxBoundsTest, MailboxesThatComeAndGoLeaveNoMemoryMapped) {
+  Process& process = self().process();
+  size_t after_three = 0;
+  for (int i = 0; i < 20; ++i) {
+    const std::string name = NewName();
+    ASSERT_THAT(process.CreateMailbox(name), IsOk());
+    {
+      absl::StatusOr<Sender> sender = process.ConnectMailbox(name);
+      ASSERT_THAT(sender, IsOk());
+      ASSERT_THAT(sender->Send("x"), IsOk());
+      absl::StatusOr<Receiver> receiver = process.OpenMailbox(name);
+      ASSERT_THAT(receiver, IsOk());
+      ASSERT_THAT(receiver->Receive(Patience()), IsOk());
+    }
+    ASSERT_THAT(process.DestroyMailbox(name), IsOk());
+    if (i == 2) after_three = MappedFiles();
+  }
+  EXPECT_EQ(MappedFiles(), after_three);
 }
 
 }  // namespace

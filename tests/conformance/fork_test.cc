@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 
 #include "tests/conformance/conformance.h"
@@ -41,12 +42,14 @@ class Findings {
 // Runs `body` in a forked child; its findings fail the test.
 template <typename Body>
 void InChild(Body body) {
+  fflush(nullptr);
   const pid_t pid = fork();
   ASSERT_GE(pid, 0);
   if (pid == 0) {
     Findings findings;
     body(findings);
-    _exit(findings.exit_code());
+    // As a program ends that returns from main.
+    exit(findings.exit_code());
   }
   int status = 0;
   ASSERT_EQ(waitpid(pid, &status, 0), pid);
@@ -136,6 +139,80 @@ TEST_P(ForkTest, TheChildMayDestroyItsCopyAndAttachAnew) {
   ASSERT_THAT(self().Send(to_peer, {{.number = 8}}), IsOk());
   EXPECT_THAT(self().Receive(Party::kInbox, 1), IsOk());
   EXPECT_THAT(peer().Receive(Party::kInbox, 1), IsOk());
+}
+
+TEST_P(ForkTest, WhatTheChildDestroysIsNeitherTheParentsNorItsOwn) {
+  const std::string name = NewName();
+  ASSERT_THAT(self().CreateMailbox(name), IsOk());
+  ASSERT_OK_AND_ASSIGN(from_peer, peer().Connect(self().id()));
+  ASSERT_OK_AND_ASSIGN(to_peer, self().Connect(peer().id()));
+  ASSERT_OK_AND_ASSIGN(to_mailbox, peer().ConnectMailbox(name));
+  ASSERT_OK_AND_ASSIGN(receiver, self().OpenMailbox(name));
+  // Views of large bodies, an open claim, and a thread that watches.
+  constexpr size_t kLarge = 300000;
+  ASSERT_THAT(peer().Send(from_peer, {{.number = 1, .bytes = kLarge}}), IsOk());
+  ASSERT_THAT(peer().Send(to_mailbox, {{.number = 1, .bytes = kLarge}}), IsOk());
+  absl::StatusOr<Message> direct = self().process().inbox().Receive(Patience());
+  absl::StatusOr<Message> queued = self().receiver(receiver).Receive(Patience());
+  ASSERT_THAT(direct, IsOk());
+  ASSERT_THAT(queued, IsOk());
+  absl::StatusOr<ClaimedMessage> claim = self().sender(to_peer).Claim(kLarge);
+  ASSERT_THAT(claim, IsOk());
+  ASSERT_THAT(self().receiver(receiver).Descriptor(), IsOk());
+
+  InChild([&](Findings& child) {
+    // What it maps itself may stand where the parent's memory stood.
+    auto attached = LocalParty::Attach(cluster().Socket("alpha"), nullptr);
+    child.Ok(attached, "Attach");
+    if (!attached.ok()) return;
+    LocalParty& party = **attached;
+    const absl::StatusOr<Handle> own = party.Connect(party.id());
+    child.Ok(own, "Connect to itself");
+    if (!own.ok()) return;
+    child.Ok(party.Send(*own, {{.number = 1, .bytes = kLarge}}), "Send before");
+    direct = absl::UnknownError("");
+    queued = absl::UnknownError("");
+    claim = absl::UnknownError("");
+    self().End();
+    child.Ok(party.Send(*own, {{.number = 2, .bytes = kLarge}}), "Send after");
+    const ReceiveResult received = party.Receive(Party::kInbox, 2);
+    child.Ok(received, "Receive");
+    child.Ok(received.messages.size() == 2 && received.messages[1].intact
+                 ? absl::OkStatus()
+                 : absl::DataLossError("not what was sent"),
+             "messages");
+  });
+
+  EXPECT_EQ(direct->body().size(), kLarge);
+  EXPECT_EQ(queued->body().size(), kLarge);
+  claim->Truncate(8);
+  FillBody(1, claim->body());
+  EXPECT_THAT(claim->Commit(Patience()), IsOk());
+  ExpectDelivered(peer().Receive(Party::kInbox, 1).messages, Numbered(1));
+  ASSERT_THAT(peer().Send(to_mailbox, {{.number = 2}}), IsOk());
+  EXPECT_THAT(self().Receive(receiver, 1), IsOk());
+}
+
+TEST_P(ForkTest, AParentThatDetachesIsGoneThoughAChildOfItLives) {
+  std::unique_ptr<LocalParty> parent = NewSelf();
+  ASSERT_OK_AND_ASSIGN(to_parent, peer().Connect(parent->id()));
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  const pid_t pid = fork();
+  if (pid == 0) {
+    char byte;
+    (void)!read(ends[0], &byte, 1);
+    _exit(0);
+  }
+  parent.reset();
+  EXPECT_TRUE(Eventually([&] {
+    return peer().Send(to_parent, {{.number = 1}}).status.code() == absl::StatusCode::kUnavailable;
+  }));
+  (void)!write(ends[1], "x", 1);
+  int status = 0;
+  EXPECT_EQ(waitpid(pid, &status, 0), pid);
+  close(ends[0]);
+  close(ends[1]);
 }
 
 }  // namespace

@@ -297,5 +297,23 @@ TEST(ThreeNodesTest, EachMessageGoesToExactlyOneReceiver) {
   for (const Reader& reader : readers) ExpectOrderKept(reader.messages);
 }
 
+TEST_P(ReceiversTest, OneThatIsOpenedWhileTheLastIsClosedReceives) {
+  const std::string name = NewName();
+  ASSERT_THAT(peer().CreateMailbox(name), IsOk());
+  ASSERT_OK_AND_ASSIGN(to, peer().ConnectMailbox(name));
+  absl::StatusOr<Receiver> receiver = self().process().OpenMailbox(name);
+  ASSERT_THAT(receiver, IsOk());
+  for (uint64_t i = 1; i <= 50; ++i) {
+    absl::StatusOr<Receiver> next = absl::UnknownError("");
+    std::thread opener([&] { next = self().process().OpenMailbox(name); });
+    receiver = absl::UnknownError("");
+    opener.join();
+    receiver = std::move(next);
+    ASSERT_THAT(receiver, IsOk());
+    ASSERT_THAT(peer().Send(to, {{.number = i}}), IsOk());
+    ASSERT_THAT(receiver->Receive(Patience()), IsOk());
+  }
+}
+
 }  // namespace
 }  // namespace mailrail

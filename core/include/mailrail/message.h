@@ -26,7 +26,8 @@ class HeldRoom {
 // goes back to the sender when the Message dies. So keep large messages no longer than they are
 // needed: a held body takes part of its sender's room, and nothing else.
 //
-// Move-only. Thread-compatible. May outlive its Receiver and its Process.
+// Move-only. Thread-compatible. May outlive its Receiver and its Process. In the child of a fork a
+// copy of it may be destroyed, but its body not be read.
 class Message {
  public:
   Message() = default;

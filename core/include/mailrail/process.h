@@ -41,7 +41,8 @@ struct AttachOptions {
 //
 // Move-only. Thread-safe, except for move and destruction, which come after every Sender and
 // Receiver made from it. After fork() the child's copy refuses every call with
-// kFailedPrecondition; the child attaches anew.
+// kFailedPrecondition; the child attaches anew. Destroying the copies there does nothing to the
+// parent's.
 //
 // Errors of all calls that take a name: kInvalidArgument for a malformed one. Of all calls that
 // ask the agent: kUnavailable when it is not reached, kDeadlineExceeded after `deadline`, kAborted

@@ -34,7 +34,9 @@ enum class WaitMode {
 //   kDeadlineExceeded   no message until the deadline
 //   kUnavailable        the mailbox was destroyed, and nothing is left in it
 //   kDataLoss           a sender's memory is not well-formed: its lane is closed, the others go on
-//   kAborted            this process is detached from its agent
+//   kAborted            this process is detached from its agent. What was sent before the agent
+//   ended
+//                       is received first; nothing is when it was this process that was cut off
 class Receiver {
  public:
   Receiver(Receiver&&) noexcept;
@@ -45,7 +47,9 @@ class Receiver {
   // absolute time.
   absl::StatusOr<Message> Receive(absl::Time deadline = absl::InfiniteFuture());
 
-  // The same without waiting: kDeadlineExceeded when there is none.
+  // The same without waiting: kDeadlineExceeded when there is none. Only where it may be that the
+  // agent has yet to pass on a message or a sender's lane (a mailbox of another node; many new
+  // senders) it gives it 100 or 20 ms.
   absl::StatusOr<Message> TryReceive() { return Receive(absl::InfinitePast()); }
 
   // Waits for the first message, then returns up to `max` in order, as many as are there.

@@ -62,7 +62,10 @@ class ClaimedMessage {
 //   kDeadlineExceeded   no room until the deadline; nothing was sent
 //   kResourceExhausted  no room, and the mailbox rejects when full
 //   kUnavailable        the process is gone, or the mailbox was destroyed
-//   kAborted            this process is detached from its agent
+//   kAborted            this process is detached from its agent: nobody will receive what it sends.
+//                       Said at once where the agent says so, within about 50 ms where the agent
+//                       and its keeper were killed; a receiver that is not told yet may still have
+//                       received the message
 class Sender {
  public:
   Sender(Sender&&) noexcept;
@@ -75,7 +78,9 @@ class Sender {
                     absl::Time deadline = absl::InfiniteFuture());
 
   // Sends the bodies in order. Returns how many were sent: all of them, or those before the first
-  // that had no room until the deadline. An error only when none was sent.
+  // that had no room until the deadline, or that came too late for a destination that has ended. An
+  // error only when none was sent; so none is sent when one of them is too large
+  // (kInvalidArgument).
   absl::StatusOr<size_t> SendBatch(absl::Span<const absl::string_view> bodies,
                                    const SendOptions& options = {},
                                    absl::Time deadline = absl::InfiniteFuture());
