@@ -200,6 +200,7 @@ bool RemoteReceivers::TakeNext(Entry* entry, bool closed, std::vector<Key>* gone
       events_->OnReceiverBehind(entry->peer->node(), entry->receiver.key);
       return false;
     case ReceiveQueue::Taken::kCorrupt:
+      ++counters_->dropped;
       options_.log(queue.error().message());
       return true;
     case ReceiveQueue::Taken::kVoid:

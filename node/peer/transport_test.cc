@@ -1,10 +1,15 @@
 #include "node/peer/transport.h"
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
+#include "core/base/fd.h"
 #include "gtest/gtest.h"
 #include "node/peer/test_node.h"
 
@@ -17,6 +22,27 @@ proto::Frame NumberedFrame(uint64_t number, size_t body_bytes = 0) {
   frame.mutable_data()->set_records(std::string(body_bytes, static_cast<char>('a' + number % 26)));
   return frame;
 }
+
+// A port at which nobody listens, and which nobody else is given.
+class SilentPort {
+ public:
+  SilentPort() : socket_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address = {};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof(address);
+    EXPECT_EQ(bind(socket_.get(), reinterpret_cast<sockaddr*>(&address), size), 0);
+    EXPECT_EQ(getsockname(socket_.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
+    address_ = absl::StrCat("127.0.0.1:", ntohs(address.sin_port));
+  }
+  const std::string& address() const { return address_; }
+  // Leaves the port to another.
+  void Release() { socket_.Reset(); }
+
+ private:
+  Fd socket_;
+  std::string address_;
+};
 
 // Two nodes, of which alpha dials beta.
 class TwoNodes : public ::testing::Test {
@@ -199,10 +225,8 @@ TEST_F(TwoNodes, APeerThatStartsAnewIsDialedAgain) {
 
 TEST(PeerTransport, ReportsAPeerThatCannotBeReachedOnce) {
   PeerTransportOptions options = OptionsOf("alpha");
-  {
-    TestNode gone(OptionsOf("beta"));
-    options.peers["beta"] = gone.address();
-  }
+  SilentPort port;
+  options.peers["beta"] = port.address();
   absl::Mutex mu;
   std::vector<std::string> log;
   options.log = [&](absl::string_view line) {
@@ -211,13 +235,13 @@ TEST(PeerTransport, ReportsAPeerThatCannotBeReachedOnce) {
   };
   options.backoff_min = absl::Milliseconds(1);
   options.backoff_max = absl::Milliseconds(10);
-  const std::string address = options.peers["beta"];
   TestNode alpha(options);
   EXPECT_FALSE(alpha.handler.AwaitProblem("beta", absl::StatusCode::kUnavailable).ok());
   EXPECT_TRUE(absl::IsUnavailable(alpha.transport->Peers()[0].last_error));
   // Many dials later it is still the one problem, and it ends.
   PeerTransportOptions revived = OptionsOf("beta");
-  revived.listen_address = address;
+  revived.listen_address = port.address();
+  port.Release();
   TestNode beta(revived);
   alpha.handler.AwaitOpen("beta", proto::BULK, true);
   alpha.handler.AwaitOpen("beta", proto::URGENT, true);
@@ -229,10 +253,8 @@ TEST(PeerTransport, ReportsAPeerThatCannotBeReachedOnce) {
 
 TEST(PeerTransport, MayBeShutDownWhileADialIsDue) {
   PeerTransportOptions options = OptionsOf("alpha");
-  {
-    TestNode gone(OptionsOf("beta"));
-    options.peers["beta"] = gone.address();
-  }
+  const SilentPort port;
+  options.peers["beta"] = port.address();
   options.backoff_min = options.backoff_max = absl::Microseconds(20);
   for (int i = 0; i < 1000; ++i) {
     TestNode alpha(options);
