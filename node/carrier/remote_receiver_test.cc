@@ -197,25 +197,30 @@ TEST_F(RemoteReceiverTest, EachIsReceivedOnceThoughWantsAreWithdrawnAndSessionsC
     for (size_t i = 0; i < kMessages; ++i) Send(0, absl::StrCat(i));
   });
   std::vector<int> seen(kMessages, 0);
-  const auto note = [&](const absl::optional<Message>& message) {
+  // What is not marked comes to each receiver in order.
+  size_t next_here = 0, next_there = 0;
+  const auto note = [&](const absl::optional<Message>& message, size_t* next) {
     if (!message.has_value()) return false;
-    EXPECT_EQ(message->attempts(), 0);
     size_t number = 0;
     EXPECT_TRUE(absl::SimpleAtoi(message->body(), &number) && number < kMessages);
+    if (!message->redelivered()) {
+      EXPECT_GE(number, *next);
+      *next = number + 1;
+    }
     ++seen[number];
     return true;
   };
   for (size_t received = 0, round = 0; received < kMessages; ++round) {
     Want(1);
     for (uint64_t looks = random() % 300; looks > 0; --looks) {
-      if (note(receiver.TryReceive())) {
+      if (note(receiver.TryReceive(), &next_there)) {
         ++received;
         break;
       }
     }
     Want(0);
-    received += note(receiver.TryReceive());
-    if (round % 10 == 9) received += note(local.TryReceive());
+    received += note(receiver.TryReceive(), &next_there);
+    if (round % 10 == 9) received += note(local.TryReceive(), &next_here);
     if (round % 20 == 0) {
       TestNode& node = round % 40 == 0 ? alpha : beta;
       node.Cut(round % 80 < 40 ? proto::BULK : proto::URGENT, round % 160 < 80);
