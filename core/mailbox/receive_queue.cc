@@ -51,9 +51,9 @@ void ReceiveQueue::Join(std::shared_ptr<IncomingLane> lane, uint32_t version) {
   ReachLocked(version);
 }
 
-void ReceiveQueue::End(uint64_t lane_id, uint32_t version) {
+void ReceiveQueue::End(uint64_t lane_id, uint32_t version, EndReason reason) {
   absl::MutexLock lock(&mutex_);
-  changes_.push_back({nullptr, lane_id});
+  changes_.push_back({nullptr, lane_id, reason});
   ReachLocked(version);
 }
 
@@ -102,7 +102,7 @@ void ReceiveQueue::TakeOverChanges() {
     if (change.joined != nullptr) {
       AddLane(std::move(change.joined));
     } else {
-      EndLane(change.id);
+      EndLane(change.id, change.reason);
     }
   }
 }
@@ -119,9 +119,11 @@ ReceiveQueue::Taken ReceiveQueue::Take(const ControlPage& control, const Process
       if (Behind(control)) return Taken::kBehind;
       continue;
     }
+    if (TakeEnd(only_from, message)) return Taken::kMessage;
     if (!best.found()) {
       DropEnded();
-      return Taken::kNothing;
+      // Of what was let go the end may be told.
+      return TakeEnd(only_from, message) ? Taken::kMessage : Taken::kNothing;
     }
     // The second look, until one finds nothing better: a message that goes before may have been
     // sent between our look at its place and the sending of the candidate.
@@ -153,17 +155,48 @@ ReceiveQueue::Taken ReceiveQueue::Take(const ControlPage& control, const Process
 bool ReceiveQueue::MayHave(const ControlPage& control) {
   if (!passed_over_.empty()) passed_over_.clear();
   Candidate best;
-  return !Find(nullptr, &best) || best.found() || Behind(control) || control.closed.load() != 0;
+  return !Find(nullptr, &best) || best.found() || Behind(control) || HasEnd() ||
+         control.closed.load() != 0;
 }
 
 void InboxQueue::AddLane(std::shared_ptr<IncomingLane> lane) {
   lanes_.push_back({std::static_pointer_cast<IncomingRing>(std::move(lane))});
 }
 
-void InboxQueue::EndLane(uint64_t id) {
+void InboxQueue::EndLane(uint64_t id, EndReason reason) {
   for (Lane& lane : lanes_) {
-    if (lane.ring->id() == id) lane.ended = true;
+    if (lane.ring->id() != id) continue;
+    lane.ended = some_ended_ = true;
+    lane.reason = reason;
   }
+}
+
+void InboxQueue::Watch(const ProcessId& process) {
+  absl::MutexLock lock(&watched_mutex_);
+  watched_.insert(process);
+}
+
+void InboxQueue::Unwatch(const ProcessId& process) {
+  absl::MutexLock lock(&watched_mutex_);
+  watched_.erase(process);
+}
+
+bool InboxQueue::TakeEnd(const ProcessId* only_from, Message* message) {
+  if (some_ended_) DropEnded();
+  for (auto ended = ended_.begin(); ended != ended_.end(); ++ended) {
+    if (only_from != nullptr && ended->process != *only_from) continue;
+    *message = internal::MessageAccess::End(ended->process, ended->reason);
+    ended_.erase(ended);
+    return true;
+  }
+  return false;
+}
+
+void InboxQueue::Drop(const Lane& lane) {
+  lane.ring->reader().Flush();
+  absl::MutexLock lock(&watched_mutex_);
+  if (lane.reason == EndReason::kNone || watched_.erase(lane.ring->sender()) == 0) return;
+  ended_.push_back({lane.ring->sender(), lane.reason});
 }
 
 bool InboxQueue::HasLaneOf(const ProcessId& sender) const {
@@ -203,6 +236,8 @@ bool InboxQueue::Find(const ProcessId* only_from, Candidate* best) {
 void InboxQueue::DropCorrupt(size_t index) {
   set_error(BadLane(lanes_[index].ring->sender()));
   lanes_[index].ring->reader().Refuse();
+  lanes_[index].reason = EndReason::kUnreachable;
+  Drop(lanes_[index]);
   lanes_.erase(lanes_.begin() + static_cast<std::ptrdiff_t>(index));
 }
 
@@ -240,9 +275,14 @@ void InboxQueue::DropEnded() {
     }
     return true;
   };
+  some_ended_ = false;
   std::erase_if(lanes_, [&](const Lane& lane) {
-    if (!lane.ended || !is_empty(lane.ring->reader())) return false;
-    lane.ring->reader().Flush();
+    if (!lane.ended) return false;
+    if (!is_empty(lane.ring->reader())) {
+      some_ended_ = true;
+      return false;
+    }
+    Drop(lane);
     return true;
   });
 }
@@ -252,7 +292,7 @@ void MailboxQueue::AddLane(std::shared_ptr<IncomingLane> lane) {
 }
 
 // The agent ends a mailbox's lane when it is drained.
-void MailboxQueue::EndLane(uint64_t id) {
+void MailboxQueue::EndLane(uint64_t id, EndReason) {
   lanes_.erase(std::remove_if(lanes_.begin(), lanes_.end(),
                               [id](const auto& lane) { return lane->id() == id; }),
                lanes_.end());

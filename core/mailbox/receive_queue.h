@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "core/base/fork.h"
@@ -101,7 +102,8 @@ class ReceiveQueue {
 
   // A lane has joined, or will get no more messages; `version` is members_version from then on.
   void Join(std::shared_ptr<IncomingLane> lane, uint32_t version);
-  void End(uint64_t lane_id, uint32_t version);
+  // `reason`: of its sender's end.
+  void End(uint64_t lane_id, uint32_t version, EndReason reason = EndReason::kNone);
   // Notices up to `version` were read, whatever they were.
   void Reach(uint32_t version);
 
@@ -153,7 +155,10 @@ class ReceiveQueue {
   enum class Claimed { kYes, kLost, kCorrupt, kVoid };
 
   virtual void AddLane(std::shared_ptr<IncomingLane> lane) = 0;
-  virtual void EndLane(uint64_t id) = 0;
+  virtual void EndLane(uint64_t id, EndReason reason) = 0;
+  // Makes `message` the notice of an end that is to be told; false when there is none.
+  virtual bool TakeEnd(const ProcessId* /*only_from*/, Message* /*message*/) { return false; }
+  virtual bool HasEnd() const { return false; }
   // Improves `best` by whatever goes before it; false when a lane is corrupt: then error() says
   // whose, and it was dropped.
   virtual bool Find(const ProcessId* only_from, Candidate* best) = 0;
@@ -179,6 +184,7 @@ class ReceiveQueue {
   struct Change {
     std::shared_ptr<IncomingLane> joined;  // null: ended
     uint64_t id;
+    EndReason reason = EndReason::kNone;
   };
 
   mutable absl::Mutex mutex_;
@@ -193,12 +199,18 @@ class ReceiveQueue {
 // An inbox: ring lanes, one receiver.
 class InboxQueue : public ReceiveQueue {
  public:
+  // Has the end of `process` told, once, after its last message; and not any more. Thread-safe.
+  void Watch(const ProcessId& process);
+  void Unwatch(const ProcessId& process);
+
   void Flush() override;
   bool HasLaneOf(const ProcessId& sender) const override;
 
  protected:
   void AddLane(std::shared_ptr<IncomingLane> lane) override;
-  void EndLane(uint64_t id) override;
+  void EndLane(uint64_t id, EndReason reason) override;
+  bool TakeEnd(const ProcessId* only_from, Message* message) override;
+  bool HasEnd() const override { return !ended_.empty(); }
   bool Find(const ProcessId* only_from, Candidate* best) override;
   Claimed Claim(const Candidate& best, Message* message) override;
   void DropEnded() override;
@@ -208,9 +220,21 @@ class InboxQueue : public ReceiveQueue {
   struct Lane {
     std::shared_ptr<IncomingRing> ring;
     bool ended = false;
+    EndReason reason = EndReason::kNone;
+  };
+  struct Ended {
+    ProcessId process;
+    EndReason reason;
   };
   void DropCorrupt(size_t index);
+  // Lets go of an ended lane, and notes the end if it is watched.
+  void Drop(const Lane& lane);
+
   std::vector<Lane> lanes_;
+  bool some_ended_ = false;   // of `lanes_`
+  std::vector<Ended> ended_;  // to be told
+  absl::Mutex watched_mutex_;
+  absl::flat_hash_set<ProcessId> watched_ ABSL_GUARDED_BY(watched_mutex_);
 };
 
 // A message that was claimed and neither taken nor returned yet.
@@ -250,7 +274,7 @@ class MailboxQueue : public ReceiveQueue {
 
  protected:
   void AddLane(std::shared_ptr<IncomingLane> lane) override;
-  void EndLane(uint64_t id) override;
+  void EndLane(uint64_t id, EndReason reason) override;
   bool Find(const ProcessId* only_from, Candidate* best) override;
   Claimed Claim(const Candidate& best, Message* message) override;
   void DropEnded() override {}

@@ -22,6 +22,7 @@ Message& Message::operator=(Message&& other) noexcept {
   cell_ = other.cell_;
   priority_ = other.priority_;
   attempts_ = other.attempts_;
+  end_ = other.end_;
   storage_ = std::exchange(other.storage_, Storage::kInline);
   if (storage_ == Storage::kInline) memcpy(inline_, other.inline_, size_);
   return *this;
@@ -38,6 +39,7 @@ namespace internal {
 bool MessageAccess::Describe(const Record& record, const MessageOrigin& origin, Message* message,
                              absl::string_view* body) {
   message->ReleaseRoom();
+  message->end_ = EndReason::kNone;
   message->sender_ = origin.sender;
   message->priority_ = static_cast<uint8_t>(origin.priority);
   message->attempts_ = static_cast<uint8_t>(origin.attempts);

@@ -28,6 +28,14 @@ class MessageAccess {
   static bool View(const Record& record, const MessageOrigin& origin,
                    std::shared_ptr<HeldRoom> room, Message* message);
 
+  // The notice that `process` has ended.
+  static Message End(const ProcessId& process, EndReason reason) {
+    Message message;
+    message.sender_ = process;
+    message.end_ = reason;
+    return message;
+  }
+
  private:
   static bool Describe(const Record& record, const MessageOrigin& origin, Message* message,
                        absl::string_view* body);

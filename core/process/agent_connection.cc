@@ -40,7 +40,12 @@ AgentConnection::AgentConnection(Fd socket, NoticeHandler* handler)
     : fork_generation_(ForkGeneration()), socket_(std::move(socket)), handler_(handler) {}
 
 AgentConnection::~AgentConnection() {
-  if (fork_generation_ == ForkGeneration()) shutdown(socket_.get(), SHUT_RDWR);
+  if (fork_generation_ != ForkGeneration()) return;
+  // Without it the agent would ask itself for a while whether this process is dying.
+  control::Request request;
+  request.set_detach(true);
+  SendPacket(socket_.get(), request.SerializeAsString()).IgnoreError();
+  shutdown(socket_.get(), SHUT_RDWR);
 }
 
 bool AgentConnection::connected() const {

@@ -39,6 +39,11 @@ void ToProto(const MailboxOptions& options, proto::MailboxSpec* spec) {
   spec->set_reject_when_full(options.when_full == FullPolicy::kReject);
 }
 
+EndReason EndReasonOf(uint32_t number) {
+  return number <= static_cast<uint32_t>(EndReason::kUnreachable) ? static_cast<EndReason>(number)
+                                                                  : EndReason::kEnded;
+}
+
 absl::StatusOr<RingGeometry> FromProto(const control::RingGeometry& geometry) {
   RingGeometry result;
   result.ring_bytes = geometry.ring_bytes();

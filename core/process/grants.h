@@ -20,6 +20,8 @@ ProcessId FromProto(const proto::ProcessRef& ref);
 void ToProto(const ProcessId& id, proto::ProcessRef* ref);
 MailboxOptions FromProto(const proto::MailboxSpec& spec);
 void ToProto(const MailboxOptions& options, proto::MailboxSpec* spec);
+// kEnded for a number that is not known.
+EndReason EndReasonOf(uint32_t number);
 // kDataLoss when the numbers are out of bounds.
 absl::StatusOr<RingGeometry> FromProto(const control::RingGeometry& geometry);
 absl::StatusOr<CellGeometry> FromProto(const control::CellGeometry& geometry);

@@ -82,6 +82,11 @@ absl::StatusOr<Sender> Process::Connect(absl::string_view name, absl::Time deadl
   return Sender(std::make_unique<internal::SenderImpl>(impl_, *std::move(lane)));
 }
 
+absl::Status Process::Watch(const ProcessId& process, absl::Time deadline) {
+  if (absl::Status status = impl_->CheckUsable(); !status.ok()) return status;
+  return impl_->Watch(process, deadline);
+}
+
 absl::Status Process::CreateMailbox(absl::string_view name, const MailboxOptions& options,
                                     absl::Time deadline) {
   if (absl::Status status = ParseQualifiedName("mailbox", name).status(); !status.ok()) {

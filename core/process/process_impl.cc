@@ -251,6 +251,19 @@ void ProcessImpl::CloseUnused() {
   closed_.SignalAll();
 }
 
+absl::Status ProcessImpl::Watch(const ProcessId& process, absl::Time deadline) {
+  std::shared_ptr<InboxQueue> queue;
+  {
+    absl::MutexLock lock(&mutex_);
+    queue = inbox_queue_;
+  }
+  // Before the link is known to be there: its end may follow at once.
+  queue->Watch(process);
+  const absl::Status status = ConnectProcess(process.ToString(), deadline).status();
+  if (!status.ok()) queue->Unwatch(process);
+  return status;
+}
+
 bool ProcessImpl::LinkedWith(const ProcessId& peer) {
   absl::MutexLock lock(&mutex_);
   return link_of_.contains(peer);
@@ -320,7 +333,7 @@ absl::Status ProcessImpl::OnLaneJoined(const control::Notice& notice, std::vecto
 void ProcessImpl::OnLaneEnded(const control::Notice& notice) {
   const uint64_t id = notice.lane_ended().lane_id();
   if (notice.destination_id() == inbox_id_) {
-    inbox_queue_->End(id, notice.members_version());
+    inbox_queue_->End(id, notice.members_version(), EndReasonOf(notice.lane_ended().end_reason()));
     const auto link = links_.find(id);
     if (link == links_.end()) return;
     const auto of = link_of_.find(link->second.peer);

@@ -66,6 +66,8 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
   absl::StatusOr<OpenedMailbox> OpenMailbox(const std::string& name, absl::Time deadline);
   void CloseReceiver(uint64_t destination_id, const ReceiveQueue* queue);
 
+  absl::Status Watch(const ProcessId& process, absl::Time deadline);
+
   // Whether this process is linked with `peer` now.
   bool LinkedWith(const ProcessId& peer);
 

@@ -69,7 +69,7 @@ class RememberingCarrier : public Carrier {
 
   void Stop() override {}
   void AddOutbound(OutboundLane lane) override { outbound.insert(lane.id); }
-  void FinishOutbound(uint64_t lane) override { finishing.insert(lane); }
+  void FinishOutbound(uint64_t lane, uint32_t) override { finishing.insert(lane); }
   void RemoveOutbound(uint64_t lane) override { outbound.erase(lane); }
   void AddInbound(InboundLane) override {}
   void RefuseLane(const std::string&, uint64_t, absl::Status) override {}

@@ -95,7 +95,7 @@ class Broker {
   // --- What other nodes say, and what the carrier has found (RemoteService).
   absl::StatusOr<InboundLane> AcceptLane(const std::string& node, const proto::LaneOpen& open);
   // The other end of a link, or the sender of a lane, is gone for good.
-  void EndInbound(const std::string& node, uint64_t lane);
+  void EndInbound(const std::string& node, uint64_t lane, EndReason reason);
   // The carrier can put nothing more into a lane of another node; the node was told. True when that
   // is what the end of its destination brings with it, false when something is wrong with the lane.
   bool InboundClosed(const std::string& node, uint64_t lane);
@@ -111,7 +111,7 @@ class Broker {
   }
 
   // A process is gone: nothing it writes counts from now on.
-  void ProcessGone(uint32_t number);
+  void ProcessGone(uint32_t number, EndReason reason);
 
   // The agent's own lane to a destination, for one-shot senders.
   absl::StatusOr<std::shared_ptr<OutgoingLane>> AgentLane(LocalProcess* process) {

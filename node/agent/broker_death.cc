@@ -16,7 +16,7 @@ void Broker::ReleaseClaims(const LocalMailbox& mailbox, uint32_t number) {
   registry_->FindMailbox(mailbox.id)->destination.Ring();
 }
 
-void Broker::ProcessGone(uint32_t number) {
+void Broker::ProcessGone(uint32_t number, EndReason reason) {
   LocalProcess* process = registry_->FindProcess(number);
   if (process == nullptr) return;
   // First closed, so that senders find out; then its claims are void.
@@ -35,7 +35,7 @@ void Broker::ProcessGone(uint32_t number) {
     carrier_->RemoveProxy(registry_->FindProxy(id)->node, id);
     registry_->RemoveProxy(id);
   }
-  if (const uint64_t unreceived = links_.EndProcess(*process); unreceived > 0) {
+  if (const uint64_t unreceived = links_.EndProcess(*process, reason); unreceived > 0) {
     options_.log(absl::StrCat("process ", process->id.ToString(), " is gone with up to ",
                               unreceived, " messages in its inbox"));
   }

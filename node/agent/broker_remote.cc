@@ -61,10 +61,10 @@ MailboxLane* Broker::FindOriginLane(const std::string& node, uint64_t origin_lan
   return nullptr;
 }
 
-void Broker::EndInbound(const std::string& node, uint64_t lane) {
+void Broker::EndInbound(const std::string& node, uint64_t lane, EndReason reason) {
   // The carrier has it still when its end came while we were asked whether it may be opened.
   carrier_->RemoveInbound(node, lane);
-  if (links_.EndInbound(node, lane)) return;
+  if (links_.EndInbound(node, lane, reason)) return;
   if (MailboxLane* cells = FindOriginLane(node, lane)) OrphanLane(cells);
 }
 

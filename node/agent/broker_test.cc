@@ -90,10 +90,10 @@ TEST_F(BrokerTest, WhenBothEndsOfALinkBetweenNodesDieItGoes) {
   LocalProcess* process = AddTestProcess(registry_.get());
   const uint64_t id = LinkOf(process)->id;
   ASSERT_TRUE(Accept(*process, 5).ok());
-  broker_->ProcessGone(process->number);
+  broker_->ProcessGone(process->number, EndReason::kKilled);
   EXPECT_THAT(carrier_->finishing, ElementsAre(id));
   EXPECT_EQ(registry_->links().size(), 1u);
-  broker_->EndInbound("beta", 5);
+  broker_->EndInbound("beta", 5, EndReason::kKilled);
   EXPECT_THAT(registry_->links(), IsEmpty());
   EXPECT_THAT(carrier_->outbound, IsEmpty());
   EXPECT_THAT(ended_, ElementsAre(id));
@@ -106,7 +106,7 @@ TEST_F(BrokerTest, ALinkWhoseProcessIsGoneStaysUntilAllIsCarried) {
   Link* link = LinkOf(process);
   ASSERT_TRUE(Send(SenderOf(*link).get()).ok());
   const uint64_t id = link->id;
-  broker_->ProcessGone(process->number);
+  broker_->ProcessGone(process->number, EndReason::kKilled);
   StartAgain();
   EXPECT_THAT(carrier_->finishing, ElementsAre(id));
   EXPECT_FALSE(broker_->AllCarried());
@@ -147,7 +147,7 @@ TEST_F(BrokerTest, WhatTheDeadHadSentStillComesWhenTheWayToThemIsRefused) {
   process = registry_->FindProcess(number);
   EXPECT_TRUE(Accept(*process, 5).ok());
   ASSERT_EQ(registry_->links().size(), 1u);
-  broker_->EndInbound("beta", 5);
+  broker_->EndInbound("beta", 5, EndReason::kKilled);
   EXPECT_THAT(registry_->links(), IsEmpty());
 }
 
@@ -178,7 +178,7 @@ TEST_F(BrokerTest, ALaterLaneOfAPairTakesThePlaceOfOneWhoseEndIsNotHeardYet) {
   broker_->OutboundDone(old);
   EXPECT_TRUE(Accept(*process, 5).ok());
   EXPECT_EQ(registry_->links().size(), 2u);
-  broker_->EndInbound("beta", 5);
+  broker_->EndInbound("beta", 5, EndReason::kKilled);
   EXPECT_EQ(registry_->links().size(), 1u);
   EXPECT_EQ(LinkOf(process)->id, id);
 }
@@ -186,7 +186,7 @@ TEST_F(BrokerTest, ALaterLaneOfAPairTakesThePlaceOfOneWhoseEndIsNotHeardYet) {
 TEST_F(BrokerTest, TheOrdinaryEndOfALaneIsNoneToBeLogged) {
   LocalProcess* process = AddTestProcess(registry_.get());
   ASSERT_TRUE(Accept(*process, 5).ok());
-  broker_->ProcessGone(process->number);
+  broker_->ProcessGone(process->number, EndReason::kKilled);
   EXPECT_TRUE(broker_->InboundClosed("beta", 5));
   EXPECT_TRUE(broker_->InboundClosed("beta", 1234));
 }
@@ -194,7 +194,7 @@ TEST_F(BrokerTest, TheOrdinaryEndOfALaneIsNoneToBeLogged) {
 TEST_F(BrokerTest, ALaneThatEndsWhileItIsOpenedIsTakenFromTheCarrierAgain) {
   LocalProcess* process = AddTestProcess(registry_.get());
   ASSERT_TRUE(Accept(*process, 5).ok());
-  broker_->EndInbound("beta", 5);
+  broker_->EndInbound("beta", 5, EndReason::kKilled);
   EXPECT_THAT(carrier_->removed_inbound, ElementsAre(std::pair("beta", 5)));
 }
 
@@ -222,7 +222,7 @@ TEST_F(BrokerTest, AProcessThatClosedItsReceiverGivesBackWhatItHoldsWhenItIsGone
   StartAgain();
   mailbox = registry_->FindMailbox("orders");
   EXPECT_EQ(broker_->Count(*mailbox).leased, 1u);
-  broker_->ProcessGone(number);
+  broker_->ProcessGone(number, EndReason::kKilled);
   EXPECT_EQ(broker_->Count(*mailbox).leased, 0u);
   EXPECT_EQ(broker_->Count(*mailbox).waiting, 1u);
 }
@@ -333,7 +333,7 @@ TEST_F(BrokerTest, LanesOfTheDeadGoWhenTheyAreDrained) {
       MapCellSender("test", {}, lane->geometry, lane->data, lane->state, mailbox->destination)
           .value();
   ASSERT_TRUE(Send(out.get()).ok());
-  broker_->ProcessGone(process->number);
+  broker_->ProcessGone(process->number, EndReason::kKilled);
   EXPECT_EQ(broker_->Purge(mailbox), 1u);
   AwaitNoLanes();
   loop_.Run();

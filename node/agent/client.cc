@@ -88,6 +88,10 @@ void Client::Read() {
       Flush();
       continue;
     }
+    if (request.call_case() == control::Request::kDetach) {
+      detached_ = true;
+      continue;
+    }
     const bool too_many = requests_pending_ >= kMaxPendingRequests;
     ++requests_pending_;
     if (too_many) {

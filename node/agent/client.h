@@ -45,6 +45,8 @@ class Client : public std::enable_shared_from_this<Client> {
   // The number of the attached process; 0 before.
   uint32_t number() const { return number_; }
   void SetNumber(uint32_t number) { number_ = number; }
+  // The other side has said that it detaches.
+  bool detached() const { return detached_; }
   // Rises with each connection.
   uint64_t serial() const { return serial_; }
   void SetSerial(uint64_t serial) { serial_ = serial; }
@@ -86,6 +88,7 @@ class Client : public std::enable_shared_from_this<Client> {
   uint32_t number_ = 0;
   uint64_t serial_ = 0;
   bool open_ = true;
+  bool detached_ = false;
   bool waiting_ = false;  // for room in the socket
   std::deque<Outgoing> outgoing_;
   bool retrying_ = false;         // a timer runs, and then descriptors are opened again

@@ -137,7 +137,7 @@ void Links::StartOutbound(Link* link, bool recover) {
   }
   link->outbound = true;
   carrier_->AddOutbound(std::move(lane));
-  if (link->finishing) carrier_->FinishOutbound(link->id);
+  if (link->finishing) carrier_->FinishOutbound(link->id, static_cast<uint32_t>(link->end_reason));
 }
 
 absl::StatusOr<Link*> Links::ToRemote(const Endpoint& a, const Endpoint& b,

@@ -79,10 +79,10 @@ class Links {
 
   // What ends, as above. Nothing happens for a link that is not there.
   // Returns how many messages the process had not received.
-  uint64_t EndProcess(const LocalProcess& process);
+  uint64_t EndProcess(const LocalProcess& process, EndReason end);
   void EndOutbound(uint64_t id, CloseReason reason);
-  // False when no link has this inbound lane.
-  bool EndInbound(const std::string& node, uint64_t lane);
+  // `end`: why its sender is not there any more. False when no link has this inbound lane.
+  bool EndInbound(const std::string& node, uint64_t lane, EndReason end);
   // The carrier found that nothing can be put into the inbound lane any more.
   void InboundRefused(const std::string& node, uint64_t lane);
   void OutboundDone(uint64_t id);
@@ -114,9 +114,10 @@ class Links {
   bool StillReceives(const Link& link) const;
   // What was accepted is carried on and nothing more is accepted; then outbound is done.
   void Finish(Link* link, CloseReason reason);
-  // `gone`: the number of a process that is not to be told.
-  void Remove(Link* link, CloseReason reason, uint32_t gone = 0);
-  void TellEnds(const Link& link, uint32_t gone);
+  // `gone`: the number of a process that is not to be told; the others are told why their peer is
+  // not there any more.
+  void Remove(Link* link, CloseReason reason, EndReason end, uint32_t gone = 0);
+  void TellEnds(const Link& link, EndReason end, uint32_t gone);
 
   const Options options_;
   Registry* const registry_;

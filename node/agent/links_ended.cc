@@ -22,19 +22,19 @@ void Links::CountDropped(const Link& link) {
   registry_->SaveProcess(*process).IgnoreError();
 }
 
-void Links::TellEnds(const Link& link, uint32_t gone) {
-  for (const Endpoint* end : {&link.a, &link.b}) {
-    LocalProcess* process = registry_->FindProcess(end->number);
+void Links::TellEnds(const Link& link, EndReason end, uint32_t gone) {
+  for (const Endpoint* endpoint : {&link.a, &link.b}) {
+    LocalProcess* process = registry_->FindProcess(endpoint->number);
     if (process == nullptr || process->number == gone) continue;
     if (link.b.kind == Endpoint::Kind::kRemoteMailbox) continue;  // nothing comes on it
     // It has the memory mapped, or in its socket: what was sent to it it still receives.
-    NotifyEnded(options_.notify, process->number, process->inbox, process->inbox_id, link.id);
+    NotifyEnded(options_.notify, process->number, process->inbox, process->inbox_id, link.id, end);
     process->inbox.BumpVersion();
     process->inbox.Ring();
   }
 }
 
-void Links::Remove(Link* link, CloseReason reason, uint32_t gone) {
+void Links::Remove(Link* link, CloseReason reason, EndReason end, uint32_t gone) {
   const uint64_t id = link->id;
   if (link->b.remote()) {
     link->far.Close(reason);
@@ -43,7 +43,7 @@ void Links::Remove(Link* link, CloseReason reason, uint32_t gone) {
       carrier_->RemoveOutbound(id);
     }
   }
-  TellEnds(*link, gone);
+  TellEnds(*link, end, gone);
   agent_lanes_.erase(id);
   registry_->RemoveLink(id);
   options_.ended(id, absl::UnavailableError("the link has ended"));
@@ -54,14 +54,14 @@ void Links::Finish(Link* link, CloseReason reason) {
   if (!link->outbound) return OutboundDone(link->id);
   link->finishing = true;
   registry_->SaveLink(*link);
-  carrier_->FinishOutbound(link->id);
+  carrier_->FinishOutbound(link->id, 0);
 }
 
 bool Links::StillReceives(const Link& link) const {
   return link.inbound_lane != 0 && registry_->FindProcess(link.a.number) != nullptr;
 }
 
-uint64_t Links::EndProcess(const LocalProcess& process) {
+uint64_t Links::EndProcess(const LocalProcess& process, EndReason end) {
   uint64_t unreceived = 0;
   const std::vector<uint64_t> ids(process.links.begin(), process.links.end());
   for (const uint64_t id : ids) {
@@ -70,12 +70,13 @@ uint64_t Links::EndProcess(const LocalProcess& process) {
     const bool is_a = link->a.kind == Endpoint::Kind::kProcess && link->a.number == process.number;
     unreceived += CountUnconsumed(*link, !is_a);
     if (!link->b.remote() || !link->outbound) {
-      Remove(link, CloseReason::kProcessGone, process.number);
+      Remove(link, CloseReason::kProcessGone, end, process.number);
     } else if (!link->finishing) {
       // What the dead had sent is carried on. Nothing is to be closed: it sends no more.
       link->finishing = true;
+      link->end_reason = end;
       registry_->SaveLink(*link);
-      carrier_->FinishOutbound(id);
+      carrier_->FinishOutbound(id, static_cast<uint32_t>(end));
     }
   }
   return unreceived;
@@ -84,7 +85,7 @@ uint64_t Links::EndProcess(const LocalProcess& process) {
 void Links::EndOutbound(uint64_t id, CloseReason reason) {
   Link* link = registry_->FindLink(id);
   if (link == nullptr || !link->b.remote()) return;
-  if (!StillReceives(*link)) return Remove(link, reason);
+  if (!StillReceives(*link)) return Remove(link, reason, EndReason::kEnded);
   // What b had sent before it died still comes, and then the end of its lane.
   link->far.Close(reason);
   if (link->outbound) CountDropped(*link);
@@ -92,10 +93,10 @@ void Links::EndOutbound(uint64_t id, CloseReason reason) {
   OutboundDone(id);
 }
 
-bool Links::EndInbound(const std::string& node, uint64_t lane) {
+bool Links::EndInbound(const std::string& node, uint64_t lane, EndReason end) {
   Link* link = registry_->FindInbound(node, lane);
   if (link == nullptr) return false;
-  Remove(link, CloseReason::kProcessGone);
+  Remove(link, CloseReason::kProcessGone, end == EndReason::kNone ? EndReason::kUnreachable : end);
   return true;
 }
 
@@ -105,7 +106,7 @@ void Links::InboundRefused(const std::string& node, uint64_t lane) {
   // When a is gone, its end says the rest.
   if (!StillReceives(*link)) return;
   link->inbound_lane = 0;
-  TellEnds(*link, 0);
+  TellEnds(*link, EndReason::kUnreachable, 0);
   Finish(link, CloseReason::kRefused);
 }
 
@@ -113,7 +114,7 @@ void Links::OutboundDone(uint64_t id) {
   Link* link = registry_->FindLink(id);
   if (link == nullptr) return;
   link->outbound = false;
-  if (!StillReceives(*link)) return Remove(link, CloseReason::kProcessGone);
+  if (!StillReceives(*link)) return Remove(link, CloseReason::kProcessGone, EndReason::kEnded);
   link->finishing = false;
   registry_->SaveLink(*link);
 }
@@ -123,7 +124,9 @@ void Links::ForgetNode(const std::string& node) {
   for (const auto& [id, link] : registry_->links()) {
     if (link->b.remote() && link->b.peer_node() == node) ids.push_back(id);
   }
-  for (const uint64_t id : ids) Remove(registry_->FindLink(id), CloseReason::kNodeGone);
+  for (const uint64_t id : ids) {
+    Remove(registry_->FindLink(id), CloseReason::kNodeGone, EndReason::kEnded);
+  }
 }
 
 void Links::CloseOutbound(CloseReason reason) {
@@ -154,7 +157,9 @@ void Links::Resume() {
       return end.kind == Endpoint::Kind::kProcess && registry_->FindProcess(end.number) == nullptr;
     };
     if (!link->b.remote()) {
-      if (missing(link->a) || missing(link->b)) Remove(link, CloseReason::kProcessGone);
+      if (missing(link->a) || missing(link->b)) {
+        Remove(link, CloseReason::kProcessGone, EndReason::kEnded);
+      }
       continue;
     }
     // The agent before this one was killed while it stopped: what it had accepted is carried on.
@@ -163,7 +168,7 @@ void Links::Resume() {
     if (link->finishing || !link->far.closed()) {
       StartOutbound(link, true);
     } else if (link->inbound_lane == 0) {
-      Remove(link, CloseReason::kProcessGone);
+      Remove(link, CloseReason::kProcessGone, EndReason::kEnded);
     }
   }
 }

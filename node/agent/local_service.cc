@@ -9,8 +9,15 @@
 #include "core/base/name.h"
 #include "core/process/agent_connection.h"
 #include "core/process/grants.h"
+#include "node/agent/end_reason.h"
 
 namespace mailrail {
+namespace {
+
+// For so long a process whose connection has ended may be dying.
+constexpr absl::Duration kDeathTakes = absl::Milliseconds(50);
+
+}  // namespace
 
 using internal::ToProto;
 
@@ -64,13 +71,24 @@ void LocalService::WatchProcess(const LocalProcess& process) {
 
 void LocalService::OnGone(const ClientPtr& client) {
   newcomers_.erase(client->serial());
-  // Whoever closes the connection detaches: by itself, by exec, or by dying.
-  if (client->number() != 0) OnProcessGone(client->number());
+  const uint32_t number = client->number();
+  const LocalProcess* process = registry_->FindProcess(number);
+  if (process == nullptr) return;
+  // Whoever closes the connection detaches: by itself, by exec, or by dying. In death the
+  // connection goes first, and how it died is known a moment later.
+  const bool dying = process->pidfd.valid() && !client->detached() &&
+                     HowItEnded(process->pidfd.get(), process->id.pid()) == EndReason::kDetached;
+  if (!dying) return OnProcessGone(number);
+  clients_.erase(number);
+  loop_->RunAfter(kDeathTakes, [this, number] { OnProcessGone(number); });
 }
 
 void LocalService::OnProcessGone(uint32_t number) {
   const LocalProcess* process = registry_->FindProcess(number);
   if (process == nullptr) return;
+  const EndReason reason = process->pidfd.valid()
+                               ? HowItEnded(process->pidfd.get(), process->id.pid())
+                               : EndReason::kDetached;
   loop_->Unwatch(process->pidfd.get());
   const auto client = clients_.find(number);
   if (client != clients_.end()) {
@@ -78,7 +96,7 @@ void LocalService::OnProcessGone(uint32_t number) {
     clients_.erase(client);
     keep->Close();
   }
-  broker_->ProcessGone(number);
+  broker_->ProcessGone(number, reason);
 }
 
 void LocalService::Notify(uint32_t number, control::Notice notice, FdSource fds) {

@@ -18,6 +18,7 @@
 #include "core/lane/ring_layout.h"
 #include "core/mailbox/outgoing_lane.h"
 #include "mailrail/mailbox.h"
+#include "mailrail/message.h"
 #include "mailrail/process_id.h"
 #include "node/agent/destination.h"
 #include "node/agent/vault.h"
@@ -102,7 +103,8 @@ struct Link {
   Destination far;            // a remote end b: control page, with the carrier's bell and gate
   uint64_t inbound_lane = 0;  // a remote end b: its lane's id there; 0: none is open
   bool finishing = false;     // what end a had sent is carried on, and then the link goes
-  bool outbound = false;      // the carrier carries it; not kept
+  EndReason end_reason = EndReason::kNone;  // of end a
+  bool outbound = false;                    // the carrier carries it; not kept
 
   // Whether it is the link of its pair, for whoever asks for one.
   bool usable() const { return !finishing && !(b.remote() && far.closed()); }

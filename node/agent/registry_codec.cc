@@ -157,6 +157,7 @@ state::Link Encode(const Link& link) {
   value.set_cells(link.geometry.cells);
   value.set_inbound_lane(link.inbound_lane);
   value.set_finishing(link.finishing);
+  value.set_end_reason(static_cast<uint32_t>(link.end_reason));
   return value;
 }
 
@@ -170,6 +171,7 @@ void Decode(const state::Link& value, Link* link) {
   link->geometry.cells = value.cells();
   link->inbound_lane = value.inbound_lane();
   link->finishing = value.finishing();
+  link->end_reason = internal::EndReasonOf(value.end_reason());
 }
 
 state::Proxy Encode(const Proxy& proxy) {

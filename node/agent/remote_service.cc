@@ -117,9 +117,9 @@ void RemoteService::OnLaneOpen(const std::string& node, uint64_t incarnation,
   if (!posted) carrier_->RefuseLane(node, open.lane(), TooMuch());
 }
 
-void RemoteService::OnLaneEnd(const std::string& node, uint64_t lane) {
-  loop_->Post([this, node, lane] {
-    broker_->EndInbound(node, lane);
+void RemoteService::OnLaneEnd(const std::string& node, uint64_t lane, uint32_t end_reason) {
+  loop_->Post([this, node, lane, end_reason] {
+    broker_->EndInbound(node, lane, internal::EndReasonOf(end_reason));
     // It may have ended before it was answered, and accepted since.
     carrier_->RemoveInbound(node, lane);
   });

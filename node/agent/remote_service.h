@@ -39,7 +39,7 @@ class RemoteService : public CarrierEvents {
   void OnLaneCorrupt(uint64_t lane) override;
   void OnLaneOpen(const std::string& node, uint64_t incarnation,
                   const proto::LaneOpen& open) override;
-  void OnLaneEnd(const std::string& node, uint64_t lane) override;
+  void OnLaneEnd(const std::string& node, uint64_t lane, uint32_t end_reason) override;
   void OnInboundClosed(const std::string& node, uint64_t lane, absl::Status why) override;
   void OnRequest(const std::string& node, uint64_t incarnation,
                  const proto::Request& request) override;

@@ -57,8 +57,8 @@ class CarrierImpl final : public Carrier {
       outbound_.Add(std::move(lane), peer);
     });
   }
-  void FinishOutbound(uint64_t lane) override {
-    tasks_.Add([this, lane] { outbound_.Finish(lane); });
+  void FinishOutbound(uint64_t lane, uint32_t end_reason) override {
+    tasks_.Add([this, lane, end_reason] { outbound_.Finish(lane, end_reason); });
   }
   void RemoveOutbound(uint64_t lane) override {
     tasks_.Add([this, lane] { outbound_.Remove(lane); });
@@ -276,7 +276,7 @@ absl::Status CarrierImpl::TakeOffer(Peer* peer, const std::shared_ptr<Session>& 
       inbound_.TakeLaneOpen(peer, *session, frame->lane_open());
       return absl::OkStatus();
     case proto::Frame::kLaneEnd:
-      inbound_.TakeLaneEnd(peer, *session, frame->lane_end().lane());
+      inbound_.TakeLaneEnd(peer, *session, frame->lane_end());
       return absl::OkStatus();
     case proto::Frame::kRequest:
       events_->OnRequest(peer->node(), session->peer_incarnation(), frame->request());

@@ -101,7 +101,8 @@ class CarrierEvents {
   virtual void OnLaneOpen(const std::string& node, uint64_t incarnation,
                           const proto::LaneOpen& open) = 0;
   // The origin will send no more on this lane; it was removed from the carrier.
-  virtual void OnLaneEnd(const std::string& node, uint64_t lane) = 0;
+  // `end_reason`: as of FinishOutbound.
+  virtual void OnLaneEnd(const std::string& node, uint64_t lane, uint32_t end_reason) = 0;
   // The destination of a lane of a peer was found closed (the process died, the mailbox was
   // destroyed); the peer was told, and the lane was removed from the carrier.
   virtual void OnInboundClosed(const std::string& node, uint64_t lane, absl::Status why) = 0;
@@ -168,7 +169,8 @@ class Carrier : public SessionHandler {
 
   virtual void AddOutbound(OutboundLane lane) = 0;
   // The sender is gone: carries the rest, then tells the peer and OnLaneFinished.
-  virtual void FinishOutbound(uint64_t lane) = 0;
+  // `end_reason`: why the sender is not there any more, for the destination's node; 0 if it may be.
+  virtual void FinishOutbound(uint64_t lane, uint32_t end_reason) = 0;
   virtual void RemoveOutbound(uint64_t lane) = 0;
 
   // One that is there already, and not closed, stays as it is, and the peer is answered again.

@@ -36,7 +36,7 @@ class CarrierReconnectTest : public ::testing::Test {
     flood.Finish();
     other.Finish();
     // What is acknowledged is given back, however often it was carried.
-    alpha.carrier().FinishOutbound(1);
+    alpha.carrier().FinishOutbound(1, 0);
     alpha.events().Await("finished 1");
     EXPECT_TRUE(route.sender().Drained());
   }
@@ -87,7 +87,7 @@ TEST_F(CarrierReconnectTest, ALaneIsFinishedThoughThePeerWasAway) {
   EXPECT_EQ(route.receiver().Receive().body(), "first");
   beta.Stop();
   ASSERT_TRUE(route.sender().Send(0, {{}, "second"}, absl::InfiniteFuture()).ok());
-  alpha.carrier().FinishOutbound(1);
+  alpha.carrier().FinishOutbound(1, 0);
   beta.Start();
   EXPECT_EQ(route.receiver().Receive().body(), "second");
   alpha.events().Await("finished 1");

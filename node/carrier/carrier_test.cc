@@ -235,7 +235,7 @@ TEST_F(CarrierTest, FinishesALaneWhenAllIsAcknowledged) {
     }
   });
   for (int i = 0; i < kMessages; ++i) SendOk(&route, 0, Pattern(static_cast<uint64_t>(i), 500));
-  alpha.carrier().FinishOutbound(1);
+  alpha.carrier().FinishOutbound(1, 0);
   alpha.events().Await("finished 1");
   beta.events().Await("end alpha 1");
   receiver.join();
@@ -244,7 +244,7 @@ TEST_F(CarrierTest, FinishesALaneWhenAllIsAcknowledged) {
 
 TEST_F(CarrierTest, FinishesALaneThatWasNeverUsed) {
   TestRoute route(1, &alpha, &beta, Taking(1000));
-  alpha.carrier().FinishOutbound(1);
+  alpha.carrier().FinishOutbound(1, 0);
   alpha.events().Await("finished 1");
   beta.events().Await("end alpha 1");
 }

@@ -194,7 +194,7 @@ void TestEvents::OnLaneOpen(const std::string& node, uint64_t, const proto::Lane
   Add(absl::StrCat("open ", node, " ", open.lane()));
   on_lane_open(node, open);
 }
-void TestEvents::OnLaneEnd(const std::string& node, uint64_t lane) {
+void TestEvents::OnLaneEnd(const std::string& node, uint64_t lane, uint32_t /*end_reason*/) {
   Add(absl::StrCat("end ", node, " ", lane));
 }
 void TestEvents::OnInboundClosed(const std::string& node, uint64_t lane, absl::Status why) {

@@ -208,7 +208,7 @@ class TestEvents : public CarrierEvents {
   void OnLaneFinished(uint64_t lane) override;
   void OnLaneCorrupt(uint64_t lane) override;
   void OnLaneOpen(const std::string& node, uint64_t, const proto::LaneOpen& open) override;
-  void OnLaneEnd(const std::string& node, uint64_t lane) override;
+  void OnLaneEnd(const std::string& node, uint64_t lane, uint32_t end_reason) override;
   void OnInboundClosed(const std::string& node, uint64_t lane, absl::Status why) override;
   void OnRequest(const std::string& node, uint64_t, const proto::Request& request) override;
   void OnReply(const std::string& node, const proto::Reply& reply) override;

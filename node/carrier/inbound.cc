@@ -100,14 +100,17 @@ absl::Status Inbound::TakeData(Peer* peer, const Session& session, proto::Data* 
   return absl::OkStatus();
 }
 
-void Inbound::TakeLaneEnd(Peer* peer, const Session& session, uint64_t lane) {
+void Inbound::TakeLaneEnd(Peer* peer, const Session& session, const proto::LaneEnd& end) {
+  const uint64_t lane = end.lane();
   LaneSink* const sink = Find(peer, session.peer_incarnation(), lane);
   if (sink == nullptr) {
     SayError(peer, lane, absl::NotFoundError("the lane has ended"));
-    if (asked_.erase({peer, lane}) > 0) events_->OnLaneEnd(peer->node(), lane);
+    if (asked_.erase({peer, lane}) > 0) {
+      events_->OnLaneEnd(peer->node(), lane, end.end_reason());
+    }
     return;
   }
-  sink->set_ended();
+  sink->set_ended(end.end_reason());
   Activate(sink);
 }
 
@@ -136,9 +139,10 @@ bool Inbound::Serve(LaneSink* sink, bool look_again, bool* busy) {
   if (!sink->ended() || !sink->empty()) return true;
   Peer* const peer = sink->peer();
   const uint64_t lane = sink->id();
+  const uint32_t end_reason = sink->end_reason();
   Erase({peer, lane});
   SayError(peer, lane, absl::NotFoundError("the lane has ended"));
-  events_->OnLaneEnd(peer->node(), lane);
+  events_->OnLaneEnd(peer->node(), lane, end_reason);
   return false;
 }
 

@@ -38,7 +38,7 @@ class Inbound {
   // The caller sees to it that these come on a session that the peer dialed.
   void TakeLaneOpen(Peer* peer, const Session& session, const proto::LaneOpen& open);
   absl::Status TakeData(Peer* peer, const Session& session, proto::Data* data);
-  void TakeLaneEnd(Peer* peer, const Session& session, uint64_t lane);
+  void TakeLaneEnd(Peer* peer, const Session& session, const proto::LaneEnd& end);
 
   // Publishes what has room, and acknowledges it; false when there was nothing. `look_again`: tries
   // all that is full, and looks whether destinations were closed.

@@ -66,7 +66,12 @@ class LaneSink {
 
   // The origin has said that no more will come.
   bool ended() const { return ended_; }
-  void set_ended() { ended_ = true; }
+  // `end_reason`: why the sender is not there any more.
+  void set_ended(uint32_t end_reason) {
+    ended_ = true;
+    end_reason_ = end_reason;
+  }
+  uint32_t end_reason() const { return end_reason_; }
   // It is in Inbound's list of those that have something to do.
   bool active() const { return active_; }
   void set_active(bool active) { active_ = active; }
@@ -108,6 +113,7 @@ class LaneSink {
   absl::optional<FutexWord> room_word_;
   std::vector<absl::string_view> bodies_;  // PublishSome's
   bool ended_ = false;
+  uint32_t end_reason_ = 0;
   bool active_ = false;
 };
 

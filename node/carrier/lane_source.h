@@ -38,6 +38,9 @@ class LaneSource {
   Peer* peer() const { return peer_; }
   State state() const { return state_; }
   void set_state(State state) { state_ = state; }
+  // What LaneEnd says of the sender.
+  uint32_t end_reason() const { return end_reason_; }
+  void set_end_reason(uint32_t end_reason) { end_reason_ = end_reason; }
   const proto::LaneOpen& open_frame() const { return lane_.open; }
   // Whether the pair of sessions that is open leads to the life of the peer that this lane is for.
   bool PeerIsUp() { return peer_->UpFor(&lane_.peer_incarnation); }
@@ -98,6 +101,7 @@ class LaneSource {
   Carrier::Counters* const counters_;
   RingReader reader_;
   State state_ = State::kWaiting;
+  uint32_t end_reason_ = 0;
   Queue queues_[kPriorityCount];
   Flow flows_[2];  // bulk, urgent
 };

@@ -47,13 +47,16 @@ void Outbound::End(LaneSource* source) {
   if (source->state() == LaneSource::State::kWaiting) return;
   proto::Frame frame;
   frame.mutable_lane_end()->set_lane(source->id());
+  frame.mutable_lane_end()->set_end_reason(source->end_reason());
   source->peer()->Write(Side::kDialed, proto::BULK, std::move(frame));
   source->set_state(LaneSource::State::kEnding);
 }
 
-void Outbound::Finish(uint64_t lane) {
+void Outbound::Finish(uint64_t lane, uint32_t end_reason) {
   const auto found = lanes_.find(lane);
-  if (found != lanes_.end()) found->second->finishing = true;
+  if (found == lanes_.end()) return;
+  found->second->finishing = true;
+  found->second->source.set_end_reason(end_reason);
 }
 
 void Outbound::Remove(uint64_t lane) {

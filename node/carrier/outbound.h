@@ -25,7 +25,7 @@ class Outbound {
       : events_(events), counters_(counters) {}
 
   void Add(OutboundLane lane, Peer* peer);
-  void Finish(uint64_t lane);
+  void Finish(uint64_t lane, uint32_t end_reason);
   void Remove(uint64_t lane);
   void RemoveAllOf(const Peer* peer);
 

@@ -69,6 +69,7 @@ void Describe(const Message& message, party::Received& received) {
   received.set_number(NumberOf(message.body()));
   received.set_bytes(message.body().size());
   received.set_intact(IsIntact(message.body()));
+  received.set_end(static_cast<int>(message.end()));
 }
 
 }  // namespace
@@ -176,6 +177,9 @@ void LocalParty::Carry(const party::Command& command, party::Result& result) {
       break;
     case party::Command::kDestroyMailbox:
       status = process_->DestroyMailbox(command.destroy_mailbox(), deadline);
+      break;
+    case party::Command::kWatch:
+      status = process_->Watch(FromProto(command.watch()), deadline);
       break;
     case party::Command::kClose:
       channel(command.close()).emplace<std::monostate>();

@@ -130,9 +130,16 @@ ReceiveResult Party::Receive(Handle receiver, size_t count, absl::Time deadline,
   for (const party::Received& message : result.received()) {
     received.messages.push_back({FromProto(message.sender()), message.priority(),
                                  message.sequence(), message.attempts(), message.number(),
-                                 message.bytes(), message.intact()});
+                                 message.bytes(), message.intact(),
+                                 static_cast<EndReason>(message.end())});
   }
   return received;
+}
+
+absl::Status Party::Watch(const ProcessId& process, absl::Time deadline) {
+  party::Command command;
+  *command.mutable_watch() = ToProto(process);
+  return FromProto(Do(std::move(command), deadline).status());
 }
 
 absl::Status Party::Echo(Handle receiver, Handle sender, size_t count, absl::Time deadline) {

@@ -11,6 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "mailrail/mailbox.h"
+#include "mailrail/message.h"
 #include "mailrail/process_id.h"
 #include "tests/support/eventually.h"
 #include "tests/support/party.pb.h"
@@ -36,6 +37,7 @@ struct Received {
   uint64_t number = 0;
   size_t bytes = 0;
   bool intact = false;
+  EndReason end = EndReason::kNone;
 };
 
 struct SendOrder {
@@ -87,6 +89,7 @@ class Party {
                              absl::Time deadline = Patience());
   absl::StatusOr<Handle> OpenMailbox(absl::string_view name, absl::Time deadline = Patience());
   absl::Status DestroyMailbox(absl::string_view name, absl::Time deadline = Patience());
+  absl::Status Watch(const ProcessId& process, absl::Time deadline = Patience());
 
   // Sends `messages` one after the other, until one is not sent; each has until `deadline`.
   SendResult Send(Handle sender, const std::vector<Outgoing>& messages,
@@ -108,6 +111,9 @@ class Party {
   // Makes an end of it: a worker is killed, whatever it does; a party of this process detaches,
   // and must have no call running.
   virtual void End() = 0;
+
+  // Has a worker exit, whatever it does; a party of this process detaches.
+  virtual void Exit() { End(); }
 
  protected:
   void set_id(const ProcessId& id) { id_ = id; }

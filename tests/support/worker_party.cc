@@ -44,6 +44,11 @@ WorkerParty::~WorkerParty() {
 
 void WorkerParty::End() { child_.Kill(); }
 
+void WorkerParty::Exit() {
+  shutdown(channel_.get(), SHUT_WR);
+  child_.Wait();
+}
+
 party::Result WorkerParty::Do(party::Command command) {
   {
     absl::MutexLock lock(&mutex_);

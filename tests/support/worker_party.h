@@ -33,6 +33,7 @@ class WorkerParty final : public Party {
   Child& child() { return child_; }
 
   void End() override;
+  void Exit() override;
 
  private:
   WorkerParty(Child child, Fd channel);

@@ -10,6 +10,16 @@
 
 namespace mailrail {
 
+// Why a process is not there any more.
+enum class EndReason : uint8_t {
+  kNone = 0,         // it is; or this is no notice of an end
+  kExited = 1,       // it has exited
+  kKilled = 2,       // a signal has killed it
+  kEnded = 3,        // it has ended; how is not known
+  kDetached = 4,     // it may live, and is not attached any more
+  kUnreachable = 5,  // it may live; its node is not reached, or its link was closed
+};
+
 namespace internal {
 class MessageAccess;
 
@@ -53,6 +63,10 @@ class Message {
   // How often it was handed out before.
   int attempts() const { return attempts_; }
 
+  // Not kNone: a notice, without a body, that sender() has ended; it is watched (Process::Watch),
+  // and this is the last that comes from it.
+  EndReason end() const { return end_; }
+
  private:
   friend class internal::MessageAccess;
   enum class Storage : uint8_t { kInline, kHeap, kView };
@@ -69,6 +83,7 @@ class Message {
   uint32_t cell_ = 0;
   uint8_t priority_ = 0;
   uint8_t attempts_ = 0;
+  EndReason end_ = EndReason::kNone;
   Storage storage_ = Storage::kInline;
   char inline_[kInlineBytes];
 };

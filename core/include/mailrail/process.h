@@ -87,6 +87,12 @@ class Process {
   absl::StatusOr<Sender> Connect(absl::string_view name,
                                  absl::Time deadline = absl::Now() + absl::Seconds(10));
 
+  // Has the end of `process` told in the inbox: a message with Message::end() and without a body,
+  // after every message from that process. Makes the link, as Connect does. kNotFound when it does
+  // not live.
+  absl::Status Watch(const ProcessId& process,
+                     absl::Time deadline = absl::Now() + absl::Seconds(10));
+
   // Creates a mailbox on this node; it lives until it is destroyed. kAlreadyExists when the
   // cluster has one of this name, kInvalidArgument for options out of range.
   absl::Status CreateMailbox(absl::string_view name, const MailboxOptions& options = {},
