@@ -1,5 +1,5 @@
-// What the tests of this folder share. Each shows one thing that DESIGN.md's contract or a public
-// header promises, from one body over every transport:
+// What the tests of this folder share. Each shows one thing that the README's table (whose numbers
+// the tests name) or a public header promises, from one body over every transport:
 //
 //   self()   a process on node alpha: this one
 //   peer()   the other side: also in this process, in a process beside it, or in one on node beta
