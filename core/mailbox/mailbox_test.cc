@@ -320,6 +320,27 @@ TEST(InboxTest, AnEndedLaneIsLetGoOfByAReceiverOfAnotherSendersToo) {
   EXPECT_TRUE(incoming.expired());
 }
 
+TEST(InboxTest, AnEndThatIsWatchedIsToldBesideTheOthersMessages) {
+  TestChannel channel;
+  InboxQueue inbox;
+  const ProcessId ended("test", 1, 1);
+  inbox.Watch(ended);
+  const auto lane = channel.AddRing(&inbox, ended);
+  const auto other = channel.AddRing(&inbox, ProcessId("test", 2, 2));
+  ASSERT_TRUE(TrySend(*other, 0, "first").ok());
+  ASSERT_TRUE(TrySend(*other, 0, "second").ok());
+  const uint32_t version = channel.control().members_version.load() + 1;
+  inbox.End(1, version, EndReason::kKilled);
+  channel.control().members_version.store(version);
+  Message message;
+  ASSERT_EQ(inbox.Take(channel.control(), nullptr, &message), Taken::kMessage);
+  EXPECT_EQ(message.end(), EndReason::kKilled);
+  EXPECT_EQ(message.sender(), ended);
+  EXPECT_EQ(Receive(inbox, channel), "first");
+  EXPECT_EQ(Receive(inbox, channel), "second");
+  EXPECT_EQ(Receive(inbox, channel), "(nothing)");
+}
+
 TEST(InboxTest, ABrokenLaneIsClosedByNameAndTheOthersGoOn) {
   TestChannel channel;
   InboxQueue inbox;

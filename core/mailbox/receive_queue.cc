@@ -112,6 +112,8 @@ ReceiveQueue::Taken ReceiveQueue::Take(const ControlPage& control, const Process
   if (!passed_over_.empty()) passed_over_.clear();
   int losses = 0;
   while (true) {
+    // Before the look: it lets go of lanes.
+    if (TakeEnd(only_from, message)) return Taken::kMessage;
     Candidate best;
     if (!Find(only_from, &best)) return Taken::kCorrupt;
     if (Behind(control)) {
@@ -119,7 +121,6 @@ ReceiveQueue::Taken ReceiveQueue::Take(const ControlPage& control, const Process
       if (Behind(control)) return Taken::kBehind;
       continue;
     }
-    if (TakeEnd(only_from, message)) return Taken::kMessage;
     if (!best.found()) {
       DropEnded();
       // Of what was let go the end may be told.

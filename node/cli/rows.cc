@@ -57,7 +57,8 @@ Json ToJson(const control::ProcessRow& row) {
           {"uid", row.uid()},
           {"program", row.program()},
           {"names", std::vector<std::string>(row.names().begin(), row.names().end())},
-          {"links", row.links()}};
+          {"links", row.links()},
+          {"dropped", row.dropped()}};
 }
 
 Json ToJson(const control::MailboxRow& row) {
@@ -65,6 +66,7 @@ Json ToJson(const control::MailboxRow& row) {
           {"waiting", row.waiting()},
           {"leased", row.leased()},
           {"sent", row.sent()},
+          {"dropped", row.dropped()},
           {"senders", row.senders()},
           {"receivers", row.receivers()},
           {"max_message_bytes", row.spec().max_message_bytes()},
@@ -116,15 +118,16 @@ std::string FormatMailboxes(const control::Listing& listing, OutputFormat format
                {"WAITING", Align::kRight},
                {"LEASED", Align::kRight},
                {"SENT", Align::kRight},
+               {"DROPPED", Align::kRight},
                {"SENDERS", Align::kRight},
                {"RECEIVERS", Align::kRight},
                {"MAX BYTES", Align::kRight},
                {"WHEN FULL"}});
   for (const control::MailboxRow& row : listing.mailboxes()) {
     table.AddRow({row.name(), absl::StrCat(row.waiting()), absl::StrCat(row.leased()),
-                  absl::StrCat(row.sent()), absl::StrCat(row.senders()),
-                  absl::StrCat(row.receivers()), FormatSize(row.spec().max_message_bytes()),
-                  PolicyText(row.spec())});
+                  absl::StrCat(row.sent()), absl::StrCat(row.dropped()),
+                  absl::StrCat(row.senders()), absl::StrCat(row.receivers()),
+                  FormatSize(row.spec().max_message_bytes()), PolicyText(row.spec())});
   }
   return table.ToString();
 }

@@ -27,6 +27,7 @@ control::Listing TwoMailboxes() {
   row->mutable_spec()->set_fixed_size(true);
   row->mutable_spec()->set_reject_when_full(true);
   row->set_sent(7);
+  row->set_dropped(2);
   return listing;
 }
 
@@ -48,9 +49,9 @@ TEST(TableTest, ControlCharactersDoNotReachTheTerminal) {
 
 TEST(RowsTest, MailboxesAreATableOrAnArray) {
   EXPECT_EQ(FormatMailboxes(TwoMailboxes(), OutputFormat::kText),
-            "MAILBOX  WAITING  LEASED  SENT  SENDERS  RECEIVERS  MAX BYTES  WHEN FULL\n"
-            "orders   1234567       0     0        0          0        64M  block\n"
-            "q              0       0     7        0          0        100  reject\n");
+            "MAILBOX  WAITING  LEASED  SENT  DROPPED  SENDERS  RECEIVERS  MAX BYTES  WHEN FULL\n"
+            "orders   1234567       0     0        0        0          0        64M  block\n"
+            "q              0       0     7        2        0          0        100  reject\n");
   const json rows = json::parse(FormatMailboxes(TwoMailboxes(), OutputFormat::kJson));
   ASSERT_EQ(rows.size(), 2u);
   EXPECT_EQ(rows[0]["mailbox"], "orders");

@@ -70,8 +70,8 @@ void ConformanceFixture::TearDown() {
   peer_.reset();
   self_.reset();
   if (cluster_ != nullptr) {
-    EXPECT_TRUE(cluster_->Agent("alpha").Running()) << "the agent has died";
-    EXPECT_TRUE(cluster_->Agent(peer_node()).Running()) << "the agent has died";
+    EXPECT_TRUE(cluster_->FirstAgentRuns("alpha")) << "the agent has died";
+    EXPECT_TRUE(cluster_->FirstAgentRuns(peer_node())) << "the agent has died";
   }
   if (!HasFailure()) return;
   ADD_FAILURE() << "the seed was " << seed_;

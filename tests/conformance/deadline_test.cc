@@ -246,7 +246,7 @@ TEST_P(MailboxDeadlineTest, NoReceiverMissesTheEndOfItsMailbox) {
 }
 
 TEST_P(AgentDeadlineTest, CallsToAStoppedAgentReturnAtTheirDeadline) {
-  cluster().Agent("alpha").Signal(SIGSTOP);
+  kill(cluster().Proper("alpha"), SIGSTOP);
   const std::string name = NewName();
   const auto call = [&](auto what) {
     const absl::Time deadline = Soon();
@@ -261,7 +261,7 @@ TEST_P(AgentDeadlineTest, CallsToAStoppedAgentReturnAtTheirDeadline) {
   call([&](absl::Time deadline) { return process.Connect(peer().id(), deadline); });
   call([&](absl::Time deadline) { return process.Resolve(name, deadline); });
   call([&](absl::Time deadline) { return process.DestroyMailbox(name, deadline); });
-  cluster().Agent("alpha").Signal(SIGCONT);
+  kill(cluster().Proper("alpha"), SIGCONT);
   // And it goes on.
   EXPECT_TRUE(Eventually([&] {
     const absl::Status created = process.CreateMailbox(name);
@@ -271,10 +271,10 @@ TEST_P(AgentDeadlineTest, CallsToAStoppedAgentReturnAtTheirDeadline) {
 }
 
 TEST_P(NodeDeadlineTest, ACallThatNeedsAStoppedNodeReturnsAtItsDeadline) {
-  cluster().Agent("beta").Signal(SIGSTOP);
+  kill(cluster().Proper("beta"), SIGSTOP);
   const absl::StatusOr<Handle> connected = self().Connect(peer().id(), Soon());
   const absl::StatusOr<ProcessId> resolved = self().Resolve("nobody@beta", Soon());
-  cluster().Agent("beta").Signal(SIGCONT);
+  kill(cluster().Proper("beta"), SIGCONT);
   EXPECT_THAT(connected, HasCode(kDeadlineExceeded));
   EXPECT_THAT(resolved, HasCode(kDeadlineExceeded));
   EXPECT_THAT(self().Connect(peer().id()), IsOk());

@@ -10,6 +10,7 @@
 #include "mailrail/mailrail.h"
 #include "tests/support/cluster.h"
 #include "tests/support/eventually.h"
+#include "tests/support/worker_party.h"
 
 namespace mailrail {
 namespace {
@@ -111,26 +112,32 @@ class AgentDeathTest : public ::testing::Test {
 TEST_F(AgentDeathTest, TwoLocalProcessesGoOnWhileTheirAgentIsDead) {
   Start({"alpha"});
   auto a = AttachTo(*cluster_, "alpha");
-  auto b = AttachTo(*cluster_, "alpha");
-  auto to_b = a->Connect(b->id());
+  auto other = WorkerParty::Start(cluster_->Socket("alpha"), nullptr);
+  ASSERT_TRUE(a.ok() && other.ok()) << a.status() << other.status();
+  Party& b = **other;
+  auto to_b = a->Connect(b.id());
   ASSERT_TRUE(to_b.ok()) << to_b.status();
-  ASSERT_TRUE(to_b->Send("warm").ok());
-  ASSERT_TRUE(b->inbox().Receive(Patience()).ok());
+  const auto back = b.Connect(a->id());
+  ASSERT_TRUE(back.ok()) << back.status();
   // With keeper and agent stopped there is no agent: all the same each message arrives.
   const pid_t proper = cluster_->Proper("alpha");
   cluster_->Agent("alpha").Signal(SIGSTOP);
   kill(proper, SIGKILL);
-  for (int i = 0; i < 100000; ++i) {
-    ASSERT_TRUE(to_b->Send(Body(i), {}, Patience()).ok());
-    const absl::StatusOr<Message> message = b->inbox().Receive(Patience());
-    ASSERT_TRUE(message.ok()) << message.status();
-    ASSERT_EQ(NumberOf(*message), i);
+  constexpr int kMessages = 20000;
+  std::thread echo([&] { EXPECT_TRUE(b.Echo(Party::kInbox, *back, kMessages, Patience()).ok()); });
+  for (int i = 0; i < kMessages; ++i) {
+    EXPECT_TRUE(to_b->Send(Body(i), {}, Patience()).ok());
+    const absl::StatusOr<Message> message = a->inbox().Receive(Patience());
+    EXPECT_TRUE(message.ok()) << message.status();
+    if (!message.ok() || NumberOf(*message) != i) break;
+    EXPECT_EQ(message->body(), Body(i));
   }
+  echo.join();
   cluster_->Agent("alpha").Signal(SIGCONT);
   // And with the agent back new things can be made by those who were there before.
   auto c = AttachTo(*cluster_, "alpha");
   ASSERT_TRUE(c.ok()) << c.status();
-  auto to_c = b->Connect(c->id());
+  auto to_c = a->Connect(c->id());
   ASSERT_TRUE(to_c.ok()) << to_c.status();
   ASSERT_TRUE(to_c->Send("new").ok());
   EXPECT_TRUE(c->inbox().Receive(Patience()).ok());

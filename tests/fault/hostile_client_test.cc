@@ -50,7 +50,7 @@ class HostileClientTest : public ::testing::Test {
   Fd Connect() { return SeqpacketConnect(cluster_->Socket("alpha")).value(); }
   // Everybody else is served as before, by the same agent.
   void ExpectUnharmed() {
-    EXPECT_TRUE(cluster_->Agent("alpha").Running());
+    EXPECT_TRUE(cluster_->FirstAgentRuns("alpha"));
     auto self = witness_->Connect(witness_->id());
     ASSERT_TRUE(self.ok()) << self.status();
     ASSERT_TRUE(self->Send("still here").ok());
@@ -170,7 +170,7 @@ TEST_F(HostileClientTest, AnotherVersionOfTheLibraryIsRefusedInWords) {
 
 TEST_F(HostileClientTest, ClientsThatDisappearHalfWayLeaveNothingBehind) {
   ExpectUnharmed();
-  const pid_t agent = cluster_->Agent("alpha").pid();
+  const pid_t agent = cluster_->Proper("alpha");
   const size_t before = OpenDescriptors(agent);
   control::Request attach;
   attach.set_id(1);
@@ -243,7 +243,7 @@ TEST_F(HostileClientTest, AReceiverThatReadsNothingHoldsNoDescriptorsOfTheAgents
   ASSERT_TRUE(stopped.ok()) << stopped.status();
   auto receiver = stopped->OpenMailbox("q");  // which is never asked for a message
   ASSERT_TRUE(receiver.ok()) << receiver.status();
-  const pid_t agent = cluster_->Agent("alpha").pid();
+  const pid_t agent = cluster_->Proper("alpha");
   const size_t before = OpenDescriptors(agent);
   for (int i = 0; i < 200; ++i) {
     auto sender = Attach();
@@ -260,7 +260,7 @@ TEST_F(HostileClientTest, WithoutDescriptorsGrantsFailOrWaitAndNobodyIsCutOff) {
   ASSERT_TRUE(witness_->CreateMailbox("q").ok());
   auto receiver = witness_->OpenMailbox("q");
   ASSERT_TRUE(receiver.ok()) << receiver.status();
-  const pid_t agent = cluster_->Agent("alpha").pid();
+  const pid_t agent = cluster_->Proper("alpha");
   rlimit before;
   ASSERT_EQ(prlimit(agent, RLIMIT_NOFILE, nullptr, &before), 0);
   int sent = 0;
@@ -294,7 +294,7 @@ TEST_F(HostileClientTest, WithoutDescriptorsGrantsFailOrWaitAndNobodyIsCutOff) {
 TEST_F(HostileClientTest, ConnectionsThatNeverAttachMakeRoomForNewOnes) {
   std::vector<Fd> idle;
   for (int i = 0; i < 1500; ++i) idle.push_back(Connect());
-  const pid_t agent = cluster_->Agent("alpha").pid();
+  const pid_t agent = cluster_->Proper("alpha");
   EXPECT_TRUE(Eventually([&] { return OpenDescriptors(agent) < 1200; })) << OpenDescriptors(agent);
   EXPECT_TRUE(Attach().ok());
   ExpectUnharmed();
@@ -407,14 +407,18 @@ TEST_F(HostileClientTest, OneHundredThousandOneShotSendersLeaveNeitherLanesNorDe
   auto receiver = witness_->OpenMailbox("q");
   ASSERT_TRUE(receiver.ok()) << receiver.status();
   constexpr int kSenders = 100000;
-  const pid_t agent = cluster_->Agent("alpha").pid();
-  size_t before = 0;
+  const pid_t agent = cluster_->Proper("alpha");
+  const pid_t keeper = cluster_->Agent("alpha").pid();
+  size_t before = 0, kept_before = 0;
   int received = 0;
   control::Request post;
   post.set_id(1);
   post.mutable_post()->set_destination("q");
   for (int i = 0; i < kSenders; ++i) {
-    if (i == 100) before = OpenDescriptors(agent);
+    if (i == 100) {
+      before = OpenDescriptors(agent);
+      kept_before = OpenDescriptors(keeper);
+    }
     const Fd socket = Connect();
     post.mutable_post()->set_body(std::to_string(i));
     ASSERT_TRUE(SendPacket(socket.get(), post.SerializeAsString()).ok());
@@ -435,8 +439,11 @@ TEST_F(HostileClientTest, OneHundredThousandOneShotSendersLeaveNeitherLanesNorDe
     ASSERT_TRUE(message.ok()) << message.status();
     ASSERT_EQ(message->body(), std::to_string(received));
   }
-  EXPECT_TRUE(Eventually([&] { return OpenDescriptors(agent) <= before; }))
-      << OpenDescriptors(agent) << " descriptors, before " << before;
+  EXPECT_TRUE(Eventually([&] {
+    return OpenDescriptors(agent) <= before && OpenDescriptors(keeper) <= kept_before;
+  })) << OpenDescriptors(agent)
+      << " and " << OpenDescriptors(keeper) << " descriptors, before " << before << " and "
+      << kept_before;
   const Fd socket = Connect();
   control::Request list;
   list.set_id(1);

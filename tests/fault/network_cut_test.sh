@@ -9,6 +9,8 @@ set -euo pipefail
 mailrail=$PWD/${MAILRAIL:-node/cli/mailrail}
 cut_seconds=10
 folder=$(mktemp -d /tmp/mailrail-XXXXXX)
+# A question must not start an agent.
+export MAILRAIL_AUTOSTART=0
 suffix=$$
 near=mra$suffix
 far=mrb$suffix

@@ -65,6 +65,7 @@ absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(const std::vector<std::s
   for (const std::string& name : nodes) cluster->StartAgent(name);
   const absl::Status status = cluster->WaitUntilConnected();
   if (!status.ok()) return status;
+  for (auto& [name, node] : cluster->nodes_) node.first_proper = cluster->Proper(name);
   return cluster;
 }
 
@@ -118,7 +119,12 @@ void Cluster::Kill(const std::string& node) {
   Eventually([&] { return Running(node).empty(); });
 }
 
+bool Cluster::FirstAgentRuns(const std::string& node) {
+  return nodes_.at(node).agent.Running() && Proper(node) == nodes_.at(node).first_proper;
+}
+
 pid_t Cluster::Proper(const std::string& node) {
+  if (agents_ == Agents::kAlone) return nodes_.at(node).agent.pid();
   const pid_t keeper = nodes_.at(node).agent.pid();
   pid_t proper = -1;
   Eventually([&] { return (proper = FindProper(keeper)) > 0; });

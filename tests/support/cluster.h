@@ -29,7 +29,7 @@ class Cluster {
   // pair is connected. kDeadlineExceeded when that does not happen within Patience(), kAborted when
   // an agent has ended.
   static absl::StatusOr<std::unique_ptr<Cluster>> Start(const std::vector<std::string>& nodes,
-                                                        Agents agents = Agents::kAlone);
+                                                        Agents agents = Agents::kKept);
   ~Cluster();
 
   // The socket to attach at.
@@ -41,10 +41,13 @@ class Cluster {
   // The process that was started for a node: its agent, or the agent's keeper.
   Child& Agent(const std::string& node) { return nodes_.at(node).agent; }
 
+  // Whether a node's agent proper is the one that answered first: it has not died since.
+  bool FirstAgentRuns(const std::string& node);
+
   // Kills the agent of a node, and its keeper, with SIGKILL, and with it the node.
   void Kill(const std::string& node);
 
-  // REQUIRES: kKept. The process of the agent proper; waits until there is one.
+  // The process of the agent proper; waits until there is one.
   pid_t Proper(const std::string& node);
   // The processes that run for a node now: also those that a new keeper has started.
   std::vector<pid_t> Running(const std::string& node) const;
@@ -62,6 +65,7 @@ class Cluster {
     std::string socket;
     std::string address;
     Child agent;
+    pid_t first_proper = -1;
   };
 
   Cluster(std::string folder, Agents agents) : folder_(std::move(folder)), agents_(agents) {}
