@@ -267,6 +267,8 @@ void Stress(uint64_t messages, uint64_t large_every) {
     RingWriter writer = link.NewWriter();
     lost = SendAll(&writer, messages, large_every, &slept);
   });
+  // Nobody receives before it sleeps for the first time.
+  while (slept.load() == 0) std::this_thread::yield();
   RingReader reader = link.NewReader();
   uint64_t next[] = {2, 1};
   uint64_t received = 0;
