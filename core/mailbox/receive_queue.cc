@@ -174,12 +174,13 @@ void InboxQueue::EndLane(uint64_t id, EndReason reason) {
 
 void InboxQueue::Watch(const ProcessId& process) {
   absl::MutexLock lock(&watched_mutex_);
-  watched_.insert(process);
+  ++watched_[process];
 }
 
 void InboxQueue::Unwatch(const ProcessId& process) {
   absl::MutexLock lock(&watched_mutex_);
-  watched_.erase(process);
+  const auto watched = watched_.find(process);
+  if (watched != watched_.end() && --watched->second == 0) watched_.erase(watched);
 }
 
 bool InboxQueue::TakeEnd(const ProcessId* only_from, Message* message) {

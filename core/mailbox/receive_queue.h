@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_set.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "core/base/fork.h"
@@ -199,7 +199,8 @@ class ReceiveQueue {
 // An inbox: ring lanes, one receiver.
 class InboxQueue : public ReceiveQueue {
  public:
-  // Has the end of `process` told, once, after its last message; and not any more. Thread-safe.
+  // Has the end of `process` told, once, after its last message. Unwatch undoes one Watch: what
+  // others have asked for stays. Thread-safe.
   void Watch(const ProcessId& process);
   void Unwatch(const ProcessId& process);
 
@@ -234,7 +235,8 @@ class InboxQueue : public ReceiveQueue {
   bool some_ended_ = false;   // of `lanes_`
   std::vector<Ended> ended_;  // to be told
   absl::Mutex watched_mutex_;
-  absl::flat_hash_set<ProcessId> watched_ ABSL_GUARDED_BY(watched_mutex_);
+  // How many have asked.
+  absl::flat_hash_map<ProcessId, int> watched_ ABSL_GUARDED_BY(watched_mutex_);
 };
 
 // A message that was claimed and neither taken nor returned yet.

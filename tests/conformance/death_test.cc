@@ -68,6 +68,17 @@ TEST_P(DeathTest, TheEndIsToldOnceThoughItIsWatchedTwice) {
               HasCode(absl::StatusCode::kDeadlineExceeded));
 }
 
+TEST_P(DeathTest, AFailedWatchLeavesAnEarlierOne) {
+  const std::unique_ptr<Party> other = NewPeer();
+  ASSERT_THAT(self().Watch(other->id()), IsOk());
+  other->End();
+  EXPECT_TRUE(
+      Eventually([&] { return self().Watch(other->id()).code() == absl::StatusCode::kNotFound; }));
+  const ReceiveResult told = self().Receive(Party::kInbox, 1);
+  ASSERT_THAT(told, IsOk());
+  EXPECT_EQ(told.messages[0].sender, other->id());
+}
+
 TEST_P(DeathTest, WhoDoesNotWatchIsNotTold) {
   const std::unique_ptr<Party> watched = NewPeer();
   const std::unique_ptr<Party> other = NewPeer();
