@@ -143,9 +143,16 @@ void Links::StartOutbound(Link* link, bool recover) {
 absl::StatusOr<Link*> Links::ToRemote(const Endpoint& a, const Endpoint& b,
                                       const MailboxOptions& options) {
   if (Link* link = registry_->FindLink(a, b); link != nullptr) return link;
+  if (absl::Status status = ClosedStatus(b.Name(), outbound_closed_); !status.ok()) return status;
+  return AddRemote(a, b, options);
+}
+
+absl::StatusOr<Link*> Links::AddRemote(const Endpoint& a, const Endpoint& b,
+                                       const MailboxOptions& options) {
   absl::StatusOr<Link*> link = registry_->AddLink(a, b, options);
   if (!link.ok()) return link;
   const uint64_t id = (*link)->id;
+  if (outbound_closed_ != CloseReason::kOpen) (*link)->far.Close(outbound_closed_);
   if (b.kind == Endpoint::Kind::kRemoteProcess) NotifyLink(**link, true);
   StartOutbound(*link, false);
   if (registry_->FindLink(id) == nullptr) return absl::ResourceExhaustedError("no memory to map");
@@ -174,7 +181,8 @@ absl::StatusOr<std::shared_ptr<OutgoingLane>> Links::AcceptLane(LocalProcess* ta
       link = nullptr;
     }
     if (link == nullptr) {
-      absl::StatusOr<Link*> made = ToRemote(self, remote, MailboxOptions());
+      // Also while this node stops: what the other sends is none of our outbound.
+      absl::StatusOr<Link*> made = AddRemote(self, remote, MailboxOptions());
       if (!made.ok()) return made.status();
       link = *made;
     }

@@ -231,5 +231,27 @@ TEST_F(AgentStopTest, WhatADrainHasNoTimeForIsMissingAtTheEndAlone) {
   EXPECT_LE(arrived.size(), sent.sent + 1);
 }
 
+TEST_F(AgentStopTest, WhoConnectsAnewDuringTheDrainIsRefusedAndTheDrainEnds) {
+  Start(kNoHurry);
+  const Handle receiver = Mailbox("beta", "narrow", {.capacity_messages = 1});
+  const absl::StatusOr<Handle> sender = On("alpha").ConnectMailbox("narrow");
+  ASSERT_TRUE(sender.ok()) << sender.status();
+  ASSERT_EQ(On("alpha").Send(*sender, {{.number = 0}, {.number = 1}, {.number = 2}}).sent, 3u);
+  Stop();
+  ASSERT_TRUE(AwaitDrain());
+  EXPECT_EQ(On("alpha").Send(*sender, {{.number = 3}}).status.code(), absl::StatusCode::kAborted);
+  for (const absl::Status& refused : {On("alpha").ConnectMailbox("narrow").status(),
+                                      On("alpha").Connect(On("beta").id()).status()}) {
+    EXPECT_EQ(refused.code(), absl::StatusCode::kAborted) << refused;
+  }
+  // The other node may still open what it needs to send to this one.
+  const absl::StatusOr<Handle> back = On("beta").Connect(On("alpha").id());
+  EXPECT_TRUE(back.ok()) << back.status();
+  const ReceiveResult received = On("beta").Receive(receiver, 3);
+  EXPECT_TRUE(received.status.ok()) << received.status;
+  ExpectPrefix(received.messages);
+  EXPECT_EQ(cluster_->Agent("alpha").Wait(), 0);
+}
+
 }  // namespace
 }  // namespace mailrail
