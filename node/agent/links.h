@@ -60,8 +60,8 @@ class Links {
 
   // The link of a pair of this node, made on first use.
   absl::StatusOr<Link*> Between(LocalProcess* a, LocalProcess* b);
-  // To a remote end; the lane is handed to the carrier, which opens it there. kAborted for a new one
-  // once this node stops.
+  // To a remote end; the lane is handed to the carrier, which opens it there. kAborted for a new
+  // one once this node stops.
   absl::StatusOr<Link*> ToRemote(const Endpoint& a, const Endpoint& b,
                                  const MailboxOptions& options);
   // The descriptors for end a of a link with a remote end b.
@@ -89,8 +89,8 @@ class Links {
   void OutboundDone(uint64_t id);
   void ForgetNode(const std::string& node);
 
-  // Before an orderly stop: nothing more is accepted for other nodes, on no link that is there or is
-  // made from now on; what was is carried on.
+  // Before an orderly stop: nothing more is accepted for other nodes, on no link that is there or
+  // is made from now on; what was is carried on.
   void CloseOutbound(CloseReason reason);
   // Whether nothing that was accepted here is still on its way to another node.
   bool AllCarried() const;
