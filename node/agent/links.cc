@@ -27,8 +27,7 @@ absl::StatusOr<std::vector<Fd>> MemoryGrant(const Fd& own, const Fd& peer,
 
 absl::StatusOr<std::vector<Fd>> Links::FdsOf(const Link& link, bool end_a) {
   const Endpoint& other = end_a ? link.b : link.a;
-  control::LinkGrant grant;
-  if (other.remote()) return GrantFar(link, &grant);
+  if (other.remote()) return FarFds(link);
   const LocalProcess* peer = registry_->FindProcess(other.number);
   if (peer == nullptr && other.kind != Endpoint::Kind::kAgent) {
     return absl::NotFoundError("the other end is gone");
@@ -101,6 +100,10 @@ void Links::DescribeFar(const Link& link, control::LinkGrant* grant) const {
 
 absl::StatusOr<std::vector<Fd>> Links::GrantFar(const Link& link, control::LinkGrant* grant) {
   DescribeFar(link, grant);
+  return FarFds(link);
+}
+
+absl::StatusOr<std::vector<Fd>> Links::FarFds(const Link& link) {
   // The control page is the far destination's own; the bell is the carrier's.
   absl::StatusOr<std::vector<Fd>> control = link.far.GrantSender();
   absl::StatusOr<std::vector<Fd>> bell = carrier_bell_->GrantSender();

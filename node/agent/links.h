@@ -110,6 +110,8 @@ class Links {
   void DescribeFar(const Link& link, control::LinkGrant* grant) const;
   // The descriptors for one end, which is here. kNotFound when the other is gone.
   absl::StatusOr<std::vector<Fd>> FdsOf(const Link& link, bool end_a);
+  // The same for end a of a link with a remote end b.
+  absl::StatusOr<std::vector<Fd>> FarFds(const Link& link);
   void NotifyLink(const Link& link, bool end_a);
   void StartOutbound(Link* link, bool recover);
   // Counts what end a has sent and b will not get.
