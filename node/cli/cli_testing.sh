@@ -1,4 +1,6 @@
 # What the tests of the program share; sourced. $1 is the program.
+# shellcheck shell=bash
+# shellcheck disable=SC2034
 set -uo pipefail
 
 mailrail=$(realpath "$1")

@@ -69,7 +69,7 @@ TEST_F(OneShotSendersTest, RunsOfMailrailSendLeaveNeitherLanesNorLinksNorDescrip
   const auto senders = [&] { return shown({"mailbox", "stat", "q"}).at("senders").get<int>(); };
   const auto links = [&] { return shown({"links"}).size(); };
   Descriptors before;
-  constexpr int kRounds = 120;
+  constexpr int kRounds = 100;
   for (int i = 0; i < kRounds; ++i) {
     ASSERT_EQ(send({"q", std::to_string(i)}), 0) << i;
     ASSERT_EQ(send({"q", "--file", file}), 0) << i;
