@@ -267,6 +267,7 @@ void Agent::OnSignal() {
   draining_ = true;
   Log("stopping");
   loop_.Unwatch(listener_.socket.get());
+  if (transport_ != nullptr) transport_->AnnounceStop();
   broker_->StopOutbound();
   Drain(absl::Now() + config_.drain_timeout);
 }

@@ -27,8 +27,7 @@ absl::StatusOr<std::vector<Fd>> MemoryGrant(const Fd& own, const Fd& peer,
 
 absl::StatusOr<std::vector<Fd>> Links::FdsOf(const Link& link, bool end_a) {
   const Endpoint& other = end_a ? link.b : link.a;
-  control::LinkGrant grant;
-  if (other.remote()) return GrantFar(link, &grant);
+  if (other.remote()) return FarFds(link);
   const LocalProcess* peer = registry_->FindProcess(other.number);
   if (peer == nullptr && other.kind != Endpoint::Kind::kAgent) {
     return absl::NotFoundError("the other end is gone");
@@ -101,6 +100,10 @@ void Links::DescribeFar(const Link& link, control::LinkGrant* grant) const {
 
 absl::StatusOr<std::vector<Fd>> Links::GrantFar(const Link& link, control::LinkGrant* grant) {
   DescribeFar(link, grant);
+  return FarFds(link);
+}
+
+absl::StatusOr<std::vector<Fd>> Links::FarFds(const Link& link) {
   // The control page is the far destination's own; the bell is the carrier's.
   absl::StatusOr<std::vector<Fd>> control = link.far.GrantSender();
   absl::StatusOr<std::vector<Fd>> bell = carrier_bell_->GrantSender();
@@ -143,9 +146,16 @@ void Links::StartOutbound(Link* link, bool recover) {
 absl::StatusOr<Link*> Links::ToRemote(const Endpoint& a, const Endpoint& b,
                                       const MailboxOptions& options) {
   if (Link* link = registry_->FindLink(a, b); link != nullptr) return link;
+  if (absl::Status status = ClosedStatus(b.Name(), outbound_closed_); !status.ok()) return status;
+  return AddRemote(a, b, options);
+}
+
+absl::StatusOr<Link*> Links::AddRemote(const Endpoint& a, const Endpoint& b,
+                                       const MailboxOptions& options) {
   absl::StatusOr<Link*> link = registry_->AddLink(a, b, options);
   if (!link.ok()) return link;
   const uint64_t id = (*link)->id;
+  if (outbound_closed_ != CloseReason::kOpen) (*link)->far.Close(outbound_closed_);
   if (b.kind == Endpoint::Kind::kRemoteProcess) NotifyLink(**link, true);
   StartOutbound(*link, false);
   if (registry_->FindLink(id) == nullptr) return absl::ResourceExhaustedError("no memory to map");
@@ -174,7 +184,8 @@ absl::StatusOr<std::shared_ptr<OutgoingLane>> Links::AcceptLane(LocalProcess* ta
       link = nullptr;
     }
     if (link == nullptr) {
-      absl::StatusOr<Link*> made = ToRemote(self, remote, MailboxOptions());
+      // Also while this node stops: what the other sends is none of our outbound.
+      absl::StatusOr<Link*> made = AddRemote(self, remote, MailboxOptions());
       if (!made.ok()) return made.status();
       link = *made;
     }

@@ -60,7 +60,8 @@ class Links {
 
   // The link of a pair of this node, made on first use.
   absl::StatusOr<Link*> Between(LocalProcess* a, LocalProcess* b);
-  // To a remote end; the lane is handed to the carrier, which opens it there.
+  // To a remote end; the lane is handed to the carrier, which opens it there. kAborted for a new
+  // one once this node stops.
   absl::StatusOr<Link*> ToRemote(const Endpoint& a, const Endpoint& b,
                                  const MailboxOptions& options);
   // The descriptors for end a of a link with a remote end b.
@@ -88,7 +89,8 @@ class Links {
   void OutboundDone(uint64_t id);
   void ForgetNode(const std::string& node);
 
-  // Before an orderly stop: nothing more is accepted for other nodes; what was is carried on.
+  // Before an orderly stop: nothing more is accepted for other nodes, on no link that is there or
+  // is made from now on; what was is carried on.
   void CloseOutbound(CloseReason reason);
   // Whether nothing that was accepted here is still on its way to another node.
   bool AllCarried() const;
@@ -103,9 +105,13 @@ class Links {
   void Describe(const Link& link, control::LinkRow* row) const;
 
  private:
+  absl::StatusOr<Link*> AddRemote(const Endpoint& a, const Endpoint& b,
+                                  const MailboxOptions& options);
   void DescribeFar(const Link& link, control::LinkGrant* grant) const;
   // The descriptors for one end, which is here. kNotFound when the other is gone.
   absl::StatusOr<std::vector<Fd>> FdsOf(const Link& link, bool end_a);
+  // The same for end a of a link with a remote end b.
+  absl::StatusOr<std::vector<Fd>> FarFds(const Link& link);
   void NotifyLink(const Link& link, bool end_a);
   void StartOutbound(Link* link, bool recover);
   // Counts what end a has sent and b will not get.
@@ -123,6 +129,7 @@ class Links {
   Registry* const registry_;
   const Destination* const carrier_bell_;
   Carrier* carrier_ = nullptr;
+  CloseReason outbound_closed_ = CloseReason::kOpen;
   absl::flat_hash_map<uint64_t, std::shared_ptr<OutgoingLane>> agent_lanes_;  // by link
 };
 

@@ -130,6 +130,7 @@ void Links::ForgetNode(const std::string& node) {
 }
 
 void Links::CloseOutbound(CloseReason reason) {
+  outbound_closed_ = reason;
   for (const auto& [id, link] : registry_->links()) {
     if (link->b.remote()) link->far.Close(reason);
   }

@@ -245,4 +245,29 @@ void RemoteService::OnReceiverBehind(const std::string& node, uint64_t key) {
   loop_->Post([this, node, key] { broker_->CatchUpRemoteReceiver(node, key); });
 }
 
+void RemoteService::OnMessageDropped(uint64_t mailbox) {
+  // A sender decides how many there are: one call at a time waits for the loop.
+  bool first;
+  {
+    absl::MutexLock lock(&mutex_);
+    first = dropped_.empty();
+    ++dropped_[mailbox];
+  }
+  if (first) loop_->Post([this] { CountDropped(); });
+}
+
+void RemoteService::CountDropped() {
+  std::map<uint64_t, uint64_t> dropped;
+  {
+    absl::MutexLock lock(&mutex_);
+    dropped.swap(dropped_);
+  }
+  for (const auto& [id, messages] : dropped) {
+    LocalMailbox* mailbox = registry_->FindMailbox(id);
+    if (mailbox == nullptr) continue;
+    mailbox->dropped += messages;
+    registry_->SaveMailbox(*mailbox);
+  }
+}
+
 }  // namespace mailrail

@@ -49,6 +49,7 @@ class RemoteService : public CarrierEvents {
   void OnProxyGone(const std::string& node, uint64_t key) override;
   void OnProxyCheck(const std::string& node, uint64_t key) override;
   void OnReceiverBehind(const std::string& node, uint64_t key) override;
+  void OnMessageDropped(uint64_t mailbox) override;
 
  private:
   // Has the loop run what a peer has brought; false when too much of that peer's waits already.
@@ -56,6 +57,7 @@ class RemoteService : public CarrierEvents {
   bool PostFrom(const std::string& node, std::function<void()> call) ABSL_LOCKS_EXCLUDED(mutex_);
   // A peer has shown itself in this incarnation: if it is a new one, the old one's are forgotten.
   void Meet(const std::string& node, uint64_t incarnation);
+  void CountDropped() ABSL_LOCKS_EXCLUDED(mutex_);
   void Answer(const std::string& node, const proto::Request& request);
 
   const Options options_;
@@ -68,6 +70,8 @@ class RemoteService : public CarrierEvents {
   std::map<std::string, uint64_t> incarnations_;
   absl::Mutex mutex_;
   std::map<std::string, uint64_t> waiting_ ABSL_GUARDED_BY(mutex_);  // calls, by node
+  // Messages, by mailbox, that are not yet counted there.
+  std::map<uint64_t, uint64_t> dropped_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace mailrail

@@ -38,7 +38,7 @@ class CarrierImpl final : public Carrier {
         inbound_({options_.bulk_window_bytes, options_.urgent_window_bytes}, events, &moved_),
         receivers_({[this](absl::string_view line) { Log(line); }, options_.delivery_cutoff,
                     static_cast<uint64_t>(absl::GetCurrentTimeNanos())},
-                   events, &moved_),
+                   events),
         proxies_(events),
         thread_([this] { Loop(); }) {}
 

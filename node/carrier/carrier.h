@@ -124,6 +124,10 @@ class CarrierEvents {
   // Lanes of a mailbox have joined that were not handed to this remote receiver's queue yet: add it
   // again, with a queue that has them.
   virtual void OnReceiverBehind(const std::string& node, uint64_t key) = 0;
+
+  // A message of this mailbox of this node was dropped, because no receiver of another node could
+  // take it, or its lane was found not well-formed.
+  virtual void OnMessageDropped(uint64_t mailbox) = 0;
 };
 
 // Moves messages between this host's shared memory and the peers' sessions, in a thread of its own
@@ -198,10 +202,9 @@ class Carrier : public SessionHandler {
   // dialed (Reply). False when there is none.
   virtual bool Send(const std::string& node, proto::Frame frame) = 0;
 
-  // Messages moved, for display; and those of mailboxes that were dropped because no receiver
-  // could take them.
+  // Messages moved.
   struct Counters {
-    uint64_t sent = 0, received = 0, resent = 0, dropped = 0;
+    uint64_t sent = 0, received = 0, resent = 0;
   };
   virtual Counters counters() const = 0;
 };

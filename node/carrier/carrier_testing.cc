@@ -220,6 +220,7 @@ void TestEvents::OnReceiverBehind(const std::string& node, uint64_t key) {
   Add(absl::StrCat("behind ", node, " ", key));
   if (on_receiver_behind) on_receiver_behind(key);
 }
+void TestEvents::OnMessageDropped(uint64_t mailbox) { Add(absl::StrCat("dropped ", mailbox)); }
 
 class TestNode::Sessions : public SessionHandler {
  public:

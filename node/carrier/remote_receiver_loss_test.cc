@@ -27,8 +27,8 @@ class RemoteReceiverLossTest : public RemoteReceiverTest {
   void ExpectDroppedThenGood() {
     Send(0, "good");
     EXPECT_EQ(ReceiveRemotely().body(), "good");
-    while (alpha.carrier().counters().dropped == 0) std::this_thread::yield();
-    EXPECT_EQ(alpha.carrier().counters().dropped, 1u);
+    alpha.events().Await(kDropped);
+    EXPECT_EQ(alpha.events().Count(kDropped), 1);
     EXPECT_EQ(alpha.events().Count("down beta"), 0);
     EXPECT_EQ(beta.events().Count("down alpha"), 0);
   }
@@ -88,7 +88,7 @@ TEST_F(RemoteReceiverLossTest, ALaneThatForgesASenderIsReceivedFromNoMore) {
   const std::string encoded = EncodePrefix(prefix);
   Want(1);
   ASSERT_TRUE(sender->Send(0, {encoded, "forged"}, kForEver).ok());
-  while (alpha.carrier().counters().dropped == 0) std::this_thread::yield();
+  alpha.events().Await(kDropped);
   Send(0, "after it");
   EXPECT_EQ(local.Receive().body(), "after it");
   EXPECT_EQ(alpha.events().Count("down beta"), 0);

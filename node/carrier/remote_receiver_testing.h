@@ -15,6 +15,8 @@
 namespace mailrail {
 
 inline constexpr uint64_t kKey = 5;
+inline constexpr uint64_t kMailbox = 6;
+inline constexpr char kDropped[] = "dropped 6";
 inline constexpr uint32_t kHomeNumber = 7;   // of the remote receiver, at home
 inline constexpr uint32_t kLocalNumber = 9;  // of a receiver on the mailbox's node
 inline constexpr uint32_t kProxyNumber = 2;  // of the carrier, as the sender of the private mailbox
@@ -91,6 +93,7 @@ class RemoteReceiverTest : public ::testing::Test {
     home_queue = std::make_shared<MailboxQueue>(kHomeNumber);
     if (joined_version == 1) home_queue->Join(mailbox.NewIncoming(lane_of_agent), 1);
     remote.queue = home_queue;
+    remote.mailbox = kMailbox;
     remote.options = Taking(home_takes);
     remote.control = mailbox.destination.control_memory.Map();
     remote.bell = mailbox.destination.bell_memory.Map();

@@ -200,7 +200,7 @@ bool RemoteReceivers::TakeNext(Entry* entry, bool closed, std::vector<Key>* gone
       events_->OnReceiverBehind(entry->peer->node(), entry->receiver.key);
       return false;
     case ReceiveQueue::Taken::kCorrupt:
-      ++counters_->dropped;
+      events_->OnMessageDropped(entry->receiver.mailbox);
       options_.log(queue.error().message());
       return true;
     case ReceiveQueue::Taken::kVoid:
@@ -213,11 +213,12 @@ bool RemoteReceivers::TakeNext(Entry* entry, bool closed, std::vector<Key>* gone
 void RemoteReceivers::Drop(Entry* entry, absl::string_view why) {
   entry->receiver.queue->Finish(*entry->lease, MailboxQueue::Outcome::kReceived);
   const ProcessId& sender = entry->lease->lane->sender();
-  const uint64_t dropped = ++counters_->dropped;
+  events_->OnMessageDropped(entry->receiver.mailbox);
+  ++dropped_;
   // Not a line for each: who sends them decides how many there are.
-  if ((dropped & (dropped - 1)) == 0) {
+  if ((dropped_ & (dropped_ - 1)) == 0) {
     options_.log(absl::StrCat("a message of ", sender.ToString(), " ", why, "; it was dropped, as ",
-                              dropped, " in all"));
+                              dropped_, " in all"));
   }
   entry->lease.reset();
 }

@@ -30,7 +30,7 @@ namespace mailrail {
 // Outcome, too, may be said twice, and must not be taken for that of the next delivery.
 // A delivery of which nothing is heard for too long is given up: the message goes back, one attempt
 // more, and an Outcome that comes later is not heard. Nothing more is delivered to that receiver
-// until it says again what it wants. One thread at a time. `events` and `counters` outlive it.
+// until it says again what it wants. One thread at a time. `events` outlive it.
 //
 // The caller sees to it that what it takes from a peer came on a session that the peer dialed.
 class RemoteReceivers {
@@ -43,11 +43,8 @@ class RemoteReceivers {
     uint64_t first_delivery;  // larger than the number of any delivery before
   };
 
-  RemoteReceivers(Options options, CarrierEvents* events, Carrier::Counters* counters)
-      : options_(std::move(options)),
-        events_(events),
-        counters_(counters),
-        next_delivery_(options_.first_delivery) {}
+  RemoteReceivers(Options options, CarrierEvents* events)
+      : options_(std::move(options)), events_(events), next_delivery_(options_.first_delivery) {}
 
   void Add(RemoteReceiver receiver, Peer* peer);
   // What is leased goes back. `tell`: says ReceiverGone.
@@ -112,8 +109,8 @@ class RemoteReceivers {
 
   const Options options_;
   CarrierEvents* const events_;
-  Carrier::Counters* const counters_;
   uint64_t next_delivery_;
+  uint64_t dropped_ = 0;
   absl::flat_hash_set<uint64_t> parked_;  // mailboxes; Park's
   absl::flat_hash_map<Key, std::unique_ptr<Entry>> entries_;
 };

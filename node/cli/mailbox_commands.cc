@@ -177,8 +177,11 @@ void AddMailboxCommand(CLI::App& app, Action* action) {
   const auto arguments = std::make_shared<MailboxArguments>();
   AddCreate(*mailbox, action, arguments);
 
-  CLI::App* list = Add(*mailbox, action, "ls", "List this node's mailboxes",
-                       "mailrail mailbox ls -o json", arguments, RunList);
+  CLI::App* list =
+      Add(*mailbox, action, "ls",
+          "List this node's mailboxes; dropped are messages that were purged, or that no "
+          "receiver could take",
+          "mailrail mailbox ls -o json", arguments, RunList);
   AddOutputFlag(*list, &arguments->format);
 
   CLI::App* stat = Add(*mailbox, action, "stat", "Show one mailbox of this node",

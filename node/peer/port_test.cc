@@ -144,6 +144,14 @@ TEST_F(Port, SaysThatItIsServing) {
   EXPECT_EQ(CallOnce("/grpc.health.v1.Health/Check", "", &status), "\x08\x01");
 }
 
+TEST_F(Port, SaysThatItIsNotServingOnceItsStopIsAnnouncedAndServesOn) {
+  transport_->AnnounceStop();
+  grpc::Status status;
+  // NOT_SERVING, 2.
+  EXPECT_EQ(CallOnce("/grpc.health.v1.Health/Check", "", &status), "\x08\x02");
+  ExpectPeersAreServed();
+}
+
 TEST_F(Port, ListsItsServices) {
   grpc::Status status;
   // A ServerReflectionRequest whose field 7, list_services, is "*".

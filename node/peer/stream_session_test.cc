@@ -89,6 +89,25 @@ class StreamSessionTest : public ::testing::Test,
     return message;
   }
 
+  // One that was open, has two frames to write, one of them under way, and drains.
+  std::shared_ptr<FakeStream> Draining(bool dialed) {
+    const auto stream = Opened(dialed);
+    stream->Write(FrameOf(1));
+    stream->Write(FrameOf(1));
+    stream->Drain(absl::UnavailableError("shutting down"));
+    return stream;
+  }
+
+  // Of one that drains and has said all: what the peer still has to say comes, and its end is ours.
+  void ExpectThePeersEnd(const std::shared_ptr<FakeStream>& stream) {
+    stream->Receive(BatchOf(1));
+    EXPECT_THAT(calls, ElementsAre("batch of 1"));
+    stream->ReadDone(false);
+    EXPECT_EQ(stream->operations.back(), "end");
+    stream->Done(absl::OkStatus());
+    EXPECT_EQ(reason, absl::UnavailableError("shutting down"));
+  }
+
   static proto::Envelope BatchOf(int frames) {
     proto::Envelope message;
     for (int i = 0; i < frames; ++i) message.mutable_batch()->add_frames();
@@ -231,38 +250,22 @@ TEST_F(StreamSessionTest, NothingIsDeliveredAfterClose) {
 }
 
 TEST_F(StreamSessionTest, ADialedStreamDrainsAndAwaitsThePeersEnd) {
-  const auto stream = Opened(true);
-  stream->Write(FrameOf(1));
-  stream->Write(FrameOf(1));
-  stream->Drain(absl::UnavailableError("shutting down"));
+  const auto stream = Draining(true);
   stream->Write(FrameOf(1));
   stream->WriteDone(true);
   EXPECT_THAT(stream->operations, ElementsAre("write 1", "write 1"));
   stream->WriteDone(true);
   EXPECT_EQ(stream->operations.back(), "writes done");
-  stream->Receive(BatchOf(1));
-  EXPECT_THAT(calls, ElementsAre("batch of 1"));
-  stream->ReadDone(false);
-  EXPECT_EQ(stream->operations.back(), "end");
-  stream->Done(absl::OkStatus());
-  EXPECT_EQ(reason, absl::UnavailableError("shutting down"));
+  ExpectThePeersEnd(stream);
 }
 
 TEST_F(StreamSessionTest, AnAcceptedStreamDrainsAndAsksThePeerToHangUp) {
-  const auto stream = Opened(false);
-  stream->Write(FrameOf(1));
-  stream->Write(FrameOf(1));
-  stream->Drain(absl::UnavailableError("shutting down"));
+  const auto stream = Draining(false);
   stream->WriteDone(true);
   stream->WriteDone(true);
   EXPECT_THAT(stream->operations, ElementsAre("write 1", "write 1", "write refusal"));
   stream->WriteDone(true);
-  stream->Receive(BatchOf(1));
-  EXPECT_THAT(calls, ElementsAre("batch of 1"));
-  stream->ReadDone(false);
-  EXPECT_EQ(stream->operations.back(), "end");
-  stream->Done(absl::OkStatus());
-  EXPECT_EQ(reason, absl::UnavailableError("shutting down"));
+  ExpectThePeersEnd(stream);
 }
 
 TEST_F(StreamSessionTest, ADialedStreamThatIsAskedToHangsUpWhenItsQueueIsSent) {

@@ -103,8 +103,12 @@ absl::Status PeerTransport::AddPeer(absl::string_view node, absl::string_view ad
   return absl::OkStatus();
 }
 
-void PeerTransport::Shutdown(absl::Time deadline) {
+void PeerTransport::AnnounceStop() {
   if (server_ != nullptr) server_->GetHealthCheckService()->SetServingStatus(false);
+}
+
+void PeerTransport::Shutdown(absl::Time deadline) {
+  AnnounceStop();
   hub_->Drain();
   hub_->AwaitNoStreams(deadline);
   hub_->CloseAll();

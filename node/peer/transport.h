@@ -61,6 +61,9 @@ class PeerTransport {
   // kInvalidArgument.
   absl::Status AddPeer(absl::string_view node, absl::string_view address);
 
+  // A stop is coming: the health service says so from now on. All else goes on as before.
+  void AnnounceStop();
+
   // Sends what is queued, as far as that is done by `deadline`, and ends every session. Each has
   // had its OnClose when this returns, and the handler is not called any more. One thread only.
   void Shutdown(absl::Time deadline);

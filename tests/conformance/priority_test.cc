@@ -98,7 +98,7 @@ TEST_P(PriorityTest, TheBestOfSeveralSendersIsReceivedFirst) {
   }));
 }
 
-// Bulk that has used up all its room and credit, and stays where it is.
+// Bulk that has used up all its room and window, and stays where it is.
 TEST_P(PriorityTest, AnUrgentMessageOvertakesBulkThatIsStuck) {
   ASSERT_OK_AND_ASSIGN(channel, Open({.max_message_bytes = 100000, .capacity_messages = 50}));
   EXPECT_TRUE(OnceArrived([&](absl::Duration travel) {

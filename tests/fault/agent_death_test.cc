@@ -216,36 +216,6 @@ TEST_F(AgentDeathTest, AKeeperThatIsKilledIsReplacedAndHoldsEverything) {
   EXPECT_EQ(cluster_->Running("alpha").size(), 2u);
 }
 
-TEST_F(AgentDeathTest, AnAgentThatIsStoppedTellsEverySenderAndCarriesOnWhatItHadAccepted) {
-  Start({"alpha", "beta"});
-  auto a = AttachTo(*cluster_, "alpha");
-  auto peer = AttachTo(*cluster_, "alpha");
-  auto b = AttachTo(*cluster_, "beta");
-  ASSERT_TRUE(a->CreateMailbox("q").ok());
-  auto to_mailbox = a->ConnectMailbox("q");
-  auto to_peer = a->Connect(peer->id());
-  auto to_b = a->Connect(b->id(), Patience());
-  ASSERT_TRUE(to_mailbox.ok() && to_peer.ok() && to_b.ok());
-  ASSERT_TRUE(to_mailbox->Send("nobody will receive it").ok());
-  // A flood to another node ends with the stop, and all that was accepted arrives.
-  std::atomic<int> sent{0};
-  absl::Status end;
-  std::thread flood([&] {
-    while ((end = to_b->Send(Body(sent.load()), {}, Patience())).ok()) ++sent;
-  });
-  Drain drain(&b->inbox());
-  AwaitProgress(drain, 1000);
-  cluster_->Agent("alpha").Signal(SIGTERM);
-  flood.join();
-  EXPECT_EQ(end.code(), absl::StatusCode::kAborted) << end;
-  // Of the one that was refused it is not known whether it goes along.
-  const int received = drain.Finish(sent.load());
-  EXPECT_TRUE(received == sent.load() || received == sent.load() + 1) << received << sent.load();
-  EXPECT_EQ(cluster_->Agent("alpha").Wait(), 0);
-  EXPECT_EQ(to_mailbox->Send("x").code(), absl::StatusCode::kAborted);
-  EXPECT_EQ(to_peer->Send("x").code(), absl::StatusCode::kAborted);
-}
-
 TEST_F(AgentDeathTest, ANodeThatComesBackWithoutItsStateIsAnotherNodeToItsPeers) {
   Start({"alpha", "beta"});
   auto a = AttachTo(*cluster_, "alpha");

@@ -1,67 +1,17 @@
 // Programs that misuse the agent's socket harm themselves and nobody else.
 #include <fcntl.h>
-#include <gtest/gtest.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <filesystem>
-#include <memory>
 #include <random>
-#include <string>
-#include <vector>
 
-#include "core/base/seqpacket.h"
-#include "core/process/agent_connection.h"
-#include "mailrail/mailrail.h"
-#include "proto/agent.pb.h"
-#include "tests/support/cluster.h"
-#include "tests/support/eventually.h"
+#include "tests/fault/one_agent.h"
 
 namespace mailrail {
 namespace {
 
-size_t OpenDescriptors(pid_t pid) {
-  size_t count = 0;
-  for ([[maybe_unused]] const auto& entry :
-       std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/fd")) {
-    ++count;
-  }
-  return count;
-}
-
-class HostileClientTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    auto cluster = Cluster::Start({"alpha"});
-    ASSERT_TRUE(cluster.ok()) << cluster.status();
-    cluster_ = *std::move(cluster);
-    auto witness = Attach();
-    ASSERT_TRUE(witness.ok()) << witness.status();
-    witness_ = std::make_unique<Process>(*std::move(witness));
-  }
-  absl::StatusOr<Process> Attach() {
-    AttachOptions options;
-    options.socket = cluster_->Socket("alpha");
-    options.autostart = false;
-    return Process::Attach(options);
-  }
-  Fd Connect() { return SeqpacketConnect(cluster_->Socket("alpha")).value(); }
-  // Everybody else is served as before, by the same agent.
-  void ExpectUnharmed() {
-    EXPECT_TRUE(cluster_->FirstAgentRuns("alpha"));
-    auto self = witness_->Connect(witness_->id());
-    ASSERT_TRUE(self.ok()) << self.status();
-    ASSERT_TRUE(self->Send("still here").ok());
-    const absl::StatusOr<Message> message = witness_->inbox().Receive(Patience());
-    ASSERT_TRUE(message.ok()) << message.status();
-    EXPECT_EQ(message->body(), "still here");
-  }
-
-  std::unique_ptr<Cluster> cluster_;
-  std::unique_ptr<Process> witness_;
-};
+using HostileClientTest = OneAgentTest;
 
 TEST_F(HostileClientTest, RandomBytesOnTheSocketEndThatConnectionAlone) {
   const unsigned seed = std::random_device{}();
@@ -158,43 +108,9 @@ TEST_F(HostileClientTest, AnotherVersionOfTheLibraryIsRefusedInWords) {
   control::Request attach;
   attach.set_id(1);
   attach.mutable_attach()->set_protocol_version(internal::kControlProtocolVersion + 1);
-  ASSERT_TRUE(SendPacket(socket.get(), attach.SerializeAsString()).ok());
-  const absl::StatusOr<Packet> packet = ReceivePacket(socket.get(), true);
-  ASSERT_TRUE(packet.ok());
-  control::ToProcess answer;
-  ASSERT_TRUE(answer.ParseFromString(packet->bytes));
-  EXPECT_EQ(answer.response().status().code(), static_cast<int>(absl::StatusCode::kUnimplemented));
-  EXPECT_NE(answer.response().status().message().find("version 2"), std::string::npos)
-      << answer.response().status().message();
-}
-
-TEST_F(HostileClientTest, ClientsThatDisappearHalfWayLeaveNothingBehind) {
-  ExpectUnharmed();
-  const pid_t agent = cluster_->Proper("alpha");
-  const size_t before = OpenDescriptors(agent);
-  control::Request attach;
-  attach.set_id(1);
-  attach.mutable_attach()->set_protocol_version(internal::kControlProtocolVersion);
-  attach.mutable_attach()->set_layout_version(1);
-  control::Request connect;
-  connect.set_id(2);
-  connect.set_connect_process(witness_->id().ToString());
-  for (int i = 0; i < 500; ++i) {
-    const Fd socket = Connect();
-    ASSERT_TRUE(SendPacket(socket.get(), attach.SerializeAsString()).ok());
-    ASSERT_TRUE(SendPacket(socket.get(), connect.SerializeAsString()).ok());
-    // Some read what they were granted, and go without a word.
-    if (i % 2 == 0) {
-      ASSERT_TRUE(ReceivePacket(socket.get(), true).ok());
-    }
-  }
-  // The witness reads its notices, so that none waits in the agent with its descriptors.
-  EXPECT_TRUE(Eventually([&] {
-    (void)witness_->inbox().TryReceive();
-    return OpenDescriptors(agent) <= before;
-  })) << OpenDescriptors(agent)
-      << " descriptors, before " << before;
-  ExpectUnharmed();
+  const control::Response answer = Call(socket, attach);
+  EXPECT_EQ(answer.status().code(), static_cast<int>(absl::StatusCode::kUnimplemented));
+  EXPECT_THAT(answer.status().message(), ::testing::HasSubstr("version 2"));
 }
 
 TEST_F(HostileClientTest, ABodyInMemoryThatCannotBeHadHarmsNobody) {
@@ -227,76 +143,8 @@ TEST_F(HostileClientTest, MoreOfTheMemoryThanThereIsIsRefused) {
     request.set_id(bytes);
     request.mutable_post()->set_destination("q");
     request.mutable_post()->set_memory_bytes(bytes);
-    ASSERT_TRUE(SendPacket(socket.get(), request.SerializeAsString(), {memory.get()}).ok());
-    const absl::StatusOr<Packet> packet = ReceivePacket(socket.get(), true);
-    ASSERT_TRUE(packet.ok());
-    control::ToProcess answer;
-    ASSERT_TRUE(answer.ParseFromString(packet->bytes));
-    EXPECT_NE(answer.response().status().code(), 0);
+    EXPECT_NE(Call(socket, request, {memory.get()}).status().code(), 0);
   }
-  ExpectUnharmed();
-}
-
-TEST_F(HostileClientTest, AReceiverThatReadsNothingHoldsNoDescriptorsOfTheAgents) {
-  ASSERT_TRUE(witness_->CreateMailbox("q").ok());
-  auto stopped = Attach();
-  ASSERT_TRUE(stopped.ok()) << stopped.status();
-  auto receiver = stopped->OpenMailbox("q");  // which is never asked for a message
-  ASSERT_TRUE(receiver.ok()) << receiver.status();
-  const pid_t agent = cluster_->Proper("alpha");
-  const size_t before = OpenDescriptors(agent);
-  for (int i = 0; i < 200; ++i) {
-    auto sender = Attach();
-    ASSERT_TRUE(sender.ok()) << sender.status();
-    ASSERT_TRUE(sender->ConnectMailbox("q").ok());
-  }
-  // Two of one notice, the next to go out, may be open.
-  EXPECT_TRUE(Eventually([&] { return OpenDescriptors(agent) <= before + 2; }))
-      << OpenDescriptors(agent) << " descriptors, before " << before;
-  ExpectUnharmed();
-}
-
-TEST_F(HostileClientTest, WithoutDescriptorsGrantsFailOrWaitAndNobodyIsCutOff) {
-  ASSERT_TRUE(witness_->CreateMailbox("q").ok());
-  auto receiver = witness_->OpenMailbox("q");
-  ASSERT_TRUE(receiver.ok()) << receiver.status();
-  const pid_t agent = cluster_->Proper("alpha");
-  rlimit before;
-  ASSERT_EQ(prlimit(agent, RLIMIT_NOFILE, nullptr, &before), 0);
-  int sent = 0;
-  // From none left to as many as it needs: it fails at each place once.
-  for (rlim_t left = 0; left < 12; ++left) {
-    auto sender = Attach();
-    ASSERT_TRUE(sender.ok()) << sender.status();
-    const rlimit few = {OpenDescriptors(agent) + left, before.rlim_max};
-    ASSERT_EQ(prlimit(agent, RLIMIT_NOFILE, &few, nullptr), 0);
-    const auto refused = sender->ConnectMailbox("q");
-    // The notice of a new link waits for descriptors, and the answer comes after it.
-    const auto no_link = sender->Connect(witness_->id(), absl::Now() + absl::Milliseconds(100));
-    ASSERT_EQ(prlimit(agent, RLIMIT_NOFILE, &before, nullptr), 0);
-    EXPECT_TRUE(refused.ok() || absl::IsResourceExhausted(refused.status())) << refused.status();
-    EXPECT_TRUE(no_link.ok() || absl::IsResourceExhausted(no_link.status()) ||
-                absl::IsDeadlineExceeded(no_link.status()))
-        << no_link.status();
-    auto granted = sender->ConnectMailbox("q");
-    ASSERT_TRUE(granted.ok()) << granted.status() << " with " << left << " left";
-    ASSERT_TRUE(granted->Send("body").ok());
-    ++sent;
-    auto link = sender->Connect(witness_->id());
-    ASSERT_TRUE(link.ok()) << link.status() << " with " << left << " left";
-    const absl::StatusOr<Message> message = receiver->Receive(Patience());
-    ASSERT_TRUE(message.ok()) << message.status() << " with " << left << " left";
-  }
-  EXPECT_EQ(sent, 12);
-  ExpectUnharmed();
-}
-
-TEST_F(HostileClientTest, ConnectionsThatNeverAttachMakeRoomForNewOnes) {
-  std::vector<Fd> idle;
-  for (int i = 0; i < 1500; ++i) idle.push_back(Connect());
-  const pid_t agent = cluster_->Proper("alpha");
-  EXPECT_TRUE(Eventually([&] { return OpenDescriptors(agent) < 1200; })) << OpenDescriptors(agent);
-  EXPECT_TRUE(Attach().ok());
   ExpectUnharmed();
 }
 
@@ -313,12 +161,7 @@ TEST_F(HostileClientTest, ListsFitPacketsWhateverTheNamesOfAProcess) {
   control::Request list;
   list.set_id(1);
   list.mutable_list()->set_kind(control::PROCESSES);
-  ASSERT_TRUE(SendPacket(socket.get(), list.SerializeAsString()).ok());
-  const absl::StatusOr<Packet> packet = ReceivePacket(socket.get(), true);
-  ASSERT_TRUE(packet.ok()) << packet.status();
-  control::ToProcess answer;
-  ASSERT_TRUE(answer.ParseFromString(packet->bytes));
-  EXPECT_EQ(answer.response().listing().processes(0).names_size(), names);
+  EXPECT_EQ(Call(socket, list).listing().processes(0).names_size(), names);
   ExpectUnharmed();
 }
 
@@ -335,10 +178,7 @@ TEST_F(HostileClientTest, NobodyCanSealWhatOthersWriteToo) {
     ASSERT_TRUE(SendPacket(socket.get(), request.SerializeAsString()).ok());
     take();
   };
-  control::Request attach;
-  attach.set_id(1);
-  attach.mutable_attach()->set_protocol_version(internal::kControlProtocolVersion);
-  attach.mutable_attach()->set_layout_version(1);
+  const control::Request attach = AttachRequest();
   control::Request connect;
   connect.set_id(2);
   connect.set_connect_mailbox("q");
@@ -365,32 +205,6 @@ TEST_F(HostileClientTest, NobodyCanSealWhatOthersWriteToo) {
   ExpectUnharmed();
 }
 
-TEST_F(HostileClientTest, AViewThatOutlivesItsReceiverIsRoomAgainWhenItsProcessIsGone) {
-  MailboxOptions options;
-  options.capacity_messages = 1;
-  ASSERT_TRUE(witness_->CreateMailbox("q", options).ok());
-  auto sender = witness_->ConnectMailbox("q");
-  ASSERT_TRUE(sender.ok()) << sender.status();
-  const std::string large(100000, 'x');
-  ASSERT_TRUE(sender->Send(large).ok());
-  absl::StatusOr<Message> view;
-  {
-    auto reader = Attach();
-    ASSERT_TRUE(reader.ok()) << reader.status();
-    {
-      auto receiver = reader->OpenMailbox("q");
-      ASSERT_TRUE(receiver.ok()) << receiver.status();
-      view = receiver->Receive(Patience());
-      ASSERT_TRUE(view.ok()) << view.status();
-    }
-    // The receiver is closed for good once a later request is answered.
-    ASSERT_TRUE(reader->Resolve(reader->id().ToString()).ok());
-    EXPECT_EQ(sender->Send(large, {}, absl::InfinitePast()).code(),
-              absl::StatusCode::kDeadlineExceeded);
-  }
-  EXPECT_TRUE(Eventually([&] { return sender->Send(large, {}, absl::InfinitePast()).ok(); }));
-}
-
 TEST_F(HostileClientTest, ASecondAgentOnTheSocketIsRefusedAndTheFirstGoesOn) {
   Child second({BuiltProgram("node/cli/mailrail"), "agent", "--node", "alpha", "--socket",
                 cluster_->Socket("alpha")});
@@ -398,60 +212,6 @@ TEST_F(HostileClientTest, ASecondAgentOnTheSocketIsRefusedAndTheFirstGoesOn) {
   ASSERT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), static_cast<int>(absl::StatusCode::kFailedPrecondition));
   ExpectUnharmed();
-}
-
-TEST_F(HostileClientTest, OneHundredThousandOneShotSendersLeaveNeitherLanesNorDescriptors) {
-  MailboxOptions options;
-  options.max_message_bytes = 100;
-  ASSERT_TRUE(witness_->CreateMailbox("q", options).ok());
-  auto receiver = witness_->OpenMailbox("q");
-  ASSERT_TRUE(receiver.ok()) << receiver.status();
-  constexpr int kSenders = 100000;
-  const pid_t agent = cluster_->Proper("alpha");
-  const pid_t keeper = cluster_->Agent("alpha").pid();
-  size_t before = 0, kept_before = 0;
-  int received = 0;
-  control::Request post;
-  post.set_id(1);
-  post.mutable_post()->set_destination("q");
-  for (int i = 0; i < kSenders; ++i) {
-    if (i == 100) {
-      before = OpenDescriptors(agent);
-      kept_before = OpenDescriptors(keeper);
-    }
-    const Fd socket = Connect();
-    post.mutable_post()->set_body(std::to_string(i));
-    ASSERT_TRUE(SendPacket(socket.get(), post.SerializeAsString()).ok());
-    const absl::StatusOr<Packet> packet = ReceivePacket(socket.get(), true);
-    ASSERT_TRUE(packet.ok());
-    control::ToProcess answer;
-    ASSERT_TRUE(answer.ParseFromString(packet->bytes));
-    ASSERT_EQ(answer.response().status().code(), 0) << answer.response().status().message();
-    while (received < i - 1000) {
-      const absl::StatusOr<Message> message = receiver->Receive(Patience());
-      ASSERT_TRUE(message.ok()) << message.status();
-      ASSERT_EQ(message->body(), std::to_string(received));
-      ++received;
-    }
-  }
-  for (; received < kSenders; ++received) {
-    const absl::StatusOr<Message> message = receiver->Receive(Patience());
-    ASSERT_TRUE(message.ok()) << message.status();
-    ASSERT_EQ(message->body(), std::to_string(received));
-  }
-  EXPECT_TRUE(Eventually([&] {
-    return OpenDescriptors(agent) <= before && OpenDescriptors(keeper) <= kept_before;
-  })) << OpenDescriptors(agent)
-      << " and " << OpenDescriptors(keeper) << " descriptors, before " << before << " and "
-      << kept_before;
-  const Fd socket = Connect();
-  control::Request list;
-  list.set_id(1);
-  list.mutable_list()->set_kind(control::MAILBOXES);
-  ASSERT_TRUE(SendPacket(socket.get(), list.SerializeAsString()).ok());
-  control::ToProcess answer;
-  ASSERT_TRUE(answer.ParseFromString(ReceivePacket(socket.get(), true)->bytes));
-  EXPECT_EQ(answer.response().listing().mailboxes(0).senders(), 1u);
 }
 
 }  // namespace

@@ -51,10 +51,11 @@ pid_t FindProper(pid_t keeper) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(const std::vector<std::string>& nodes,
-                                                        Agents agents) {
+                                                        Agents agents,
+                                                        std::vector<std::string> flags) {
   std::string folder = "/tmp/mailrail-XXXXXX";
   Require(mkdtemp(folder.data()) != nullptr, "mkdtemp");
-  std::unique_ptr<Cluster> cluster(new Cluster(folder, agents));
+  std::unique_ptr<Cluster> cluster(new Cluster(folder, agents, std::move(flags)));
   std::set<std::string> addresses;
   while (addresses.size() < nodes.size()) addresses.insert(FreeAddress());
   for (const std::string& name : nodes) {
@@ -90,6 +91,7 @@ void Cluster::StartAgent(const std::string& name) {
   for (const auto& [other, peer] : nodes_) {
     if (other != name) flag("--peer", absl::StrCat(other, "=", peer.address));
   }
+  command.insert(command.end(), flags_.begin(), flags_.end());
   node.agent = Child(command);
 }
 

@@ -27,9 +27,10 @@ class Cluster {
  public:
   // Starts an agent for each name, which knows all others, and waits until each answers and each
   // pair is connected. kDeadlineExceeded when that does not happen within Patience(), kAborted when
-  // an agent has ended.
+  // an agent has ended. `flags` are given to every agent besides its own.
   static absl::StatusOr<std::unique_ptr<Cluster>> Start(const std::vector<std::string>& nodes,
-                                                        Agents agents = Agents::kKept);
+                                                        Agents agents = Agents::kKept,
+                                                        std::vector<std::string> flags = {});
   ~Cluster();
 
   // The socket to attach at.
@@ -68,12 +69,14 @@ class Cluster {
     pid_t first_proper = -1;
   };
 
-  Cluster(std::string folder, Agents agents) : folder_(std::move(folder)), agents_(agents) {}
+  Cluster(std::string folder, Agents agents, std::vector<std::string> flags)
+      : folder_(std::move(folder)), agents_(agents), flags_(std::move(flags)) {}
   void StartAgent(const std::string& name);
   absl::Status CheckConnected();
 
   const std::string folder_;
   const Agents agents_;
+  const std::vector<std::string> flags_;
   std::map<std::string, Node> nodes_;
 };
 

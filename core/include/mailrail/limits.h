@@ -8,7 +8,7 @@
 namespace mailrail {
 
 // Priorities run from 0 to 31; higher goes first. From kUrgentPriority on a message is urgent: bulk
-// traffic never takes the room, the credit or the connection that it needs.
+// traffic never takes the room, the window or the connection that it needs.
 inline constexpr int kPriorityCount = 32;
 inline constexpr int kMaxPriority = kPriorityCount - 1;
 inline constexpr int kUrgentPriority = 24;
