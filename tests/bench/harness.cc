@@ -6,7 +6,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,6 +14,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <thread>
+
+#include "node/cli/bench/exchange.h"
 
 namespace mailrail::bench {
 namespace {
@@ -29,15 +30,16 @@ struct Settings {
 // What the two processes tell each other beside the channel.
 struct Shared {
   std::atomic<int> ready{0};
-  std::atomic<uint64_t> received{0};
-  std::atomic<uint64_t> last{0};  // the number of messages that come; 0 until it is known
+  alignas(128) std::atomic<uint64_t> received{0};
+  alignas(128) std::atomic<uint64_t> last{
+      0};  // the number of messages that come; 0 until it is known
+  std::atomic<int> met{0};
+  ExchangeWords words;
 };
 
-int64_t Now() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
-}
+constexpr int64_t kLineNs = 10'000'000;
+
+int64_t Now() { return NowNs(); }
 
 void Pin(int core) {
   cpu_set_t set;
@@ -79,6 +81,9 @@ void ReceiveOne(End* end, size_t size, uint64_t number) {
   Require(Check(end->Receive(), size, number), "a message differs from what was sent");
 }
 
+// What is measured, as the beginning of an object.
+constexpr size_t kResultBytes = 512;
+
 // A message with this number is the last one.
 constexpr uint64_t kStop = ~uint64_t{0};
 
@@ -93,7 +98,7 @@ void Echo(End* end, size_t size) {
   }
 }
 
-void Latency(End* end, const Settings& settings) {
+void Latency(End* end, const Settings& settings, char* result) {
   const auto round_trip = [&](uint64_t number) {
     SendOne(end, settings.size, number);
     end->Flush();
@@ -102,47 +107,53 @@ void Latency(End* end, const Settings& settings) {
   uint64_t number = 0;
   const int64_t warm = Now() + static_cast<int64_t>(settings.seconds * 1e9 / 4);
   while (Now() < warm) round_trip(++number);
-  std::vector<uint32_t> samples;
-  samples.reserve(size_t{1} << 22);
+  // Touched, so that no sample pays for a page.
+  std::vector<uint32_t> samples(size_t{1} << 22);
+  size_t count = 0;
   const int64_t until = Now() + static_cast<int64_t>(settings.seconds * 1e9);
   for (int64_t before = Now(); before < until;) {
     round_trip(++number);
     const int64_t after = Now();
-    if (samples.size() < samples.capacity()) {
-      samples.push_back(static_cast<uint32_t>(std::min<int64_t>(after - before, UINT32_MAX)));
+    if (count < samples.size()) {
+      samples[count++] = static_cast<uint32_t>(std::min<int64_t>(after - before, UINT32_MAX));
     }
     before = after;
   }
   SendOne(end, settings.size, kStop);
   end->Flush();
   end->Receive();
+  samples.resize(count);
   std::sort(samples.begin(), samples.end());
   const auto percentile = [&](double p) {
     return samples[std::min(samples.size() - 1,
                             static_cast<size_t>(p * static_cast<double>(samples.size())))];
   };
-  std::printf(
-      "{\"name\":\"%s\",\"mode\":\"latency\",\"size\":%zu,\"count\":%zu,\"p50_ns\":%u,"
-      "\"p90_ns\":%u,\"p99_ns\":%u,\"p999_ns\":%u,\"max_ns\":%u}\n",
-      settings.name.c_str(), settings.size, samples.size(), percentile(0.5), percentile(0.9),
-      percentile(0.99), percentile(0.999), samples.back());
+  std::snprintf(result, kResultBytes,
+                "{\"name\":\"%s\",\"mode\":\"latency\",\"size\":%zu,\"count\":%zu,\"p50_ns\":%u,"
+                "\"p90_ns\":%u,\"p99_ns\":%u,\"p999_ns\":%u,\"max_ns\":%u",
+                settings.name.c_str(), settings.size, samples.size(), percentile(0.5),
+                percentile(0.9), percentile(0.99), percentile(0.999), samples.back());
 }
 
 void Drain(End* end, const Settings& settings, Shared* shared) {
+  const uint64_t step = std::clamp<uint64_t>(65536 / settings.size, 1, 64);
   for (uint64_t number = 1;; ++number) {
     ReceiveOne(end, settings.size, number);
     const uint64_t last = shared->last.load(std::memory_order_relaxed);
-    if (number % 1024 == 0 || last != 0) shared->received = number;
+    if (number % step == 0 || last != 0) {
+      shared->received.store(number, std::memory_order_relaxed);
+    }
     if (number == last) return;
   }
 }
 
-void Throughput(End* end, const Settings& settings, Shared* shared) {
+void Throughput(End* end, const Settings& settings, Shared* shared, char* result) {
   uint64_t number = 0;
+  const int step = static_cast<int>(std::clamp<size_t>(65536 / settings.size, 1, 64));
   const auto send_for = [&](double seconds) {
     const int64_t until = Now() + static_cast<int64_t>(seconds * 1e9);
     while (Now() < until) {
-      for (int i = 0; i < 64; ++i) SendOne(end, settings.size, ++number);
+      for (int i = 0; i < step; ++i) SendOne(end, settings.size, ++number);
     }
   };
   send_for(settings.seconds / 4);
@@ -157,11 +168,11 @@ void Throughput(End* end, const Settings& settings, Shared* shared) {
   end->Flush();
   while (shared->received != number + 1) std::this_thread::yield();
   const double rate = static_cast<double>(received) * 1e9 / static_cast<double>(finish - begin);
-  std::printf(
-      "{\"name\":\"%s\",\"mode\":\"throughput\",\"size\":%zu,\"count\":%llu,"
-      "\"messages_per_s\":%.0f,\"bytes_per_s\":%.0f}\n",
-      settings.name.c_str(), settings.size, static_cast<unsigned long long>(received), rate,
-      rate * static_cast<double>(settings.size));
+  std::snprintf(result, kResultBytes,
+                "{\"name\":\"%s\",\"mode\":\"throughput\",\"size\":%zu,\"count\":%llu,"
+                "\"messages_per_s\":%.0f,\"bytes_per_s\":%.0f",
+                settings.name.c_str(), settings.size, static_cast<unsigned long long>(received),
+                rate, rate * static_cast<double>(settings.size));
 }
 
 int Run(const Way& way, const Settings& settings) {
@@ -178,25 +189,39 @@ int Run(const Way& way, const Settings& settings) {
     while (shared->ready < 2) std::this_thread::yield();
     return end;
   };
+  // L, the round trip of a cache line, before and after, at the places of the two.
+  const auto measure_line = [&](Side side, int before) {
+    ++shared->met;
+    while (shared->met < before + 2) std::this_thread::yield();
+    return Exchange(shared->words,
+                    side == Side::kFirst ? ExchangeSide::kFirst : ExchangeSide::kSecond,
+                    ExchangeWait::kSpin, kLineNs);
+  };
   const pid_t child = fork();
   Require(child >= 0, "fork");
   if (child == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     std::unique_ptr<End> end = open(Side::kSecond);
+    measure_line(Side::kSecond, 0);
     if (latency) {
       Echo(end.get(), settings.size);
     } else {
       Drain(end.get(), settings, shared);
     }
+    measure_line(Side::kSecond, 2);
     end.reset();
     _exit(0);
   }
   std::unique_ptr<End> end = open(Side::kFirst);
+  char result[kResultBytes];
+  const uint32_t before = measure_line(Side::kFirst, 0);
   if (latency) {
-    Latency(end.get(), settings);
+    Latency(end.get(), settings, result);
   } else {
-    Throughput(end.get(), settings, shared);
+    Throughput(end.get(), settings, shared, result);
   }
+  const uint32_t after = measure_line(Side::kFirst, 2);
+  std::printf("%s,\"line_ns\":[%u,%u]}\n", result, before, after);
   std::fflush(stdout);
   int status = 0;
   waitpid(child, &status, 0);

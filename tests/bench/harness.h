@@ -7,7 +7,7 @@
 // latency: a process sends a message and waits for it to come back; throughput: one sends, the
 // other receives. Every body is written before it is sent and read when it has come, each to the
 // last byte, and changes from message to message. The two processes are pinned to one processor
-// each. Prints one line of JSON.
+// each. Prints one line of JSON, with L before and after.
 #ifndef MAILRAIL_TESTS_BENCH_HARNESS_H_
 #define MAILRAIL_TESTS_BENCH_HARNESS_H_
 
