@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Measures Mailrail beside what one would use in its place, in one run, interleaved.
 #
-#   tests/bench/run.sh [--quick] [--out FOLDER] [--only NAME,NAME...]
+#   tests/bench/run.sh [--quick] [--rounds N] [--out FOLDER] [--only NAME,NAME...]
 #
 #   --quick   three rounds instead of nine, and fewer sizes
+#   --rounds  another number of rounds
 #   --out     where table.txt, results.json, latency.svg and throughput.svg go (bench-results)
 #   --only    these alone, and the limits
 #
@@ -27,4 +28,6 @@ fi
 
 programs=(boost_mq grpc iceoryx kernel nats nng raw zeromq)
 bazel build --config=opt --noshow_progress //node/cli:mailrail "${programs[@]/#///tests/bench:}"
-exec python3 tests/bench/run.py --programs "$(bazel info --config=opt bazel-bin 2>/dev/null)" "$@"
+# Debian's own Python, which its packages are for.
+exec /usr/bin/python3 tests/bench/run.py \
+  --programs "$(bazel info --config=opt bazel-bin 2>/dev/null)" "$@"
