@@ -13,7 +13,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <thread>
 
 #include "node/cli/bench/exchange.h"
 
@@ -166,7 +165,7 @@ void Throughput(End* end, const Settings& settings, Shared* shared, char* result
   shared->last = number + 1;
   SendOne(end, settings.size, number + 1);
   end->Flush();
-  while (shared->received != number + 1) std::this_thread::yield();
+  while (shared->received != number + 1) usleep(50);
   const double rate = static_cast<double>(received) * 1e9 / static_cast<double>(finish - begin);
   std::snprintf(result, kResultBytes,
                 "{\"name\":\"%s\",\"mode\":\"throughput\",\"size\":%zu,\"count\":%llu,"
@@ -186,13 +185,13 @@ int Run(const Way& way, const Settings& settings) {
     Pin(settings.cores[side == Side::kSecond]);
     std::unique_ptr<End> end = way.open(prepared, side, settings.size);
     ++shared->ready;
-    while (shared->ready < 2) std::this_thread::yield();
+    while (shared->ready < 2) usleep(50);
     return end;
   };
   // L, the round trip of a cache line, before and after, at the places of the two.
   const auto measure_line = [&](Side side, int before) {
     ++shared->met;
-    while (shared->met < before + 2) std::this_thread::yield();
+    while (shared->met < before + 2) usleep(50);
     return Exchange(shared->words,
                     side == Side::kFirst ? ExchangeSide::kFirst : ExchangeSide::kSecond,
                     ExchangeWait::kSpin, kLineNs);

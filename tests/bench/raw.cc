@@ -4,7 +4,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cstring>
 
 #include "tests/bench/harness.h"
@@ -64,65 +66,73 @@ class LineEnd : public End {
 };
 
 // A ring for bytes in each direction, with one writer, one reader, and an index of each on a line
-// of its own: bodies are copied in, and read where they lie.
+// of its own: bodies are copied in, and read where they lie. Each keeps what it last saw of the
+// other's index, and the reader tells of its own when an eighth is free or nothing is left.
 struct Ring {
-  static constexpr uint64_t kBytes = uint64_t{4} << 20;
   alignas(128) std::atomic<uint64_t> written{0};
   alignas(128) std::atomic<uint64_t> read{0};
-  alignas(128) char bytes[kBytes];
 };
 
 struct Rings {
-  Ring ring[2];
+  size_t capacity;
+  Ring* ring[2];
+  char* bytes[2];
 };
 
-std::shared_ptr<void> MakeRings(size_t) {
-  void* const memory =
-      mmap(nullptr, sizeof(Rings), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  Require(memory != MAP_FAILED, "no memory");
-  return std::shared_ptr<void>(new (memory) Rings, [](void*) {});
+std::shared_ptr<void> MakeRings(size_t largest) {
+  auto rings = std::make_shared<Rings>();
+  // Small enough to stay in the processor's caches.
+  rings->capacity = std::bit_ceil(std::max<size_t>(8 * largest, 256 << 10));
+  for (int i = 0; i < 2; ++i) {
+    void* const memory = mmap(nullptr, sizeof(Ring) + rings->capacity, PROT_READ | PROT_WRITE,
+                              MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    Require(memory != MAP_FAILED, "no memory");
+    rings->ring[i] = new (memory) Ring;
+    rings->bytes[i] = static_cast<char*>(memory) + sizeof(Ring);
+  }
+  return rings;
 }
 
 class RingEnd : public End {
  public:
-  RingEnd(const std::shared_ptr<void>& rings, Side side, size_t largest)
-      : out_(static_cast<Rings*>(rings.get())->ring[side == Side::kSecond]),
-        in_(static_cast<Rings*>(rings.get())->ring[side == Side::kFirst]),
-        body_(largest + 8) {
-    Require(Record(largest) * 2 <= Ring::kBytes, "too large for the ring");
-    // Pages are touched before anything is measured.
-    memset(out_.bytes, 0, sizeof(out_.bytes));
+  RingEnd(const std::shared_ptr<void>& prepared, Side side, size_t largest) : body_(largest) {
+    const auto& rings = *static_cast<Rings*>(prepared.get());
+    const bool second = side == Side::kSecond;
+    capacity_ = rings.capacity;
+    out_ = rings.ring[second];
+    in_ = rings.ring[!second];
+    out_bytes_ = rings.bytes[second];
+    in_bytes_ = rings.bytes[!second];
   }
 
   char* Claim(size_t) override { return body_.data(); }
   void Commit(size_t size) override {
-    const uint64_t to_end = Ring::kBytes - written_ % Ring::kBytes;
+    const uint64_t to_end = capacity_ - At(written_);
     const bool wraps = to_end < Record(size);
     const uint64_t after = written_ + (wraps ? to_end : 0) + Record(size);
-    while (after - read_seen_ > Ring::kBytes) {
-      read_seen_ = out_.read.load(std::memory_order_acquire);
-    }
+    while (after - read_seen_ > capacity_) read_seen_ = out_->read.load(std::memory_order_acquire);
     if (wraps) {
-      memcpy(out_.bytes + written_ % Ring::kBytes, &kWrap, sizeof(kWrap));
+      memcpy(out_bytes_ + At(written_), &kWrap, sizeof(kWrap));
       written_ += to_end;
     }
-    char* const at = out_.bytes + written_ % Ring::kBytes;
     const uint64_t header = size;
-    memcpy(at, &header, sizeof(header));
-    memcpy(at + sizeof(header), body_.data(), size);
+    memcpy(out_bytes_ + At(written_), &header, sizeof(header));
+    memcpy(out_bytes_ + At(written_) + sizeof(header), body_.data(), size);
     written_ = after;
-    out_.written.store(written_, std::memory_order_release);
+    out_->written.store(written_, std::memory_order_release);
   }
   std::string_view Receive() override {
     // The one before has been read.
-    in_.read.store(read_, std::memory_order_release);
-    while (written_seen_ == read_) written_seen_ = in_.written.load(std::memory_order_acquire);
+    if (read_ - read_told_ >= capacity_ / 8 || written_seen_ == read_) {
+      in_->read.store(read_told_ = read_, std::memory_order_release);
+    }
+    while (written_seen_ == read_) written_seen_ = in_->written.load(std::memory_order_acquire);
     uint64_t header = Header();
     if (header == kWrap) {
-      read_ += Ring::kBytes - read_ % Ring::kBytes;
+      read_ += capacity_ - At(read_);
       header = Header();
     }
-    const char* const body = in_.bytes + read_ % Ring::kBytes + sizeof(header);
+    const char* const body = in_bytes_ + At(read_) + sizeof(header);
     read_ += Record(header);
     return {body, header};
   }
@@ -130,17 +140,21 @@ class RingEnd : public End {
  private:
   static constexpr uint64_t kWrap = ~uint64_t{0};
   static uint64_t Record(uint64_t size) { return (size + 8 + 7) / 8 * 8; }
+  uint64_t At(uint64_t index) const { return index & (capacity_ - 1); }
   uint64_t Header() const {
     uint64_t header;
-    memcpy(&header, in_.bytes + read_ % Ring::kBytes, sizeof(header));
+    memcpy(&header, in_bytes_ + At(read_), sizeof(header));
     return header;
   }
 
-  Ring& out_;
-  Ring& in_;
   std::vector<char> body_;
+  uint64_t capacity_;
+  Ring* out_;
+  Ring* in_;
+  char* out_bytes_;
+  char* in_bytes_;
   uint64_t written_ = 0, read_seen_ = 0;
-  uint64_t read_ = 0, written_seen_ = 0;
+  uint64_t read_ = 0, read_told_ = 0, written_seen_ = 0;
 };
 
 }  // namespace

@@ -258,6 +258,8 @@ def write(folder, machine, found):
     text += [f"{dropped} of {len(slices)} slices dropped: L moved by more than 10 % in them"
              " (~: all of a row's, so it is shown with them)",
              "systems in brackets are limits; SLICES: how many were kept, of how many", ""]
+    if machine["fifo"]:
+        text.insert(-1, "programs of one host ran before all else (SCHED_FIFO)")
     for section in TITLES:
         mine = [row for row in rows if row.section == section]
         if section == "mailbox":  # beside it: the peer whose queue has several ends too

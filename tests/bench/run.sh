@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Measures Mailrail beside what one would use in its place, in one run, interleaved.
 #
-#   tests/bench/run.sh [--quick] [--rounds N] [--out FOLDER] [--only NAME,NAME...]
+#   tests/bench/run.sh [--quick] [--rounds N] [--fifo] [--out FOLDER] [--only NAME,NAME...]
 #
 #   --quick   three rounds instead of nine, and fewer sizes
 #   --rounds  another number of rounds
+#   --fifo    programs of one host go before all else; for a machine that is not quiet; needs root
 #   --out     where table.txt, results.json, latency.svg and throughput.svg go (bench-results)
 #   --only    these alone, and the limits
 #

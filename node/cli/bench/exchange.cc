@@ -62,13 +62,13 @@ uint32_t Exchange(ExchangeWords& words, ExchangeSide side, ExchangeWait wait, in
   uint32_t number = 0;
   int64_t before = NowNs();
   const int64_t until = before + duration_ns;
-  while (before < until && count < kMaxSamples) {
+  do {
     Put(words.there, number + 1, wait);
     AwaitChange(words.back, number++, wait);
     const int64_t after = NowNs();
     samples[count++] = static_cast<uint32_t>(std::min<int64_t>(after - before, UINT32_MAX));
     before = after;
-  }
+  } while (before < until && count < kMaxSamples);
   Put(words.there, kStop, wait);
   AwaitChange(words.back, number, wait);
   words.there = 0;

@@ -1,5 +1,4 @@
 // throughput, fanin and mailbox: senders that send as much as they can, receivers that take it.
-#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "node/cli/bench/benches.h"
 #include "node/cli/bench/crew.h"
 #include "node/cli/bench/exchange.h"
@@ -61,7 +61,7 @@ class Flood {
     report.bench = bench;
     report.size = arguments_.size;
     report.mode = ModeName(mode_);
-    report.rows.push_back(RateRow(name, slices));
+    report.rows.push_back(RateRow(name, slices, shared_->received));
     report.topology = crew_.topology();
     report.lines_ns = crew_.lines_ns();
     return report;
@@ -102,11 +102,11 @@ class Flood {
     }
     ++shared_->senders_done;
     if (index == 0) {
-      while (shared_->senders_done < arguments_.senders) sched_yield();
+      while (shared_->senders_done < arguments_.senders) absl::SleepFor(absl::Microseconds(50));
       // One at a time, so that no receiver takes another's in one batch.
       for (size_t i = 0; i < arguments_.receivers; ++i) {
         if (absl::Status status = sender.SendEnd(); !status.ok()) return status;
-        while (shared_->receivers_done <= i) sched_yield();
+        while (shared_->receivers_done <= i) absl::SleepFor(absl::Microseconds(50));
       }
     }
     crew_.MeasureLine();
@@ -116,12 +116,12 @@ class Flood {
   absl::Status SendUntil(NumberedSender& sender, int64_t until) {
     const uint64_t step = std::max<uint64_t>(ClockStep(style_.size) / style_.batch, 1);
     uint64_t number = 0, sum = 0;
-    while (NowNs() < until) {
+    do {
       for (uint64_t i = 0; i < step; ++i) {
         if (absl::Status status = sender.SendBatch(number + 1); !status.ok()) return status;
         for (uint64_t j = 0; j < style_.batch; ++j) sum += Carried(++number, style_.size);
       }
-    }
+    } while (NowNs() < until);
     shared_->sent += number;
     shared_->sent_sum += sum;
     return absl::OkStatus();

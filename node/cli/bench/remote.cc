@@ -160,6 +160,7 @@ struct Shared {
   Samples round_trip, unloaded, loaded;
   double rates[SliceTimes::kMaxSlices] = {};
   size_t slices = 0;
+  uint64_t messages = 0;
   char server[160] = {};
 };
 
@@ -235,12 +236,12 @@ class Client {
     uint64_t number = 0, sum = 0;
     // The far side's time begins a little later.
     const int64_t until = NowNs() + times.total_ns() + times.slice_ns / 4;
-    while (NowNs() < until) {
+    do {
       for (uint32_t i = ClockStep(arguments_.size); i > 0; --i) {
         sum += Carried(++number, arguments_.size);
         if (status = sender->Send(number); !status.ok()) return status;
       }
-    }
+    } while (NowNs() < until);
     if (status = sender->SendEnd(); !status.ok()) return status;
     const absl::StatusOr<Message> answer = process.inbox().ReceiveFrom(server_);
     if (!answer.ok()) return answer.status();
@@ -251,6 +252,7 @@ class Client {
       return absl::DataLossError("what was received is not what was sent");
     }
     shared_.slices = times.slices;
+    shared_.messages = number;
     for (size_t i = 0; i < times.slices; ++i) {
       shared_.rates[i] = static_cast<double>((*counted)[2 + i]);
     }
@@ -350,7 +352,8 @@ absl::StatusOr<Report> RunRemote(const BenchArguments& arguments) {
   report.size = arguments.size;
   report.mode = ModeName(mode);
   report.rows.push_back(TimeRow("round trip", shared->round_trip));
-  report.rows.push_back(RateRow("one way", {shared->rates, shared->rates + shared->slices}));
+  report.rows.push_back(
+      RateRow("one way", {shared->rates, shared->rates + shared->slices}, shared->messages));
   report.rows.push_back(TimeRow("urgent round trip, unloaded", shared->unloaded));
   report.rows.push_back(TimeRow("urgent round trip, behind bulk", shared->loaded));
   report.topology = crew.topology();

@@ -80,10 +80,11 @@ ReportRow TimeRow(const std::string& name, const Samples& samples) {
   return row;
 }
 
-ReportRow RateRow(const std::string& name, const std::vector<double>& slices) {
+ReportRow RateRow(const std::string& name, const std::vector<double>& slices, uint64_t messages) {
   ReportRow row;
   row.name = name;
   row.messages_per_s = Median(slices);
+  row.messages = messages;
   row.samples = slices.size();
   return row;
 }
@@ -158,6 +159,7 @@ std::string FormatJson(const Report& report) {
                                                      {"p99.9", row.time->p999_ns}}
                                               : Json();
     one["rate"] = row.messages_per_s.has_value() ? Json(*row.messages_per_s) : Json();
+    if (row.messages_per_s.has_value()) one["messages"] = row.messages;
     one["samples"] = row.samples;
     json["results"].push_back(one);
   }

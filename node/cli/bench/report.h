@@ -19,11 +19,12 @@ struct ReportRow {
   };
   absl::optional<Time> time;
   absl::optional<double> messages_per_s;  // the median over slices
+  uint64_t messages = 0;                  // how many came, if it is a rate
   uint64_t samples = 0;                   // times, or slices
 };
 
 ReportRow TimeRow(const std::string& name, const Samples& samples);
-ReportRow RateRow(const std::string& name, const std::vector<double>& slices);
+ReportRow RateRow(const std::string& name, const std::vector<double>& slices, uint64_t messages);
 
 // What a measurement found, and where it was made.
 struct Report {

@@ -85,10 +85,11 @@ absl::Status RoundTrips(NumberedSender& sender, Receiver& receiver,
                         const NumberedSender::Style& style, double seconds, const ProcessId* peer,
                         Samples* samples) {
   const int64_t until = NowNs() + static_cast<int64_t>(seconds * 1e9);
-  for (uint64_t number = 1; NowNs() < until; ++number) {
-    const absl::Status status = RoundTrip(sender, receiver, style, number, peer, samples);
+  uint64_t number = 0;
+  do {
+    const absl::Status status = RoundTrip(sender, receiver, style, ++number, peer, samples);
     if (!status.ok()) return status;
-  }
+  } while (NowNs() < until);
   return absl::OkStatus();
 }
 
