@@ -8,7 +8,9 @@ every_command_has_help_with_an_example() {
   local command
   exits 0 --help && grep -q 'Example:' "$dir/out" || return 1
   for command in agent ps nodes links mailbox "mailbox create" "mailbox ls" "mailbox stat" \
-    "mailbox rm" "mailbox purge" send recv ping version; do
+    "mailbox rm" "mailbox purge" send recv ping version bench "bench latency" \
+    "bench throughput" "bench fanin" "bench mailbox" "bench wakeup" "bench priority" \
+    "bench remote" "bench serve"; do
     # shellcheck disable=SC2086
     exits 0 $command --help && grep -A1 'Example:' "$dir/out" | grep -q "mailrail ${command%% *}" ||
       return 1
@@ -29,7 +31,10 @@ wrong_arguments_exit_with_3() {
     exits 3 ps surplus && says surplus &&
     exits 3 mailbox create q --max-message-bytes 4T && says size &&
     exits 3 mailbox create q --capacity 0 &&
-    exits 3 mailbox create q --when-full wait
+    exits 3 mailbox create q --when-full wait &&
+    exits 3 bench && exits 3 bench latency --size 0 && says '1 to 64M' &&
+    exits 3 bench latency --mode sleep && says adaptive &&
+    exits 3 bench mailbox --senders 0 && exits 3 bench remote && says -- --to
 }
 check WrongArgumentsExitWith3 wrong_arguments_exit_with_3
 
@@ -277,5 +282,44 @@ other_nodes_mailboxes_work_alike() {
     exits 0 links && grep -q 'far@beta' "$dir/out" && exits 5 send nowhere@beta hi && exits 0 mailbox rm far
 }
 check OtherNodesMailboxesWorkAlike other_nodes_mailboxes_work_alike
+
+# benches COUNT ARGUMENTS...: so many results come, and each is of something; how fast is no matter.
+benches() {
+  local count=$1
+  shift
+  exits 0 bench "$@" --seconds 20ms -o json && json "len(j['results']) == $count" &&
+    json 'all(r["samples"] > 0 for r in j["results"])' &&
+    json 'all(r["percentiles"] is None or r["percentiles"]["p50"] > 0 for r in j["results"])' &&
+    json 'all(r["rate"] is None or r["messages"] > 0 for r in j["results"])' &&
+    json 'len(j["line_ns"]) == 2 and min(j["line_ns"]) > 0 and j["topology"]["processes"]'
+}
+
+every_measurement_measures_something() {
+  local mode
+  for mode in spin adaptive block; do
+    benches 1 latency --mode "$mode" && benches 1 throughput --mode "$mode" || return 1
+  done
+  benches 1 latency --in-place --size 8K && benches 1 throughput --batch 16 --size 3 &&
+    benches 1 throughput --in-place --size 100000 && benches 1 fanin --senders 3 &&
+    benches 1 mailbox && benches 1 mailbox --senders 2 --receivers 2 --batch 8 &&
+    benches 1 wakeup && json 'len(j["futex_ns"]) == 2' && benches 2 priority &&
+    exits 0 bench latency --seconds 20ms && grep -q '^round trip .*ns' "$dir/out" &&
+    exits 0 mailbox ls -o json && json 'not any("bench" in m["mailbox"] for m in j)'
+}
+check EveryMeasurementMeasuresSomething every_measurement_measures_something
+
+another_node_is_measured() {
+  exits 5 bench remote --to beta && says 'mailrail bench serve' || return 1
+  "$mailrail" bench serve "${beta[@]}" >"$dir/serve" 2>"$dir/serve.err" &
+  local pid=$! got=0
+  pids+=("$pid")
+  eventually grep -q 'mailrail bench remote --to beta' "$dir/serve" &&
+    benches 4 remote --to beta && benches 4 remote --to beta --size 5000 || return 1
+  kill -INT "$pid"
+  wait "$pid" || got=$?
+  cat "$dir/serve.err"
+  ((got == 0)) && [[ ! -s $dir/serve.err ]]
+}
+check AnotherNodeIsMeasured another_node_is_measured
 
 exit "$failed"

@@ -1,0 +1,188 @@
+#include <cmath>
+#include <memory>
+#include <string>
+
+#include "mailrail/limits.h"
+#include "node/cli/bench/benches.h"
+#include "node/cli/bench/report.h"
+#include "node/cli/commands.h"
+#include "node/config/units.h"
+
+namespace mailrail::cli {
+namespace {
+
+using bench::BenchArguments;
+
+struct Settings {
+  BenchArguments bench;
+  std::string socket;
+  OutputFormat format = OutputFormat::kText;
+};
+
+constexpr uint64_t kMaxProcesses = 32;
+constexpr uint64_t kMaxBatch = 4096;
+
+absl::StatusOr<uint64_t> ReadBodySize(absl::string_view text) {
+  const absl::StatusOr<uint64_t> size = ReadSize(text);
+  if (!size.ok()) return size;
+  if (*size < 1 || *size > kDefaultMaxMessageBytes) {
+    return absl::InvalidArgumentError("a size from 1 to 64M");
+  }
+  return size;
+}
+
+absl::StatusOr<uint64_t> ReadProcesses(absl::string_view text) {
+  return ReadNumber(text, 1, kMaxProcesses);
+}
+
+absl::StatusOr<uint64_t> ReadBatch(absl::string_view text) {
+  return ReadNumber(text, 1, kMaxBatch);
+}
+
+absl::StatusOr<double> ReadSeconds(absl::string_view text) {
+  const absl::StatusOr<absl::Duration> time = ReadDuration(text);
+  if (!time.ok()) return time.status();
+  if (*time < absl::Milliseconds(1) || *time > absl::Hours(1)) {
+    return absl::InvalidArgumentError("a time from 1ms to 1h");
+  }
+  return absl::ToDoubleSeconds(*time);
+}
+
+absl::StatusOr<absl::optional<WaitMode>> ReadMode(absl::string_view text) {
+  if (text == "spin") return WaitMode::kSpin;
+  if (text == "adaptive") return WaitMode::kAdaptive;
+  if (text == "block") return WaitMode::kBlock;
+  return absl::InvalidArgumentError("spin, adaptive or block");
+}
+
+using Run = absl::StatusOr<bench::Report> (*)(const BenchArguments& arguments);
+
+absl::Status RunBench(Run run, const Settings& settings) {
+  BenchArguments arguments = settings.bench;
+  arguments.attach = AttachOptionsFor(settings.socket);
+  const absl::StatusOr<bench::Report> report = run(arguments);
+  if (!report.ok()) return report.status();
+  return Print(settings.format == OutputFormat::kJson ? FormatJson(*report) : FormatText(*report));
+}
+
+// One measurement, with the flags that all have.
+class Bench {
+ public:
+  Bench(CLI::App& parent, const std::string& name, const std::string& help,
+        const std::string& example, Run run, Action* action)
+      : settings_(std::make_shared<Settings>()),
+        command_(*AddCommand(parent, name, help, example)) {
+    AddParsedFlag(command_, "--size", &settings_->bench.size, ReadBodySize,
+                  "bytes in a message (default: 64)")
+        ->type_name("BYTES");
+    AddParsedFlag(command_, "--seconds", &settings_->bench.seconds, ReadSeconds,
+                  "how long to measure (default: 3)")
+        ->type_name("SECONDS");
+    AddSocketFlag(command_, &settings_->socket);
+    AddOutputFlag(command_, &settings_->format);
+    command_.callback([settings = settings_, run, action] {
+      *action = [settings, run] { return cli::Report(RunBench(run, *settings)); };
+    });
+  }
+
+  Bench& Mode(const std::string& otherwise) {
+    AddParsedFlag(command_, "--mode", &settings_->bench.mode, ReadMode,
+                  "how receivers wait (default: " + otherwise + ")")
+        ->type_name("spin|adaptive|block");
+    return *this;
+  }
+  Bench& Flag(const std::string& flag, uint64_t BenchArguments::*value,
+              absl::StatusOr<uint64_t> (*read)(absl::string_view), const std::string& help) {
+    AddParsedFlag(command_, flag, &(settings_->bench.*value), read, help)->type_name("N");
+    return *this;
+  }
+  Bench& InPlace(const std::string& help) {
+    command_.add_flag("--in-place", settings_->bench.in_place, help);
+    return *this;
+  }
+  CLI::App& command() { return command_; }
+  BenchArguments& arguments() { return settings_->bench; }
+
+ private:
+  const std::shared_ptr<Settings> settings_;
+  CLI::App& command_;
+};
+
+constexpr char kSpinIfRoom[] = "spin where each process has a processor, else adaptive";
+
+void AddRemote(CLI::App& app, Action* action) {
+  Bench remote(app, "remote", "Round trip, flood, and urgent behind bulk, to another node",
+               "mailrail bench serve                 # on beta\n"
+               "  mailrail bench remote --to beta      # on alpha",
+               bench::RunRemote, action);
+  remote.Mode("adaptive")
+      .Flag("--bulk-size", &BenchArguments::bulk_size, ReadBodySize,
+            "bytes in a message of bulk (default: 1K)");
+  remote.command()
+      .add_option("--to", remote.arguments().node, "the node where mailrail bench serve runs")
+      ->type_name("NODE")
+      ->required();
+  remote.command()
+      .add_option("--name", remote.arguments().name, "its --name there (default: bench)")
+      ->type_name("NAME");
+}
+
+void AddServe(CLI::App& app, Action* action) {
+  const auto settings = std::make_shared<Settings>();
+  CLI::App* command = AddCommand(app, "serve", "Be the far side of bench remote, until SIGINT",
+                                 "mailrail bench serve");
+  command->add_option("--name", settings->bench.name, "what to be called (default: bench)")
+      ->type_name("NAME");
+  AddParsedFlag(*command, "--mode", &settings->bench.mode, ReadMode,
+                "how to wait for messages (default: adaptive)")
+      ->type_name("spin|adaptive|block");
+  AddSocketFlag(*command, &settings->socket);
+  command->callback([settings, action] {
+    *action = [settings] {
+      settings->bench.attach = AttachOptionsFor(settings->socket);
+      return cli::Report(bench::RunServe(settings->bench));
+    };
+  });
+}
+
+}  // namespace
+
+void AddBenchCommand(CLI::App& app, Action* action) {
+  CLI::App* command = AddCommand(app, "bench", "Measure this host, or the way to another",
+                                 "mailrail bench latency\n"
+                                 "  mailrail bench throughput --size 1K --batch 32 -o json");
+  command->require_subcommand(1);
+  Bench(*command, "latency", "A direct message there and back",
+        "mailrail bench latency --size 8K --in-place", bench::RunLatency, action)
+      .Mode(kSpinIfRoom)
+      .InPlace("hand over bodies prepared in place: the first and last line are touched");
+  Bench(*command, "throughput", "One sender, one receiver, direct",
+        "mailrail bench throughput --batch 32", bench::RunThroughput, action)
+      .Mode(kSpinIfRoom)
+      .Flag("--batch", &BenchArguments::batch, ReadBatch,
+            "send and receive so many with one call (default: 1)")
+      .InPlace("write bodies where they are sent from");
+  Bench fanin(*command, "fanin", "Several senders to one inbox", "mailrail bench fanin --senders 4",
+              bench::RunFanin, action);
+  fanin.arguments().senders = 2;
+  fanin.Mode(kSpinIfRoom)
+      .Flag("--senders", &BenchArguments::senders, ReadProcesses, "how many (default: 2)");
+  Bench(*command, "mailbox", "Senders and receivers of a mailbox",
+        "mailrail bench mailbox --senders 2 --receivers 2", bench::RunMailbox, action)
+      .Mode(kSpinIfRoom)
+      .Flag("--senders", &BenchArguments::senders, ReadProcesses, "how many (default: 1)")
+      .Flag("--receivers", &BenchArguments::receivers, ReadProcesses, "how many (default: 1)")
+      .Flag("--batch", &BenchArguments::batch, ReadBatch,
+            "send and receive so many with one call (default: 1)");
+  Bench(*command, "wakeup", "A direct message there and back, to receivers that sleep",
+        "mailrail bench wakeup", bench::RunWakeup, action);
+  Bench(*command, "priority", "An urgent message behind bulk that has used up its room",
+        "mailrail bench priority --bulk-size 4K", bench::RunPriority, action)
+      .Mode(kSpinIfRoom)
+      .Flag("--bulk-size", &BenchArguments::bulk_size, ReadBodySize,
+            "bytes in a message of bulk (default: 1K)");
+  AddRemote(*command, action);
+  AddServe(*command, action);
+}
+
+}  // namespace mailrail::cli
