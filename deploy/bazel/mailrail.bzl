@@ -30,13 +30,13 @@ def mailrail_cc_binary(name, copts = [], deps = [], from_archives = False, **kwa
       name: of the cc_binary.
       copts: more flags for the compiler.
       deps: its libraries.
-      from_archives: whether Debian's libraries (gRPC, Protobuf, Abseil, ...) go into the program, so
-        that none of them is loaded and bound at each start. Never where only some of them would: a
-        second Protobuf in one process ends it.
+      from_archives: whether Debian's libraries (gRPC, Protobuf, Abseil, ...) go into the program,
+        so that none of them is loaded and bound at each start. Never where only some of them would:
+        a second Protobuf in one process ends it.
       **kwargs: passed on to the cc_binary.
     """
     if from_archives:
-        # The linker looks into this folder first, wherever the flag stands, and it has archives only.
+        # The linker looks into this folder first, wherever the flag stands; it has archives only.
         kwargs["linkopts"] = kwargs.get("linkopts", []) + select({
             # It finds the locks of Abseil in the shared library alone.
             "//deploy/bazel:tsan": [],

@@ -93,7 +93,7 @@ def _archives_repository_impl(rctx):
     packages = rctx.attr.packages + [
         name
         for name in names
-        if [name for prefix in rctx.attr.prefixes if name.startswith(prefix)]
+        if any([name.startswith(prefix) for prefix in rctx.attr.prefixes])
     ]
     libraries = {flag[2:]: None for flag in _pkg_config(rctx, packages) if flag.startswith("-l")}
     for library in libraries.keys() + rctx.attr.libraries:
