@@ -78,7 +78,8 @@ class Receiver {
     for (;;) {
       if (owner_ != kSurvivor) progress_->operations.fetch_add(1);
       const bool stopping = progress_->stop.load();
-      const bool found = ReceiveOne(0) | ReceiveOne(1);
+      const bool first = ReceiveOne(0);
+      const bool found = ReceiveOne(1) || first;
       const bool finish = !found && stopping && leases_.empty() && views_.empty();
       if (finish) return;
       while (leases_.size() > 3 || (!leases_.empty() && random_.OneIn(2))) EndLease();

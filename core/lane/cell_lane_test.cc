@@ -268,11 +268,11 @@ TEST(CellLaneTest, ALateReaderFindsReturnedMessagesFirst) {
   for (int i = 0; i < 5; ++i) ASSERT_TRUE(writer.Append(kPriority, {{}, "x"}, 0));
   std::vector<Leased> held;
   for (int i = 0; i < 3; ++i) held.push_back(*Lease(&reader, kPriority, kMe));
-  for (const int i : {2, 0}) {
+  for (const size_t i : {2u, 0u}) {
     ASSERT_TRUE(reader.Return(kPriority, held[i].head.slot, held[i].head.position, kMe));
   }
   CellReader late = lane.NewReader();
-  for (const uint64_t position : {101, 103, 104, 105}) {
+  for (const uint64_t position : {101u, 103u, 104u, 105u}) {
     const absl::optional<Leased> leased = Lease(&late, kPriority, kOther);
     ASSERT_TRUE(leased.has_value());
     EXPECT_EQ(leased->head.position, position);
@@ -299,7 +299,7 @@ TEST(CellLaneTest, TheClaimsOfADeadOwnerComeBackAndWhatItHadTakenIsDone) {
   EXPECT_EQ(alive.ReleaseClaimsOf(kOther), 4);
   EXPECT_EQ(alive.ReleaseClaimsOf(kOther), 0);
   // 1, 3, 5 and 7 were the dead one's.
-  for (const uint64_t position : {1, 3, 5, 7, 9, 10}) {
+  for (const uint64_t position : {1u, 3u, 5u, 7u, 9u, 10u}) {
     const Leased leased = *Lease(&alive, kPriority, kMe);
     EXPECT_EQ(leased.head.position, position);
     EXPECT_EQ(leased.head.attempts, position < 8 ? 1u : 0u);

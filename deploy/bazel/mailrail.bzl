@@ -23,8 +23,26 @@ def mailrail_cc_library(name, copts = [], **kwargs):
     """A cc_library with our flags, linked statically."""
     native.cc_library(name = name, copts = _COPTS + copts, linkstatic = True, **kwargs)
 
-def mailrail_cc_binary(name, copts = [], deps = [], **kwargs):
-    """A cc_binary with our flags."""
+def mailrail_cc_binary(name, copts = [], deps = [], from_archives = False, **kwargs):
+    """A cc_binary with our flags.
+
+    Args:
+      name: of the cc_binary.
+      copts: more flags for the compiler.
+      deps: its libraries.
+      from_archives: whether Debian's libraries (gRPC, Protobuf, Abseil, ...) go into the program,
+        so that none of them is loaded and bound at each start. Never where only some of them would:
+        a second Protobuf in one process ends it.
+      **kwargs: passed on to the cc_binary.
+    """
+    if from_archives:
+        # The linker looks into this folder first, wherever the flag stands; it has archives only.
+        kwargs["linkopts"] = kwargs.get("linkopts", []) + select({
+            # It finds the locks of Abseil in the shared library alone.
+            "//deploy/bazel:tsan": [],
+            "//conditions:default": ["-Lexternal/archives"],
+        })
+        kwargs["additional_linker_inputs"] = ["@archives//:archives"]
     native.cc_binary(name = name, copts = _COPTS + copts, deps = deps + _TSAN_DEPS, **kwargs)
 
 def mailrail_cc_test(name, copts = [], deps = [], gtest = True, **kwargs):

@@ -85,6 +85,38 @@ _absl_repository = repository_rule(
     implementation = _absl_repository_impl,
 )
 
+# Of the C library and the compiler.
+_SYSTEM_LIBRARIES = ["atomic", "dl", "pthread", "rt"]
+
+def _archives_repository_impl(rctx):
+    names = rctx.execute(["pkg-config", "--list-package-names"]).stdout.splitlines()
+    packages = rctx.attr.packages + [
+        name
+        for name in names
+        if any([name.startswith(prefix) for prefix in rctx.attr.prefixes])
+    ]
+    libraries = {flag[2:]: None for flag in _pkg_config(rctx, packages) if flag.startswith("-l")}
+    for library in libraries.keys() + rctx.attr.libraries:
+        if library in _SYSTEM_LIBRARIES + rctx.attr.excluded:
+            continue
+        file = "lib%s.a" % library
+        path = rctx.execute(["g++", "-print-file-name=" + file]).stdout.strip()
+        if not path.startswith("/"):
+            fail("@%s: no %s: %s" % (rctx.name, file, _FIX))
+        rctx.symlink(path, file)
+    _write_build_file(rctx, ['filegroup(name = "archives", srcs = glob(["*.a"]))\n'])
+
+_archives_repository = repository_rule(
+    doc = "The static archives of libraries: a folder in which there is nothing else to link with.",
+    implementation = _archives_repository_impl,
+    attrs = {
+        "excluded": attr.string_list(doc = "Libraries of these that stay shared."),
+        "libraries": attr.string_list(doc = "Libraries without a .pc file."),
+        "packages": attr.string_list(doc = "The pkg-config packages.", mandatory = True),
+        "prefixes": attr.string_list(doc = "Beginnings of the names of more such packages."),
+    },
+)
+
 def _files_repository_impl(rctx):
     for path, content in rctx.attr.files.items():
         rctx.file(path, content)
@@ -134,6 +166,17 @@ filegroup(
 
     # What Mailrail uses.
     _absl_repository(name = "absl")
+    _archives_repository(
+        name = "archives",
+        # A correction of it by Debian reaches a program that is installed already.
+        excluded = [
+            "crypto",
+            "ssl",
+        ],
+        libraries = ["grpc++_reflection"],
+        packages = ["grpc++", "protobuf", "yaml-cpp"],
+        prefixes = ["absl_"],
+    )
     _pkg_config_repository(
         name = "cli11",
         libraries = {"cli11": ["CLI11"]},

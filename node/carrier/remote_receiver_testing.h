@@ -71,7 +71,7 @@ class TestMailbox {
 class RemoteReceiverTest : public ::testing::Test {
  protected:
   RemoteReceiverTest()
-      : mailbox(11), receiver(&inner.destination, kLocalNumber), local(&mailbox.destination, 8) {
+      : mailbox(11), receiver(&inner.destination, kLocalNumber), local(&mailbox.destination, 8u) {
     nodes.AwaitUp();
     sender = mailbox.NewSender(1);
     receiver.queue().Join(inner.NewIncoming(), 1);

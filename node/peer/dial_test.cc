@@ -11,7 +11,7 @@
 #include "gtest/gtest.h"
 #include "node/peer/relay.h"
 #include "node/peer/test_node.h"
-#include "proto/peer.grpc.pb.h"
+#include "proto/peer_service.grpc.pb.h"
 
 namespace mailrail {
 namespace {

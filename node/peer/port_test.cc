@@ -20,7 +20,7 @@
 #include "gtest/gtest.h"
 #include "node/peer/handshake.h"
 #include "node/peer/test_node.h"
-#include "proto/peer.grpc.pb.h"
+#include "proto/peer_service.grpc.pb.h"
 
 namespace mailrail {
 namespace {

@@ -13,7 +13,7 @@
 #include "grpcpp/support/client_callback.h"
 #include "grpcpp/support/server_callback.h"
 #include "node/peer/stream_session.h"
-#include "proto/peer.grpc.pb.h"
+#include "proto/peer_service.grpc.pb.h"
 
 // The two ends of gRPC's stream, bound to StreamSession. Thread-safe.
 namespace mailrail {

@@ -14,7 +14,7 @@
 #include "node/peer/credentials.h"
 #include "node/peer/event_loop.h"
 #include "node/peer/hub.h"
-#include "proto/peer.grpc.pb.h"
+#include "proto/peer_service.grpc.pb.h"
 
 namespace mailrail {
 namespace {

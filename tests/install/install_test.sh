@@ -27,6 +27,12 @@ passed() { echo "[case] ok $1"; }
 export PATH=$folder/usr/bin:$PATH PKG_CONFIG_PATH=$folder/usr/lib/pkgconfig
 passed InstallPutsProgramLibraryAndHeadersInPlace
 
+if ldd "$folder/usr/bin/mailrail" | grep -E 'lib(grpc|gpr|protobuf|absl)'; then
+  echo "[case] FAILED TheProgramHasItsLibrariesInIt"
+  exit 1
+fi
+passed TheProgramHasItsLibrariesInIt
+
 # Without the comment at its top.
 readme=$(sed -n '/^```cpp$/,/^```$/{/^```/!p}' README.md)
 if ! diff <(sed '/^\/\//d' examples/hello.cc) - <<<"$readme"; then
