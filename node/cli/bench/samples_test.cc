@@ -68,7 +68,7 @@ TEST(SliceMeterTest, CountsInTheSliceOfNow) {
 
 TEST(BodyTest, WhatIsWrittenIsRead) {
   for (const BodyStyle style : {BodyStyle::kWhole, BodyStyle::kEnds}) {
-    for (const size_t size : {1, 7, 8, 9, 15, 16, 17, 64, 100, 8192}) {
+    for (const size_t size : {1u, 7u, 8u, 9u, 15u, 16u, 17u, 64u, 100u, 8192u}) {
       std::string body(size, 'x');
       WriteBody(body.data(), size, 0x0123456789abcdef, style);
       uint64_t number = 0;
@@ -79,7 +79,7 @@ TEST(BodyTest, WhatIsWrittenIsRead) {
 }
 
 TEST(BodyTest, EveryByteThatDiffersIsSeen) {
-  for (const size_t size : {16, 17, 23, 64, 100}) {
+  for (const size_t size : {16u, 17u, 23u, 64u, 100u}) {
     std::string body(size, 'x');
     WriteBody(body.data(), size, 0x0123456789abcdef, BodyStyle::kWhole);
     for (char& byte : body) {
