@@ -53,6 +53,12 @@ check WithoutAgentExitsWith14 without_agent_exits_with_14
 start_two_nodes
 await_connected
 
+version_tells_the_agents_too() {
+  exits 0 version -o json && json 'j["program"] == j["agent"] and re.match("[0-9]+[.]", j["agent"])' &&
+    exits 0 version && grep -q "agent .*$dir/alpha.sock" "$dir/out"
+}
+check VersionTellsTheAgentsToo version_tells_the_agents_too
+
 mailboxes_are_created_listed_and_removed() {
   exits 0 mailbox create orders && exits 6 mailbox create orders && says exists &&
     exits 0 mailbox create small --max-message-bytes 64K --capacity 10 --when-full reject &&
