@@ -3,10 +3,15 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "core/base/step.h"
+
 namespace mailrail {
 
 void Fd::Reset(int fd) {
-  if (fd_ >= 0) close(fd_);
+  if (fd_ >= 0) {
+    Step();
+    close(fd_);
+  }
   fd_ = fd;
 }
 

@@ -13,6 +13,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/step.h"
 
 namespace mailrail {
 namespace {
@@ -55,6 +56,7 @@ absl::StatusOr<Fd> Lock(const std::string& path) {
 }
 
 absl::StatusOr<Fd> NewSocket() {
+  Step();
   Fd fd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   if (!fd.valid()) return absl::ErrnoToStatus(errno, "socket");
   return fd;
@@ -83,6 +85,7 @@ absl::StatusOr<Fd> SeqpacketConnect(const std::string& path, absl::Time deadline
   const bool bounded = deadline != absl::InfiniteFuture();
   const auto left = [&] { return std::max(deadline - absl::Now(), absl::Milliseconds(1)); };
   if (bounded) set_patience(left());
+  Step();
   while (connect(fd->get(), reinterpret_cast<sockaddr*>(&*address), sizeof(*address)) != 0) {
     if (errno == EINTR) {
       if (bounded) set_patience(left());
@@ -150,6 +153,7 @@ absl::Status SendPacket(int socket, absl::string_view bytes, absl::Span<const in
     header->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
     memcpy(CMSG_DATA(header), fds.data(), fds.size() * sizeof(int));
   }
+  Step();
   while (sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
     if (errno == EINTR) continue;
     if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ETOOMANYREFS || errno == ENOBUFS) {
@@ -174,6 +178,7 @@ absl::StatusOr<Packet> ReceivePacket(int socket, bool wait, bool* fds_lost) {
   message.msg_control = control;
   message.msg_controllen = sizeof(control);
   ssize_t size;
+  Step();
   while ((size = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | (wait ? 0 : MSG_DONTWAIT))) < 0) {
     if (errno == EINTR) continue;
     if (errno == EAGAIN || errno == EWOULDBLOCK) {
@@ -181,6 +186,7 @@ absl::StatusOr<Packet> ReceivePacket(int socket, bool wait, bool* fds_lost) {
     }
     return absl::UnavailableError(absl::StrCat("connection lost: ", strerror(errno)));
   }
+  Step();  // with descriptors that nobody has noted yet
   for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
        header = CMSG_NXTHDR(&message, header)) {
     if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;

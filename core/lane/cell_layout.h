@@ -25,16 +25,17 @@
 //
 //   unclaimed -> LEASED (claimed) -> TAKEN (received; a view holds the room) -> DONE (room free)
 //                LEASED -> RETURNED (given back, attempts + 1) -> LEASED (claimed again)
+//   unclaimed -> DONE (a small body, which its receiver has copied before)
 //
 // The sender uses a slot again only when it is DONE. Who returns a message adds to `returns` before
 // and after, so that a receiver that scans for returned messages cannot miss one.
 #ifndef MAILRAIL_CORE_LANE_CELL_LAYOUT_H_
 #define MAILRAIL_CORE_LANE_CELL_LAYOUT_H_
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
+#include "core/shm/step.h"
 #include "mailrail/limits.h"
 
 namespace mailrail {
@@ -68,9 +69,9 @@ struct CellGeometry {
 struct CellHeader {
   uint64_t magic;
   // Bit p is set before the first message of priority p is published.
-  alignas(128) std::atomic<uint32_t> rings_in_use;
+  alignas(128) SharedAtomic<uint32_t> rings_in_use;
   // How often the sender went to sleep for want of room.
-  alignas(128) std::atomic<uint64_t> room_parks;
+  alignas(128) SharedAtomic<uint64_t> room_parks;
 };
 static_assert(sizeof(CellHeader) == 384);
 
@@ -78,11 +79,11 @@ static_assert(sizeof(CellHeader) == 384);
 struct StateHeader {
   uint64_t magic;
   // Changes before and after each return of a message.
-  alignas(128) std::atomic<uint64_t> returns;
+  alignas(128) SharedAtomic<uint64_t> returns;
   // Changes when room came back to a sleeping sender, who waits on it.
-  alignas(128) std::atomic<uint32_t> room_gate;
+  alignas(128) SharedAtomic<uint32_t> room_gate;
   // room_parks when the sender was last woken.
-  alignas(128) std::atomic<uint64_t> last_room_rung;
+  alignas(128) SharedAtomic<uint64_t> last_room_rung;
 };
 static_assert(sizeof(StateHeader) == 512);
 
@@ -94,12 +95,12 @@ struct Slot {
   static constexpr uint32_t kHasPrefix = 1;
   static constexpr uint32_t kInSlab = 2;
 
-  std::atomic<uint64_t> sequence;  // the position that it stands for
-  std::atomic<uint64_t> stamp;
-  std::atomic<uint32_t> length;
-  std::atomic<uint32_t> flags;
-  std::atomic<uint64_t> slab_at;
-  char inline_bytes[kInlineBytes];
+  SharedAtomic<uint64_t> sequence;  // the position that it stands for
+  SharedAtomic<uint64_t> stamp;
+  SharedAtomic<uint32_t> length;
+  SharedAtomic<uint32_t> flags;
+  SharedAtomic<uint64_t> slab_at;
+  SharedAtomic<uint64_t> inline_words[kInlineBytes / 8];  // the bytes, as they stand in memory
 };
 static_assert(sizeof(Slot) == 128);
 

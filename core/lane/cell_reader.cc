@@ -1,10 +1,18 @@
 #include "core/lane/cell_reader.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "core/shm/futex.h"
+#include "core/shm/prefetch.h"
 
 namespace mailrail {
+namespace {
+
+// How many messages ahead of the one that is taken are fetched, if there are so many.
+constexpr uint64_t kMessagesAhead = 4;
+
+}  // namespace
 
 CellReader::CellReader(const CellGeometry& geometry, const char* data, char* state)
     : geometry_(geometry),
@@ -13,16 +21,16 @@ CellReader::CellReader(const CellGeometry& geometry, const char* data, char* sta
       header_(reinterpret_cast<const CellHeader*>(data)),
       state_header_(reinterpret_cast<StateHeader*>(state)) {}
 
-const std::atomic<uint64_t>* CellReader::order(int priority) const {
-  return reinterpret_cast<const std::atomic<uint64_t>*>(data_ + geometry_.order_offset(priority));
+const SharedAtomic<uint64_t>* CellReader::order(int priority) const {
+  return reinterpret_cast<const SharedAtomic<uint64_t>*>(data_ + geometry_.order_offset(priority));
 }
 
 const Slot* CellReader::slots(int priority) const {
   return reinterpret_cast<const Slot*>(data_ + geometry_.slot_offset(priority));
 }
 
-std::atomic<uint64_t>* CellReader::states(int priority) const {
-  return reinterpret_cast<std::atomic<uint64_t>*>(state_ + geometry_.state_offset(priority));
+SharedAtomic<uint64_t>* CellReader::states(int priority) const {
+  return reinterpret_cast<SharedAtomic<uint64_t>*>(state_ + geometry_.state_offset(priority));
 }
 
 bool CellReader::FindReturned(int priority, CellHead* head) {
@@ -84,6 +92,41 @@ bool CellReader::Claim(int priority, const CellHead& head, uint32_t owner) {
   return states(priority)[head.slot].compare_exchange_strong(expected, claimed.Pack());
 }
 
+absl::optional<uint32_t> CellReader::TakeSmall(int priority, const CellHead& head, uint32_t owner,
+                                               char* to) {
+  const Slot& slot = slots(priority)[head.slot];
+  const uint32_t length = slot.length.load(std::memory_order_relaxed);
+  if (head.returned || length > Slot::kInlineBytes ||
+      slot.flags.load(std::memory_order_relaxed) != 0) {
+    return absl::nullopt;
+  }
+  for (uint32_t i = 0; i * 8 < length; ++i) {
+    const uint64_t word = slot.inline_words[i].load(std::memory_order_relaxed);
+    memcpy(to + size_t{i} * 8, &word, sizeof(word));
+  }
+  // If this succeeds the state has not changed since the look, so nobody has claimed the message
+  // and its sender has not used the slot again: what was copied is the message.
+  uint64_t expected = head.seen;
+  const CellState done{static_cast<uint32_t>(head.position), owner, 0, Phase::kDone};
+  if (!states(priority)[head.slot].compare_exchange_strong(expected, done.Pack())) {
+    return absl::nullopt;
+  }
+  RingSender();
+  FetchAhead(priority, head.position);
+  return length;
+}
+
+void CellReader::FetchAhead(int priority, uint64_t position) const {
+  const uint64_t ahead = position + kMessagesAhead;
+  const OrderEntry entry = OrderEntry::Unpack(
+      order(priority)[ahead & (geometry_.order_entries() - 1)].load(std::memory_order_relaxed));
+  if (entry.position != ahead || entry.slot >= geometry_.slots) return;
+  const char* const slot = reinterpret_cast<const char*>(slots(priority) + entry.slot);
+  __builtin_prefetch(slot);
+  __builtin_prefetch(slot + 64);
+  PrefetchForWriting(states(priority) + entry.slot);
+}
+
 bool CellReader::Overtaken(int priority, const CellHead& head) const {
   const uint64_t next = head.position + 1;
   const OrderEntry entry =
@@ -105,7 +148,7 @@ Look CellReader::Read(int priority, const CellHead& head, Record* record) const 
   record->stamp = head.stamp;
   if (!record->in_slab) {
     if (record->length > Slot::kInlineBytes) return Look::kCorrupt;
-    record->data = slot.inline_bytes;
+    record->data = reinterpret_cast<const char*>(slot.inline_words);
     return Look::kReady;
   }
   const uint64_t at = slot.slab_at.load(std::memory_order_relaxed);
@@ -118,7 +161,7 @@ Look CellReader::Read(int priority, const CellHead& head, Record* record) const 
 
 bool CellReader::Move(int priority, uint32_t slot, uint64_t position, uint32_t owner, Phase from,
                       Phase to, bool attempted) {
-  std::atomic<uint64_t>& word = states(priority)[slot];
+  SharedAtomic<uint64_t>& word = states(priority)[slot];
   uint64_t seen = word.load();
   while (true) {
     CellState state = CellState::Unpack(seen);
@@ -146,7 +189,7 @@ bool CellReader::Take(int priority, uint32_t slot, uint64_t position, uint32_t o
 }
 
 void CellReader::Done(int priority, uint32_t slot, uint64_t position) {
-  std::atomic<uint64_t>& word = states(priority)[slot];
+  SharedAtomic<uint64_t>& word = states(priority)[slot];
   uint64_t seen = word.load();
   while (true) {
     CellState state = CellState::Unpack(seen);

@@ -5,6 +5,7 @@
 #include <functional>
 #include <vector>
 
+#include "absl/types/optional.h"
 #include "core/lane/cell_layout.h"
 #include "core/lane/record.h"
 
@@ -38,6 +39,11 @@ class CellReader {
 
   // Claims it for `owner`; false when another receiver was quicker: look again.
   bool Claim(int priority, const CellHead& head, uint32_t owner);
+
+  // A small body without a prefix, of a message that was never handed out, in one step: copies it
+  // to `to`, which has room for Slot::kInlineBytes, and then takes the message for `owner`. The
+  // length, or nothing when it is not such a message, or another receiver was quicker.
+  absl::optional<uint32_t> TakeSmall(int priority, const CellHead& head, uint32_t owner, char* to);
 
   // Whether the message after a claimed one was claimed before. Then a message that was returned
   // unseen is not the first of the two to be delivered. No claim of the other's that follows ours
@@ -83,9 +89,11 @@ class CellReader {
     uint64_t returns_seen = 0;
   };
 
-  const std::atomic<uint64_t>* order(int priority) const;
+  const SharedAtomic<uint64_t>* order(int priority) const;
   const Slot* slots(int priority) const;
-  std::atomic<uint64_t>* states(int priority) const;
+  SharedAtomic<uint64_t>* states(int priority) const;
+  // Fetches what the message some positions further on takes, if it is there.
+  void FetchAhead(int priority, uint64_t position) const;
   bool FindReturned(int priority, CellHead* head);
   // Changes the state of a slot from LEASED or TAKEN by `owner` at `position`.
   bool Move(int priority, uint32_t slot, uint64_t position, uint32_t owner, Phase from, Phase to,

@@ -4,8 +4,18 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "core/shm/prefetch.h"
 
 namespace mailrail {
+namespace {
+
+// How many slots are taken back at a time.
+constexpr size_t kReclaimed = 32;
+
+// How many slots ahead of the next one are fetched for writing: receivers have their lines.
+constexpr size_t kSlotsAhead = 6;
+
+}  // namespace
 
 CellWriter::CellWriter(const CellGeometry& geometry, uint32_t capacity, char* data, char* state)
     : geometry_(geometry),
@@ -15,20 +25,21 @@ CellWriter::CellWriter(const CellGeometry& geometry, uint32_t capacity, char* da
       header_(reinterpret_cast<CellHeader*>(data)),
       state_header_(reinterpret_cast<StateHeader*>(state)),
       slab_(geometry.slab_bytes) {
+  Step();
   header_->magic = kCellMagic;
   state_header_->magic = kStateMagic;
 }
 
-std::atomic<uint64_t>* CellWriter::order(int priority) const {
-  return reinterpret_cast<std::atomic<uint64_t>*>(data_ + geometry_.order_offset(priority));
+SharedAtomic<uint64_t>* CellWriter::order(int priority) const {
+  return reinterpret_cast<SharedAtomic<uint64_t>*>(data_ + geometry_.order_offset(priority));
 }
 
 Slot* CellWriter::slots(int priority) const {
   return reinterpret_cast<Slot*>(data_ + geometry_.slot_offset(priority));
 }
 
-std::atomic<uint64_t>* CellWriter::states(int priority) const {
-  return reinterpret_cast<std::atomic<uint64_t>*>(state_ + geometry_.state_offset(priority));
+SharedAtomic<uint64_t>* CellWriter::states(int priority) const {
+  return reinterpret_cast<SharedAtomic<uint64_t>*>(state_ + geometry_.state_offset(priority));
 }
 
 bool CellWriter::Done(int priority, uint32_t slot) const {
@@ -46,16 +57,20 @@ void CellWriter::Release(int priority, uint32_t slot) {
   queue.free.push_back(slot);
 }
 
-void CellWriter::Reclaim(int priority, bool all) {
+void CellWriter::ReclaimOldest(int priority) {
   Queue& queue = queues_[priority];
-  if (!all) {
-    for (int i = 0; i < 2 && !queue.outstanding.empty(); ++i) {
-      if (!Done(priority, queue.outstanding.front())) return;
-      Release(priority, queue.outstanding.front());
-      queue.outstanding.pop_front();
-    }
-    return;
+  // Not at every message: what receivers write is in their caches.
+  if (queue.outstanding.size() < queue.look_at) return;
+  for (size_t i = 0; i < kReclaimed && !queue.outstanding.empty(); ++i) {
+    if (!Done(priority, queue.outstanding.front())) break;
+    Release(priority, queue.outstanding.front());
+    queue.outstanding.pop_front();
   }
+  queue.look_at = queue.outstanding.size() + kReclaimed / 2;
+}
+
+void CellWriter::ReclaimAll(int priority) {
+  Queue& queue = queues_[priority];
   std::deque<uint32_t> kept;
   for (const uint32_t slot : queue.outstanding) {
     if (Done(priority, slot)) {
@@ -65,34 +80,35 @@ void CellWriter::Reclaim(int priority, bool all) {
     }
   }
   queue.outstanding.swap(kept);
+  queue.look_at = 0;
 }
 
 absl::optional<uint32_t> CellWriter::FreeSlot(int priority) {
   Queue& queue = queues_[priority];
   if (queue.uses.empty()) queue.uses.resize(geometry_.slots);
-  Reclaim(priority, false);
-  if (queue.outstanding.size() >= capacity_) Reclaim(priority, true);
+  if (queue.free.size() <= 2 * kSlotsAhead) ReclaimOldest(priority);
+  if (queue.outstanding.size() >= capacity_) ReclaimAll(priority);
   if (queue.outstanding.size() >= capacity_) return absl::nullopt;
   // The entry that the next one overwrites must have been claimed: it is two rounds of slots old,
   // so it is, unless it is the one message that everybody else overtook.
   const OrderEntry old = OrderEntry::Unpack(
       order(priority)[(queue.sequence + 1) & (geometry_.order_entries() - 1)].load(
           std::memory_order_relaxed));
-  if (old.position != 0) {
+  if (old.position != 0 && queue.uses[old.slot].position == old.position) {
     const CellState state =
         CellState::Unpack(states(priority)[old.slot].load(std::memory_order_acquire));
     if (!state.ClaimedSince(old.position)) return absl::nullopt;
   }
   if (!queue.free.empty()) {
-    const uint32_t slot = queue.free.back();
-    queue.free.pop_back();
+    const uint32_t slot = queue.free.front();
+    queue.free.pop_front();
     return slot;
   }
   if (queue.fresh < geometry_.slots) return queue.fresh++;
   return absl::nullopt;
 }
 
-void CellWriter::Publish(int priority, uint32_t slot) {
+void CellWriter::Publish(int priority, uint32_t slot, Publication publication) {
   Queue& queue = queues_[priority];
   const uint64_t position = queue.sequence + 1;
   const uint32_t bit = 1u << priority;
@@ -108,26 +124,52 @@ void CellWriter::Publish(int priority, uint32_t slot) {
   queue.uses[slot].position = position;
   // Release, partner of the receivers' acquire in Peek: who sees the position sees the message.
   slots(priority)[slot].sequence.store(position, std::memory_order_release);
-  order(priority)[position & (geometry_.order_entries() - 1)].exchange(
-      OrderEntry{position, slot}.Pack());
+  SharedAtomic<uint64_t>& entry = order(priority)[position & (geometry_.order_entries() - 1)];
+  if (publication == Publication::kFenced) {
+    entry.exchange(OrderEntry{position, slot}.Pack());
+  } else {
+    entry.store(OrderEntry{position, slot}.Pack(), std::memory_order_release);
+  }
   queue.sequence = position;
   queue.outstanding.push_back(slot);
+  if (queue.free.size() > kSlotsAhead) {
+    const Slot* const ahead = slots(priority) + queue.free[kSlotsAhead];
+    PrefetchForWriting(ahead);
+    PrefetchForWriting(reinterpret_cast<const char*>(ahead) + 64);
+  }
 }
 
-bool CellWriter::Append(int priority, const Payload& payload, uint64_t stamp) {
+// Word by word: a receiver that comes late may be reading what was here before; its claim fails.
+void CellWriter::Write(const Payload& payload, Slot* slot) {
+  char joined[Slot::kInlineBytes];
+  absl::string_view bytes = payload.body;
+  if (!payload.prefix.empty()) {
+    memcpy(joined, payload.prefix.data(), payload.prefix.size());
+    if (!bytes.empty()) memcpy(joined + payload.prefix.size(), bytes.data(), bytes.size());
+    bytes = absl::string_view(joined, payload.size());
+  }
+  uint64_t word;
+  size_t at = 0;
+  for (; at + sizeof(word) <= bytes.size(); at += sizeof(word)) {
+    memcpy(&word, bytes.data() + at, sizeof(word));
+    slot->inline_words[at / sizeof(word)].store(word, std::memory_order_relaxed);
+  }
+  if (at == bytes.size()) return;
+  word = 0;
+  memcpy(&word, bytes.data() + at, bytes.size() - at);
+  slot->inline_words[at / sizeof(word)].store(word, std::memory_order_relaxed);
+}
+
+bool CellWriter::Append(int priority, const Payload& payload, uint64_t stamp,
+                        Publication publication) {
   const absl::optional<uint32_t> index = FreeSlot(priority);
   if (!index.has_value()) return false;
   Slot& slot = slots(priority)[*index];
   slot.stamp.store(stamp, std::memory_order_relaxed);
   slot.length.store(static_cast<uint32_t>(payload.size()), std::memory_order_relaxed);
   slot.flags.store(payload.prefix.empty() ? 0 : Slot::kHasPrefix, std::memory_order_relaxed);
-  if (!payload.prefix.empty()) {
-    memcpy(slot.inline_bytes, payload.prefix.data(), payload.prefix.size());
-  }
-  if (!payload.body.empty()) {
-    memcpy(slot.inline_bytes + payload.prefix.size(), payload.body.data(), payload.body.size());
-  }
-  Publish(priority, *index);
+  Write(payload, &slot);
+  Publish(priority, *index, publication);
   return true;
 }
 
@@ -142,7 +184,7 @@ absl::optional<SlabRoom> CellWriter::Allocate(uint64_t bytes, bool urgent) {
       return room;
     }
     for (int priority = 0; priority < kPriorityCount; ++priority) {
-      if ((in_use_ >> priority & 1) != 0) Reclaim(priority, true);
+      if ((in_use_ >> priority & 1) != 0) ReclaimAll(priority);
     }
   }
   return absl::nullopt;
@@ -207,7 +249,7 @@ FutexWord CellWriter::ParkForRoom() {
 bool CellWriter::Drained() {
   for (int priority = 0; priority < kPriorityCount; ++priority) {
     if ((in_use_ >> priority & 1) == 0) continue;
-    Reclaim(priority, true);
+    ReclaimAll(priority);
     if (!queues_[priority].outstanding.empty()) return false;
   }
   return true;

@@ -31,7 +31,8 @@ class CellWriter {
   absl::Status Recover();
 
   // Publishes a payload of up to Slot::kInlineBytes; false when there is no room.
-  bool Append(int priority, const Payload& payload, uint64_t stamp);
+  bool Append(int priority, const Payload& payload, uint64_t stamp,
+              Publication publication = Publication::kFenced);
 
   // Room for a larger payload, or nothing when there is none for now. `cell` is not used.
   absl::optional<SlabRoom> Allocate(uint64_t bytes, bool urgent);
@@ -71,21 +72,25 @@ class CellWriter {
   struct Queue {
     uint64_t sequence = 0;
     uint32_t fresh = 0;                // slots from here on were never used
-    std::vector<uint32_t> free;        // used last first, so that few lines are touched
+    size_t look_at = 0;                // so many outstanding before the next look at done ones
+    std::deque<uint32_t> free;         // in the order in which they became so
     std::deque<uint32_t> outstanding;  // in the order of their messages
     std::vector<Use> uses;             // by slot
   };
 
-  std::atomic<uint64_t>* order(int priority) const;
+  SharedAtomic<uint64_t>* order(int priority) const;
   Slot* slots(int priority) const;
-  std::atomic<uint64_t>* states(int priority) const;
+  SharedAtomic<uint64_t>* states(int priority) const;
   // A slot for the next message, or nothing; makes sure that its order entry may be overwritten.
   absl::optional<uint32_t> FreeSlot(int priority);
-  // Takes back slots that are done: the oldest ones if there are any, or, when `all`, every one.
-  void Reclaim(int priority, bool all);
+  // Takes back slots that are done: some of the oldest, or every one.
+  void ReclaimOldest(int priority);
+  void ReclaimAll(int priority);
+  // Writes the small body of a slot.
+  static void Write(const Payload& payload, Slot* slot);
   bool Done(int priority, uint32_t slot) const;
   void Release(int priority, uint32_t slot);
-  void Publish(int priority, uint32_t slot);
+  void Publish(int priority, uint32_t slot, Publication publication = Publication::kFenced);
   absl::Status RecoverQueue(int priority);
 
   const CellGeometry geometry_;

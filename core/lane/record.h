@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "absl/strings/string_view.h"
+#include "core/shm/publication.h"
 
 namespace mailrail {
 

@@ -28,14 +28,14 @@ bool RingGeometry::Valid() const {
 
 uint64_t CountPublished(const char* memory) {
   uint64_t sum = 0;
-  for (const std::atomic<uint64_t>& tail : reinterpret_cast<const RingHeader*>(memory)->tail) {
+  for (const SharedAtomic<uint64_t>& tail : reinterpret_cast<const RingHeader*>(memory)->tail) {
     sum += RingMark::Unpack(tail.load(std::memory_order_relaxed)).sequence;
   }
   return sum;
 }
 
 uint64_t CountUnconsumed(const char* sender, const char* receiver) {
-  const std::atomic<uint64_t>* const tails = reinterpret_cast<const RingHeader*>(sender)->tail;
+  const SharedAtomic<uint64_t>* const tails = reinterpret_cast<const RingHeader*>(sender)->tail;
   const auto* const consumed = reinterpret_cast<const ConsumedMark*>(receiver + kConsumedOffset);
   uint64_t sum = 0;
   for (int priority = 0; priority < kPriorityCount; ++priority) {

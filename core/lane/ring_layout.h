@@ -27,10 +27,10 @@
 #ifndef MAILRAIL_CORE_LANE_RING_LAYOUT_H_
 #define MAILRAIL_CORE_LANE_RING_LAYOUT_H_
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
+#include "core/shm/step.h"
 #include "mailrail/limits.h"
 
 namespace mailrail {
@@ -78,23 +78,23 @@ struct RingMark {
 struct RingHeader {
   uint64_t magic;
   // Sender part: bit p is set before the first record is published in ring p.
-  alignas(128) std::atomic<uint32_t> rings_in_use;
+  alignas(128) SharedAtomic<uint32_t> rings_in_use;
   // Sender part: how often this party went to sleep for want of room.
-  alignas(128) std::atomic<uint64_t> room_parks;
+  alignas(128) SharedAtomic<uint64_t> room_parks;
   // Receiver part: changes when this party gave room back to a sleeping sender, who waits on it.
-  alignas(128) std::atomic<uint32_t> room_gate;
+  alignas(128) SharedAtomic<uint32_t> room_gate;
   // Receiver part, beside it: not 0 when this party refuses the other's lane as not well-formed.
-  std::atomic<uint32_t> refused;
+  SharedAtomic<uint32_t> refused;
   // Sender part: where the last record of each ring begins, written after it was published, for a
   // sender that is started again. It may lag behind by one record.
-  alignas(128) std::atomic<uint64_t> tail[kPriorityCount];
+  alignas(128) SharedAtomic<uint64_t> tail[kPriorityCount];
   // Receiver part: the high half of the sequence numbers in consumed[], likewise.
-  alignas(128) std::atomic<uint64_t> consumed_sequence[kPriorityCount];
+  alignas(128) SharedAtomic<uint64_t> consumed_sequence[kPriorityCount];
 };
 static_assert(sizeof(RingHeader) == 1024);
 
 struct ConsumedMark {
-  alignas(128) std::atomic<uint64_t> mark;
+  alignas(128) SharedAtomic<uint64_t> mark;
 };
 static_assert(sizeof(ConsumedMark) == 128);
 
@@ -114,14 +114,14 @@ inline uint64_t CellTag(int priority, uint64_t sequence) {
 }
 
 struct CellEntry {
-  std::atomic<uint64_t> tag;
+  SharedAtomic<uint64_t> tag;
   uint64_t offset;
   uint64_t bytes;
 };
 static_assert(sizeof(CellEntry) == 24);
 
 struct RecordHead {
-  std::atomic<uint64_t> head;
+  SharedAtomic<uint64_t> head;
   uint64_t stamp;
 };
 static_assert(sizeof(RecordHead) == 16);

@@ -1,17 +1,20 @@
 #include "core/lane/ring_reader.h"
 
-#include <cstring>
-
 #include "core/shm/futex.h"
 
 namespace mailrail {
 
 RingReader::RingReader(const RingGeometry& geometry, char* own, const char* peer)
     : geometry_(geometry),
+      line_mask_(geometry.ring_lines() - 1),
       own_(own),
       peer_(peer),
       header_(reinterpret_cast<RingHeader*>(own)),
-      peer_header_(reinterpret_cast<const RingHeader*>(peer)) {}
+      peer_header_(reinterpret_cast<const RingHeader*>(peer)) {
+  for (int priority = 0; priority < kPriorityCount; ++priority) {
+    rings_[priority].lines = peer_ + geometry_.ring_offset(priority);
+  }
+}
 
 void RingReader::Recover() {
   const auto* consumed = reinterpret_cast<const ConsumedMark*>(own_ + 4096);
@@ -31,7 +34,7 @@ void RingReader::Recover() {
 
 void RingReader::ReleaseConsumedCells() {
   const auto* entries = reinterpret_cast<const CellEntry*>(peer_ + geometry_.cell_offset());
-  auto* done = reinterpret_cast<std::atomic<uint64_t>*>(own_ + geometry_.done_offset());
+  auto* done = reinterpret_cast<SharedAtomic<uint64_t>*>(own_ + geometry_.done_offset());
   for (uint32_t cell = 0; cell < geometry_.cells; ++cell) {
     const uint64_t tag = entries[cell].tag.load(std::memory_order_relaxed);
     const uint64_t priority = (tag >> 32) - 1;
@@ -43,24 +46,31 @@ void RingReader::ReleaseConsumedCells() {
   RingSender();
 }
 
-Look RingReader::Check(int priority, uint32_t line, uint64_t head, Record* record) const {
-  const uint32_t total = geometry_.ring_lines();
-  const uint32_t to_end = total - (line & (total - 1));
-  const char* at = peer_ + geometry_.ring_offset(priority) + size_t{line & (total - 1)} * kLine;
+Look RingReader::CheckOther(int priority, uint64_t head, Record* record) {
+  Ring& ring = rings_[priority];
+  if (HeadKind(head) == RecordKind::kSlab) return CheckSlab(ring, head, record);
+  if (HeadKind(head) != RecordKind::kPadding) return Look::kCorrupt;
+  ring.line += line_mask_ + 1 - (ring.line & line_mask_);
+  const uint64_t next = At(ring)->head.load(std::memory_order_acquire);
+  switch (HeadKind(next)) {
+    case RecordKind::kNone:
+      return Look::kEmpty;
+    case RecordKind::kInline:
+      return CheckInline(ring, next, record);
+    case RecordKind::kSlab:
+      return CheckSlab(ring, next, record);
+    default:  // At most one padding comes before a record.
+      return Look::kCorrupt;
+  }
+}
+
+Look RingReader::CheckSlab(const Ring& ring, uint64_t head, Record* record) const {
+  const char* at = reinterpret_cast<const char*>(At(ring));
   record->length = HeadLength(head);
   record->has_prefix = HeadHasPrefix(head);
-  record->sequence = rings_[priority].sequence + 1;
+  record->sequence = ring.sequence + 1;
   if (HeadSequence(head) != static_cast<uint32_t>(record->sequence)) return Look::kCorrupt;
-  memcpy(&record->stamp, at + 8, sizeof(record->stamp));
-  if (HeadKind(head) == RecordKind::kInline) {
-    const uint32_t lines = LinesFor(record->length);
-    if (record->length > kMaxInlineRecord || lines > to_end) return Look::kCorrupt;
-    record->data = at + sizeof(RecordHead);
-    record->in_slab = false;
-    record->end_line = line + lines;
-    return Look::kReady;
-  }
-  if (HeadKind(head) != RecordKind::kSlab) return Look::kCorrupt;
+  memcpy(&record->stamp, at + offsetof(RecordHead, stamp), sizeof(record->stamp));
   SlabReference reference;
   memcpy(&reference, at + sizeof(RecordHead), sizeof(reference));
   // Keeps the compiler from reading it again after it was checked.
@@ -72,43 +82,8 @@ Look RingReader::Check(int priority, uint32_t line, uint64_t head, Record* recor
   record->data = peer_ + geometry_.slab_offset() + reference.offset;
   record->cell = reference.cell;
   record->in_slab = true;
-  record->end_line = line + LinesFor(sizeof(SlabReference));
+  record->end_line = ring.line + LinesFor(sizeof(SlabReference));
   return Look::kReady;
-}
-
-Look RingReader::Peek(int priority, Record* record) {
-  Ring& ring = rings_[priority];
-  const uint32_t total = geometry_.ring_lines();
-  // At most one padding comes before a record.
-  for (int step = 0; step < 2; ++step) {
-    const auto* at = reinterpret_cast<const RecordHead*>(peer_ + geometry_.ring_offset(priority) +
-                                                         size_t{ring.line & (total - 1)} * kLine);
-    // Acquire, partner of the sender's exchange: the record is whole.
-    const uint64_t head = at->head.load(std::memory_order_acquire);
-    if (HeadKind(head) == RecordKind::kNone) return Look::kEmpty;
-    if (HeadKind(head) != RecordKind::kPadding) return Check(priority, ring.line, head, record);
-    ring.line += total - (ring.line & (total - 1));
-  }
-  return Look::kCorrupt;
-}
-
-void RingReader::Advance(int priority, const Record& record) {
-  rings_[priority].line = record.end_line;
-  rings_[priority].sequence = record.sequence;
-}
-
-void RingReader::Consume(int priority, const Record& record) {
-  Ring& ring = rings_[priority];
-  ring.consumed = {record.end_line, static_cast<uint32_t>(record.sequence)};
-  ring.consumed_sequence = record.sequence;
-  untold_ |= 1u << priority;
-  if (peer_header_->room_parks.load(std::memory_order_relaxed) !=
-      last_room_rung_.load(std::memory_order_relaxed)) {
-    Flush();  // of all rings: it may wait for room in another
-  } else if (ring.consumed.line - ring.told >= geometry_.ring_lines() / 4) {
-    Tell(priority);
-    RingSender();
-  }
 }
 
 void RingReader::Tell(int priority) {
@@ -130,7 +105,7 @@ void RingReader::Flush() {
 }
 
 void RingReader::ReleaseCell(int priority, uint32_t cell, uint64_t sequence) {
-  auto* done = reinterpret_cast<std::atomic<uint64_t>*>(own_ + geometry_.done_offset());
+  auto* done = reinterpret_cast<SharedAtomic<uint64_t>*>(own_ + geometry_.done_offset());
   done[cell].exchange(CellTag(priority, sequence));
   RingSender();
 }

@@ -2,8 +2,11 @@
 #define MAILRAIL_CORE_LANE_RING_READER_H_
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 
+#include "absl/base/optimization.h"
 #include "core/lane/record.h"
 #include "core/lane/ring_layout.h"
 
@@ -28,14 +31,37 @@ class RingReader {
   }
 
   // The next record at this priority, which stays next until Advance.
-  Look Peek(int priority, Record* record);
+  Look Peek(int priority, Record* record) {
+    // Acquire, partner of the sender's exchange: the record is whole.
+    const RecordHead* const next = At(rings_[priority]);
+    const uint64_t head = next->head.load(std::memory_order_acquire);
+    if (HeadKind(head) == RecordKind::kNone) {
+      return Look::kEmpty;
+    }
+    return Check(priority, head, record);
+  }
 
   // Moves on to the record after `record`, whose room stays taken.
-  void Advance(int priority, const Record& record);
+  void Advance(int priority, const Record& record) {
+    rings_[priority].line = record.end_line;
+    rings_[priority].sequence = record.sequence;
+  }
 
-  // Gives back the room in the ring up to the end of `record`; the sender is told when a good part
+  // Gives back the room in the ring up to the end of `record`; the sender is told when a sixteenth
   // of the ring is free, or at once when it sleeps for room.
-  void Consume(int priority, const Record& record);
+  void Consume(int priority, const Record& record) {
+    Ring& ring = rings_[priority];
+    ring.consumed = {record.end_line, static_cast<uint32_t>(record.sequence)};
+    ring.consumed_sequence = record.sequence;
+    untold_ |= uint32_t{1} << priority;
+    if (ABSL_PREDICT_FALSE(peer_header_->room_parks.load(std::memory_order_relaxed) !=
+                           last_room_rung_.load(std::memory_order_relaxed))) {
+      Flush();  // of all rings: it may wait for room in another
+    } else if (ABSL_PREDICT_FALSE(record.end_line - ring.told >= line_mask_ / 16)) {
+      Tell(priority);
+      RingSender();
+    }
+  }
 
   // Tells the sender of all room given back. Call when nothing was found, and before a park.
   void Flush();
@@ -52,6 +78,7 @@ class RingReader {
 
  private:
   struct Ring {
+    const char* lines = nullptr;
     uint32_t line = 0;      // of the next record
     uint64_t sequence = 0;  // of the last record advanced over
     RingMark consumed;      // given back
@@ -59,7 +86,35 @@ class RingReader {
     uint32_t told = 0;  // the line up to which the sender knows
   };
 
-  Look Check(int priority, uint32_t line, uint64_t head, Record* record) const;
+  const RecordHead* At(const Ring& ring) const {
+    return reinterpret_cast<const RecordHead*>(ring.lines + size_t{ring.line & line_mask_} * kLine);
+  }
+  // What the head read at the next line says, and what stands behind it.
+  Look Check(int priority, uint64_t head, Record* record) {
+    if (ABSL_PREDICT_TRUE(HeadKind(head) == RecordKind::kInline)) {
+      return CheckInline(rings_[priority], head, record);
+    }
+    return CheckOther(priority, head, record);
+  }
+  Look CheckInline(const Ring& ring, uint64_t head, Record* record) const {
+    const uint32_t index = ring.line & line_mask_;
+    const char* at = ring.lines + size_t{index} * kLine;
+    record->length = HeadLength(head);
+    record->has_prefix = HeadHasPrefix(head);
+    record->sequence = ring.sequence + 1;
+    const uint32_t lines = LinesFor(record->length);
+    if (ABSL_PREDICT_FALSE(HeadSequence(head) != static_cast<uint32_t>(record->sequence) ||
+                           record->length > kMaxInlineRecord || lines > line_mask_ + 1 - index)) {
+      return Look::kCorrupt;
+    }
+    memcpy(&record->stamp, at + offsetof(RecordHead, stamp), sizeof(record->stamp));
+    record->data = at + sizeof(RecordHead);
+    record->in_slab = false;
+    record->end_line = ring.line + lines;
+    return Look::kReady;
+  }
+  Look CheckOther(int priority, uint64_t head, Record* record);
+  Look CheckSlab(const Ring& ring, uint64_t head, Record* record) const;
   void Tell(int priority);
   // Of readers that died after they had consumed a message and before they let its body go.
   void ReleaseConsumedCells();
@@ -67,6 +122,7 @@ class RingReader {
   void RingSender();
 
   const RingGeometry geometry_;
+  const uint32_t line_mask_;
   char* const own_;
   const char* const peer_;
   RingHeader* const header_;

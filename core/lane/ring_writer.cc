@@ -5,30 +5,27 @@
 #include "absl/strings/str_cat.h"
 
 namespace mailrail {
-
 RingWriter::RingWriter(const RingGeometry& geometry, char* own, const char* peer)
     : geometry_(geometry),
+      line_mask_(geometry.ring_lines() - 1),
       own_(own),
       peer_(peer),
       header_(reinterpret_cast<RingHeader*>(own)),
       peer_header_(reinterpret_cast<const RingHeader*>(peer)),
       slab_(geometry.slab_bytes),
       uses_(geometry.cells) {
+  Step();
   header_->magic = kRingMagic;
+  for (int priority = 0; priority < kPriorityCount; ++priority) {
+    rings_[priority].lines = own_ + geometry_.ring_offset(priority);
+  }
   free_cells_.reserve(geometry.cells);
   for (uint32_t cell = geometry.cells; cell > 0; --cell) free_cells_.push_back(cell - 1);
 }
 
-RecordHead* RingWriter::At(int priority, uint32_t line) const {
-  const uint32_t index = line & (geometry_.ring_lines() - 1);
-  return reinterpret_cast<RecordHead*>(own_ + geometry_.ring_offset(priority) +
-                                       size_t{index} * kLine);
-}
-
-bool RingWriter::HasRoom(int priority, uint32_t lines) {
+bool RingWriter::LookForRoom(int priority, uint32_t lines) {
   Ring& ring = rings_[priority];
-  const uint32_t total = geometry_.ring_lines();
-  if (total - (ring.line - ring.consumed) > lines) return true;
+  const uint32_t total = line_mask_ + 1;
   const auto* consumed = reinterpret_cast<const ConsumedMark*>(peer_ + 4096) + priority;
   // Acquire, partner of the receiver's exchange: what it read it has read before we overwrite it.
   const uint32_t seen = RingMark::Unpack(consumed->mark.load(std::memory_order_acquire)).line;
@@ -37,55 +34,22 @@ bool RingWriter::HasRoom(int priority, uint32_t lines) {
   return total - (ring.line - seen) > lines;
 }
 
-RecordHead* RingWriter::Begin(int priority, uint32_t lines) {
+bool RingWriter::Wrap(int priority, uint32_t lines) {
   Ring& ring = rings_[priority];
-  const uint32_t total = geometry_.ring_lines();
-  const uint32_t to_end = total - (ring.line & (total - 1));
-  if (lines <= to_end) {
-    if (!HasRoom(priority, lines)) return nullptr;
-  } else {
-    if (!HasRoom(priority, to_end + lines)) return nullptr;
-    RecordHead* padding = At(priority, ring.line);
-    At(priority, ring.line + to_end)->head.store(0, std::memory_order_relaxed);
-    // Release: whoever sees the padding sees the zero at the start of the ring.
-    padding->head.store(PackHead(RecordKind::kPadding, false, 0, ring.sequence + 1),
-                        std::memory_order_release);
-    ring.line += to_end;
-  }
-  At(priority, ring.line + lines)->head.store(0, std::memory_order_relaxed);
-  return At(priority, ring.line);
-}
-
-void RingWriter::Publish(int priority, RecordHead* record, uint32_t lines, uint64_t head) {
-  Ring& ring = rings_[priority];
-  const uint32_t bit = 1u << priority;
-  if ((in_use_ & bit) == 0) {
-    in_use_ |= bit;
-    header_->rings_in_use.fetch_or(bit);
-  }
-  record->head.exchange(head);
-  ++ring.sequence;
-  // For Recover alone; relaxed, because a death loses no store that was executed.
-  header_->tail[priority].store(RingMark{ring.line, static_cast<uint32_t>(ring.sequence)}.Pack(),
-                                std::memory_order_relaxed);
-  ring.line += lines;
-}
-
-bool RingWriter::Append(int priority, const Payload& payload, uint64_t stamp) {
-  const auto length = static_cast<uint32_t>(payload.size());
-  const uint32_t lines = LinesFor(length);
-  RecordHead* record = Begin(priority, lines);
-  if (record == nullptr) return false;
-  record->stamp = stamp;
-  char* body = reinterpret_cast<char*>(record + 1);
-  if (!payload.prefix.empty()) memcpy(body, payload.prefix.data(), payload.prefix.size());
-  if (!payload.body.empty()) {
-    memcpy(body + payload.prefix.size(), payload.body.data(), payload.body.size());
-  }
-  Publish(priority, record, lines,
-          PackHead(RecordKind::kInline, !payload.prefix.empty(), length,
-                   rings_[priority].sequence + 1));
+  const uint32_t to_end = line_mask_ + 1 - (ring.line & line_mask_);
+  if (!HasRoom(priority, to_end + lines)) return false;
+  RecordHead* padding = At(ring, ring.line);
+  At(ring, ring.line + to_end)->head.store(0, std::memory_order_relaxed);
+  // Release: whoever sees the padding sees the zero at the start of the ring.
+  padding->head.store(PackHead(RecordKind::kPadding, false, 0, ring.sequence + 1),
+                      std::memory_order_release);
+  ring.line += to_end;
   return true;
+}
+
+void RingWriter::Use(int priority) {
+  in_use_ |= uint32_t{1} << priority;
+  header_->rings_in_use.fetch_or(uint32_t{1} << priority);
 }
 
 absl::optional<SlabRoom> RingWriter::Allocate(uint64_t bytes, bool urgent) {
@@ -119,12 +83,16 @@ bool RingWriter::AppendSlab(int priority, const SlabRoom& room, uint32_t length,
   const uint64_t tag = CellTag(priority, sequence);
   auto* entries = reinterpret_cast<CellEntry*>(own_ + geometry_.cell_offset());
   entries[room.cell].tag.store(tag, std::memory_order_relaxed);
+  Step();
   entries[room.cell].offset = room.offset;
+  Step();
   entries[room.cell].bytes = room.bytes;
   uses_[room.cell].tag = tag;
   published_cells_.push_back(room.cell);
+  Step();
   record->stamp = stamp;
   const SlabReference reference{room.offset, room.cell};
+  Step();
   memcpy(reinterpret_cast<char*>(record + 1), &reference, sizeof(reference));
   Publish(priority, record, lines, PackHead(RecordKind::kSlab, has_prefix, length, sequence));
   return true;
@@ -137,10 +105,10 @@ void RingWriter::Free(const SlabRoom& room) {
 
 void RingWriter::ReclaimCells() {
   const auto* done =
-      reinterpret_cast<const std::atomic<uint64_t>*>(peer_ + geometry_.done_offset());
+      reinterpret_cast<const SharedAtomic<uint64_t>*>(peer_ + geometry_.done_offset());
   size_t kept = 0;
   for (const uint32_t cell : published_cells_) {
-    const Use& use = uses_[cell];
+    const CellUse& use = uses_[cell];
     // Acquire, partner of the receiver's release store: it reads the room no more.
     if (done[cell].load(std::memory_order_acquire) == use.tag) {
       slab_.Free(use.offset, use.bytes);
@@ -185,7 +153,7 @@ absl::Status RingWriter::RecoverRing(int priority) {
   uint32_t expected = word == 0 ? 1 : tail.sequence;  // a first record begins at line 0
   ring.sequence = expected - 1;
   for (uint32_t walked = 0; walked <= total; ++walked) {
-    const uint64_t head = At(priority, line)->head.load(std::memory_order_relaxed);
+    const uint64_t head = At(ring, line)->head.load(std::memory_order_relaxed);
     if (HeadKind(head) == RecordKind::kNone) {
       ring.line = line;
       ring.consumed = line - seen > total ? line - total : seen;
@@ -216,7 +184,7 @@ absl::Status RingWriter::Recover() {
 absl::Status RingWriter::RecoverCells() {
   auto* entries = reinterpret_cast<CellEntry*>(own_ + geometry_.cell_offset());
   const auto* done =
-      reinterpret_cast<const std::atomic<uint64_t>*>(peer_ + geometry_.done_offset());
+      reinterpret_cast<const SharedAtomic<uint64_t>*>(peer_ + geometry_.done_offset());
   free_cells_.clear();
   for (uint32_t cell = geometry_.cells; cell-- > 0;) {
     CellEntry& entry = entries[cell];

@@ -1,14 +1,18 @@
 #ifndef MAILRAIL_CORE_LANE_RING_WRITER_H_
 #define MAILRAIL_CORE_LANE_RING_WRITER_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
+#include "absl/base/optimization.h"
 #include "absl/status/status.h"
 #include "absl/types/optional.h"
 #include "core/lane/record.h"
 #include "core/lane/ring_layout.h"
 #include "core/shm/futex.h"
+#include "core/shm/prefetch.h"
 #include "core/shm/slab.h"
 
 namespace mailrail {
@@ -34,10 +38,35 @@ class RingWriter {
   // not what a writer leaves.
   absl::Status Recover();
 
-  // Publishes a payload of up to kMaxInlineRecord bytes; false when the ring has no room. The
-  // store that publishes is a sequentially consistent exchange, as the bell needs it.
+  // Publishes a payload of up to kMaxInlineRecord bytes; false when the ring has no room.
   // REQUIRES: payload.size() <= kMaxInlineRecord.
-  bool Append(int priority, const Payload& payload, uint64_t stamp);
+  bool Append(int priority, const Payload& payload, uint64_t stamp,
+              Publication publication = Publication::kFenced) {
+    const auto length = static_cast<uint32_t>(payload.size());
+    const uint32_t lines = LinesFor(length);
+    RecordHead* const record = Begin(priority, lines);
+    if (ABSL_PREDICT_FALSE(record == nullptr)) return false;
+    char* body = reinterpret_cast<char*>(record + 1);
+    StepsOfCopy(body + payload.prefix.size(), payload.body.data(), payload.body.size());
+    if (ABSL_PREDICT_FALSE(!payload.prefix.empty())) {
+      memcpy(body, payload.prefix.data(), payload.prefix.size());
+      body += payload.prefix.size();
+      if (!payload.body.empty()) memcpy(body, payload.body.data(), payload.body.size());
+    } else if (length <= kFirstLine) {
+      CopySmall(body, payload.body.data(), length);
+    } else {
+      // The line with the head last, and all of it at once: the receiver looks at it.
+      memcpy(body + kFirstLine, payload.body.data() + kFirstLine, length - kFirstLine);
+      memcpy(body, payload.body.data(), kFirstLine);
+    }
+    Step();
+    record->stamp = stamp;
+    Publish(priority, record, lines,
+            PackHead(RecordKind::kInline, !payload.prefix.empty(), length,
+                     rings_[priority].sequence + 1),
+            publication);
+    return true;
+  }
 
   // Room for a larger payload, or nothing when there is none for now.
   absl::optional<SlabRoom> Allocate(uint64_t bytes, bool urgent);
@@ -64,30 +93,84 @@ class RingWriter {
   bool Drained();
 
  private:
+  // How many lines ahead of the next record the writer fetches.
+  static constexpr uint32_t kLinesAhead = 16;
+  // How much of a payload stands in the line of the head.
+  static constexpr uint32_t kFirstLine = kLine - sizeof(RecordHead);
+
   struct Ring {
+    char* lines = nullptr;
     uint32_t line = 0;      // where the next record begins
     uint64_t sequence = 0;  // of the last record
     uint32_t consumed = 0;  // as last seen; room may have come back since
   };
-  struct Use {
+  struct CellUse {
     uint64_t tag = 0;
     uint64_t offset = 0;
     uint64_t bytes = 0;
   };
 
-  RecordHead* At(int priority, uint32_t line) const;
+  // In steps of 16 bytes, the last of which may overlap: quicker than memcpy for what is so small.
+  static void CopySmall(char* to, const char* from, uint32_t bytes) {
+    if (ABSL_PREDICT_FALSE(bytes < 16)) {
+      if (bytes > 0) memcpy(to, from, bytes);
+      return;
+    }
+    for (uint32_t at = 0; at + 16 < bytes; at += 16) memcpy(to + at, from + at, 16);
+    memcpy(to + bytes - 16, from + bytes - 16, 16);
+  }
+  RecordHead* At(const Ring& ring, uint32_t line) const {
+    return reinterpret_cast<RecordHead*>(ring.lines + size_t{line & line_mask_} * kLine);
+  }
   // Whether `lines` more lines can be written, with one left for the head that stays zero.
-  bool HasRoom(int priority, uint32_t lines);
+  bool HasRoom(int priority, uint32_t lines) {
+    const Ring& ring = rings_[priority];
+    return ABSL_PREDICT_TRUE(line_mask_ + 1 - (ring.line - ring.consumed) > lines) ||
+           LookForRoom(priority, lines);
+  }
+  // The same after a look at how much was consumed.
+  bool LookForRoom(int priority, uint32_t lines);
+  // Goes on at the start of the ring, if there is room for `lines` lines.
+  bool Wrap(int priority, uint32_t lines);
   // Where a record of `lines` lines begins, after padding if it would not fit before the end of
   // the ring; nullptr when there is no room. The head after it is zeroed.
-  RecordHead* Begin(int priority, uint32_t lines);
-  void Publish(int priority, RecordHead* record, uint32_t lines, uint64_t head);
+  RecordHead* Begin(int priority, uint32_t lines) {
+    Ring& ring = rings_[priority];
+    if (ABSL_PREDICT_TRUE(lines <= line_mask_ + 1 - (ring.line & line_mask_))) {
+      if (!HasRoom(priority, lines)) return nullptr;
+    } else if (!Wrap(priority, lines)) {
+      return nullptr;
+    }
+    At(ring, ring.line + lines)->head.store(0, std::memory_order_relaxed);
+    return At(ring, ring.line);
+  }
+  // Publishes the record, and moves on.
+  void Publish(int priority, RecordHead* record, uint32_t lines, uint64_t head,
+               Publication publication = Publication::kFenced) {
+    Ring& ring = rings_[priority];
+    if (ABSL_PREDICT_FALSE((in_use_ >> priority & 1) == 0)) Use(priority);
+    if (publication == Publication::kFenced) {
+      record->head.exchange(head);
+    } else {
+      record->head.store(head, std::memory_order_release);
+    }
+    ++ring.sequence;
+    // For Recover alone; relaxed, because a death loses no store that was executed.
+    header_->tail[priority].store(RingMark{ring.line, static_cast<uint32_t>(ring.sequence)}.Pack(),
+                                  std::memory_order_relaxed);
+    ring.line += lines;
+    // Lines to come are fetched for writing before they are needed: the receiver has them.
+    for (uint32_t i = 0; i < lines; ++i) PrefetchForWriting(At(ring, ring.line + kLinesAhead + i));
+  }
+  // Says that this ring is used from now on.
+  void Use(int priority);
   // Takes back the room of cells that the receiver has let go of.
   void ReclaimCells();
   absl::Status RecoverRing(int priority);
   absl::Status RecoverCells();
 
   const RingGeometry geometry_;
+  const uint32_t line_mask_;
   char* const own_;
   const char* const peer_;
   RingHeader* const header_;
@@ -95,7 +178,7 @@ class RingWriter {
   uint32_t in_use_ = 0;
   Ring rings_[kPriorityCount];
   SlabAllocator slab_;
-  std::vector<Use> uses_;             // by cell; tag 0: allocated, not published
+  std::vector<CellUse> uses_;         // by cell; tag 0: allocated, not published
   std::vector<uint32_t> free_cells_;  // used last first
   std::vector<uint32_t> published_cells_;
 };

@@ -1,11 +1,11 @@
 #ifndef MAILRAIL_CORE_MAILBOX_CONTROL_PAGE_H_
 #define MAILRAIL_CORE_MAILBOX_CONTROL_PAGE_H_
 
-#include <atomic>
 #include <cstdint>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "core/shm/step.h"
 #include "mailrail/mailbox.h"
 
 namespace mailrail {
@@ -30,9 +30,12 @@ enum class CloseReason : uint32_t {
 struct ControlPage {
   uint64_t magic;
   // Changes when lanes joined or ended; see ReceiveQueue.
-  alignas(128) std::atomic<uint32_t> members_version;
+  alignas(128) SharedAtomic<uint32_t> members_version;
   // A CloseReason. Once set it stays.
-  alignas(128) std::atomic<uint32_t> closed;
+  alignas(128) SharedAtomic<uint32_t> closed;
+  // Of a mailbox: not 0 since before a second lane was granted. While there is but one, messages
+  // are in its order, and their stamps are 0: before those of any lane that joins.
+  SharedAtomic<uint32_t> stamped;
 };
 static_assert(sizeof(ControlPage) == 384);
 

@@ -353,11 +353,23 @@ TEST(InboxTest, ABrokenLaneIsClosedByNameAndTheOthersGoOn) {
   const RingGeometry geometry = RingGeometry::For(MailboxOptions().max_message_bytes);
   reinterpret_cast<RecordHead*>(memory.data() + geometry.ring_offset(0))
       ->head.store(PackHead(RecordKind::kInline, false, 100000, 1));
+  EXPECT_EQ(Receive(inbox, channel), "y");
   EXPECT_EQ(Receive(inbox, channel), "(corrupt)");
   EXPECT_NE(std::string(inbox.error().message()).find("2.2@test"), std::string::npos);
-  EXPECT_EQ(Receive(inbox, channel), "y");
   EXPECT_EQ(TrySend(*bad, 0, "z").code(), absl::StatusCode::kUnavailable);
   EXPECT_TRUE(TrySend(*good, 0, "z").ok());
+}
+
+TEST(InboxTest, SendersOfOnePriorityTakeTurns) {
+  TestChannel channel;
+  InboxQueue inbox;
+  const auto a = channel.AddRing(&inbox, ProcessId("test", 1, 1));
+  const auto b = channel.AddRing(&inbox, ProcessId("test", 2, 2));
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(TrySend(*a, 5, "a").ok());
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(TrySend(*b, 5, "b").ok());
+  std::string received;
+  for (int i = 0; i < 6; ++i) received += Receive(inbox, channel);
+  EXPECT_EQ(received, "ababab");
 }
 
 }  // namespace

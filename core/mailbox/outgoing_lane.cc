@@ -1,5 +1,7 @@
 #include "core/mailbox/outgoing_lane.h"
 
+#include <time.h>
+
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -8,6 +10,26 @@
 #include "core/shm/stamp.h"
 
 namespace mailrail {
+namespace {
+
+// How often a sender looks whether its process is still attached, in nanoseconds; and after how
+// many sends, at most, it looks at the clock.
+constexpr int64_t kBetweenLooks = 50000000;
+constexpr int kSendsBetweenTimes = 64;
+
+// How long a sender without room looks for some before it sleeps: a receiver that is awake has read
+// a part of a ring by then.
+constexpr absl::Duration kSpinForRoom = absl::Microseconds(50);
+constexpr int kPausesForRoom = 16;
+
+// A clock that costs little to read, and moves in steps of some milliseconds. Nanoseconds.
+int64_t CoarseTime() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return int64_t{now.tv_sec} * 1000000000 + now.tv_nsec;
+}
+
+}  // namespace
 
 OutgoingLane::OutgoingLane(std::string name, const MailboxOptions& options,
                            std::shared_ptr<LinkMemory> link, DestinationMemory destination)
@@ -31,11 +53,11 @@ OutgoingLane::OutgoingLane(std::string name, const MailboxOptions& options,
       ringer_(destination_.bell_words(), destination_.gate_word()) {}
 
 absl::Status OutgoingLane::Recover() {
-  absl::MutexLock lock(&mutex_);
+  const HandleLockHolder lock(&lock_);
   return ring_ ? ring_->Recover() : cells_->Recover();
 }
 
-CloseReason OutgoingLane::closed_reason() const {
+inline CloseReason OutgoingLane::closed_reason() const {
   if (ring_ && ring_->refused()) return CloseReason::kRefused;
   return static_cast<CloseReason>(destination_.control_page()->closed.load());
 }
@@ -50,22 +72,22 @@ absl::optional<SlabRoom> OutgoingLane::TryAllocate(int priority, size_t size) {
 OutgoingLane::Try OutgoingLane::TryAppendSlab(int priority, const SlabRoom& room, size_t size,
                                               bool has_prefix) {
   const auto length = static_cast<uint32_t>(size);
-  last_stamp_ = Stamp();
-  const bool done = ring_ ? ring_->AppendSlab(priority, room, length, has_prefix, last_stamp_)
-                          : cells_->AppendSlab(priority, room, length, has_prefix, last_stamp_);
+  const bool done = ring_ ? ring_->AppendSlab(priority, room, length, has_prefix, 0)
+                          : cells_->AppendSlab(priority, room, length, has_prefix, NextStamp());
   return done ? Try::kDone : Try::kNoRoom;
 }
 
-OutgoingLane::Try OutgoingLane::TrySend(int priority, const Payload& payload) {
+inline OutgoingLane::Try OutgoingLane::TrySend(int priority, const Payload& payload,
+                                               Publication publication) {
   if (payload.size() <= inline_limit()) {
-    last_stamp_ = Stamp();
-    const bool done = ring_ ? ring_->Append(priority, payload, last_stamp_)
-                            : cells_->Append(priority, payload, last_stamp_);
+    const bool done = ring_ ? ring_->Append(priority, payload, 0, publication)
+                            : cells_->Append(priority, payload, NextStamp(), publication);
     return done ? Try::kDone : Try::kNoRoom;
   }
   const absl::optional<SlabRoom> room = TryAllocate(priority, payload.size());
   if (!room.has_value()) return Try::kNoRoom;
   if (!payload.prefix.empty()) memcpy(room->data, payload.prefix.data(), payload.prefix.size());
+  StepsOfCopy(room->data + payload.prefix.size(), payload.body.data(), payload.body.size());
   memcpy(room->data + payload.prefix.size(), payload.body.data(), payload.body.size());
   if (TryAppendSlab(priority, *room, payload.size(), !payload.prefix.empty()) == Try::kDone) {
     return Try::kDone;
@@ -74,23 +96,34 @@ OutgoingLane::Try OutgoingLane::TrySend(int priority, const Payload& payload) {
   return Try::kNoRoom;
 }
 
-absl::Status OutgoingLane::CheckAttached(uint64_t stamp) {
+absl::Status OutgoingLane::CheckAttached() {
   if (attachment_ == nullptr) return absl::OkStatus();
-  // Unsigned: a stamp that another processor took a little earlier is far ahead, and looks.
-  if (!attachment_->ended() && stamp - looked_at_ < StampsBetweenLooks()) return absl::OkStatus();
+  const int64_t now = CoarseTime();
+  const bool fast = now - last_time_ < kBetweenLooks / 2;
+  last_time_ = now;
+  sends_between_times_ = fast ? std::min(2 * sends_between_times_, kSendsBetweenTimes) : 1;
+  sends_until_time_ = sends_between_times_;
+  if (!attachment_->ended() && now - looked_at_ < kBetweenLooks) return absl::OkStatus();
   absl::Status status = attachment_->Check();
-  if (status.ok()) looked_at_ = stamp;
+  if (status.ok()) {
+    looked_at_ = now;
+  } else {
+    sends_until_time_ = 1;  // and so it stays
+  }
   return status;
 }
 
-absl::Status OutgoingLane::Published(int priority, size_t count, size_t* taken_back) {
+inline absl::Status OutgoingLane::Published(int priority, size_t count, size_t* taken_back) {
   // Looked at before the bell is rung, which may give the processor to the receiver: one that ends
   // after this message has received it.
   const CloseReason closed = closed_reason();
   ringer_.Ring();
-  absl::Status status = CheckAttached(last_stamp_);
-  if (status.ok()) status = ClosedStatus(name_, closed);
   *taken_back = 0;
+  if (ABSL_PREDICT_TRUE(closed == CloseReason::kOpen && LookedAt())) {
+    return absl::OkStatus();
+  }
+  absl::Status status = CheckAttached();
+  if (status.ok()) status = ClosedStatus(name_, closed);
   if (status.ok()) return status;
   // Closed or detached before or while we published. A mailbox's message may have been received all
   // the same; whoever wins the cell decides. Of an inbox nothing is received any more, unless it is
@@ -105,21 +138,31 @@ FutexWord OutgoingLane::ParkLocked() {
 
 template <typename Attempt>
 absl::Status OutgoingLane::UntilRoom(absl::Time deadline, const Attempt& attempt) {
+  absl::Time spin_until = absl::InfiniteFuture();
   while (true) {
-    FutexWord word;
+    FutexWord word{nullptr, 0};
     {
-      absl::MutexLock lock(&mutex_);
+      const HandleLockHolder lock(&lock_);
       if (attempt() == Try::kDone) return absl::OkStatus();
       if (absl::Status status = closed_status(); !status.ok()) return status;
-      if (absl::Status status = CheckAttached(Stamp()); !status.ok()) return status;
+      if (absl::Status status = CheckAttached(); !status.ok()) return status;
       if (options_.when_full == FullPolicy::kReject) {
         return absl::ResourceExhaustedError(absl::StrCat(name_, " is full"));
       }
       if (deadline == absl::InfinitePast()) {
         return absl::DeadlineExceededError(absl::StrCat(name_, " has no room now"));
       }
-      word = ParkLocked();
-      if (attempt() == Try::kDone) return absl::OkStatus();
+      const absl::Time now = absl::Now();
+      if (spin_until == absl::InfiniteFuture()) spin_until = std::min(deadline, now + kSpinForRoom);
+      if (now >= spin_until) {
+        word = ParkLocked();
+        if (attempt() == Try::kDone) return absl::OkStatus();
+      }
+    }
+    if (word.word == nullptr) {
+      // A receiver that is awake soon gives room back, and nobody has to wake anybody.
+      for (int i = 0; i < kPausesForRoom; ++i) SpinPause();
+      continue;
     }
     // Without the lock: another thread's urgent message may have room where this one has none.
     const absl::Duration left = deadline - absl::Now();
@@ -131,13 +174,20 @@ absl::Status OutgoingLane::UntilRoom(absl::Time deadline, const Attempt& attempt
 }
 
 absl::Status OutgoingLane::Send(int priority, const Payload& payload, absl::Time deadline) {
-  if (absl::Status status = CheckMessage(payload.body.size(), priority); !status.ok()) {
+  if (absl::Status status = CheckMessage(payload.body.size(), priority);
+      ABSL_PREDICT_FALSE(!status.ok())) {
     return status;
   }
+  size_t taken_back;
+  {
+    const HandleLockHolder lock(&lock_);
+    if (ABSL_PREDICT_TRUE(TrySend(priority, payload, ringer_.publication()) == Try::kDone)) {
+      return Published(priority, 1, &taken_back);
+    }
+  }
   absl::Status published;
-  const absl::Status room = UntilRoom(deadline, [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (TrySend(priority, payload) != Try::kDone) return Try::kNoRoom;
-    size_t taken_back;
+  const absl::Status room = UntilRoom(deadline, [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
+    if (TrySend(priority, payload, ringer_.publication()) != Try::kDone) return Try::kNoRoom;
     published = Published(priority, 1, &taken_back);
     return Try::kDone;
   });
@@ -158,10 +208,16 @@ absl::StatusOr<size_t> OutgoingLane::SendBatch(int priority,
     }
     absl::Status published;
     size_t taken_back = 0;
-    const absl::Status room = UntilRoom(deadline, [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const absl::Status room = UntilRoom(deadline, [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
       const size_t before = sent;
       // Each message is published by itself; the bell is rung once for as many as found room.
-      while (sent < bodies.size() && TrySend(priority, {{}, bodies[sent]}) == Try::kDone) ++sent;
+      while (sent < bodies.size() &&
+             TrySend(priority, {{}, bodies[sent]}, Publication::kPlain) == Try::kDone) {
+        ++sent;
+      }
+      if (ringer_.publication() == Publication::kFenced) {
+        std::atomic_thread_fence(std::memory_order_seq_cst);
+      }
       if (sent == before) return Try::kNoRoom;
       published = Published(priority, sent - before, &taken_back);
       return Try::kDone;
@@ -180,7 +236,7 @@ absl::StatusOr<absl::optional<SlabRoom>> OutgoingLane::Claim(int priority, size_
   if (absl::Status status = CheckMessage(size, priority); !status.ok()) return status;
   absl::optional<SlabRoom> room;
   if (size <= inline_limit()) return room;
-  const absl::Status status = UntilRoom(deadline, [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  const absl::Status status = UntilRoom(deadline, [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
     room = TryAllocate(priority, size);
     return room.has_value() ? Try::kDone : Try::kNoRoom;
   });
@@ -193,7 +249,7 @@ absl::Status OutgoingLane::Commit(int priority, const SlabRoom& room, size_t siz
   absl::Status published = CheckMessage(size, priority);
   absl::Status status = published;
   if (status.ok()) {
-    status = UntilRoom(deadline, [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    status = UntilRoom(deadline, [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
       if (TryAppendSlab(priority, room, size, false) != Try::kDone) return Try::kNoRoom;
       size_t taken_back;
       published = Published(priority, 1, &taken_back);
@@ -206,32 +262,32 @@ absl::Status OutgoingLane::Commit(int priority, const SlabRoom& room, size_t siz
 }
 
 void OutgoingLane::Free(const SlabRoom& room) {
-  absl::MutexLock lock(&mutex_);
+  const HandleLockHolder lock(&lock_);
   ring_ ? ring_->Free(room) : cells_->Free(room);
 }
 
 FutexWord OutgoingLane::ParkForRoom() {
-  absl::MutexLock lock(&mutex_);
+  const HandleLockHolder lock(&lock_);
   return ParkLocked();
 }
 
 uint64_t OutgoingLane::sequence(int priority) {
-  absl::MutexLock lock(&mutex_);
+  const HandleLockHolder lock(&lock_);
   return ring_ ? ring_->sequence(priority) : cells_->sequence(priority);
 }
 
 bool OutgoingLane::Drained() {
-  absl::MutexLock lock(&mutex_);
+  const HandleLockHolder lock(&lock_);
   return ring_ ? ring_->Drained() : cells_->Drained();
 }
 
 absl::optional<CellState> OutgoingLane::StateOf(int priority, uint64_t sequence) {
-  absl::MutexLock lock(&mutex_);
+  const HandleLockHolder lock(&lock_);
   return cells_->StateOf(priority, sequence);
 }
 
 bool OutgoingLane::Retract(int priority) {
-  absl::MutexLock lock(&mutex_);
+  const HandleLockHolder lock(&lock_);
   return cells_->Retract(priority, number_) == 1;
 }
 

@@ -5,10 +5,10 @@
 #include <memory>
 #include <string>
 
+#include "absl/base/optimization.h"
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "absl/types/optional.h"
 #include "absl/types/span.h"
@@ -18,7 +18,9 @@
 #include "core/mailbox/attachment.h"
 #include "core/mailbox/control_page.h"
 #include "core/shm/bell.h"
+#include "core/shm/handle_lock.h"
 #include "core/shm/memory.h"
+#include "core/shm/stamp.h"
 #include "mailrail/mailbox.h"
 
 namespace mailrail {
@@ -46,7 +48,8 @@ struct DestinationMemory {
 // One sender's lane to one destination, with the destination's bell: the only way by which a
 // message enters Mailrail. Two kinds of lane, one behaviour.
 //
-// Thread-safe: the senders of one process to one destination share it, and keep their order.
+// Thread-safe: the senders of one process to one destination share it, and keep their order. Each
+// of them is counted (AddHandle), so that a sole one need not lock.
 class OutgoingLane {
  public:
   // A ring lane: to an inbox, or to whatever an agent carries on.
@@ -59,6 +62,9 @@ class OutgoingLane {
   // For a lane of a process: with it sends are kAborted soon after the process is detached. Set
   // before the lane is used; outlives all sends. An agent's lanes have none.
   void set_attachment(const Attachment* attachment) { attachment_ = attachment; }
+
+  void AddHandle() { lock_.AddHandle(); }
+  void RemoveHandle() { lock_.RemoveHandle(); }
 
   // Takes up the lane of a sender that died. kDataLoss.
   absl::Status Recover();
@@ -77,6 +83,10 @@ class OutgoingLane {
   void Free(const SlabRoom& room);
 
   absl::Status CheckMessage(size_t size, int priority) const {
+    if (ABSL_PREDICT_TRUE(priority >= 0 && priority <= kMaxPriority &&
+                          size <= options_.max_message_bytes && !options_.fixed_size)) {
+      return absl::OkStatus();
+    }
     return mailrail::CheckMessage(options_, size, priority);
   }
 
@@ -102,24 +112,35 @@ class OutgoingLane {
   enum class Try { kDone, kNoRoom };
 
   // The following run under the lock and do not wait.
-  Try TrySend(int priority, const Payload& payload) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Try TrySend(int priority, const Payload& payload, Publication publication)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   Try TryAppendSlab(int priority, const SlabRoom& room, size_t size, bool has_prefix)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   absl::optional<SlabRoom> TryAllocate(int priority, size_t size)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   CloseReason closed_reason() const;
+  // Of a message to a mailbox.
+  uint64_t NextStamp() const {
+    // Acquire: a sender that knows of a message of a second lane knows of that lane.
+    const bool stamped = destination_.control_page()->stamped.load(std::memory_order_acquire) != 0;
+    return stamped ? Stamp() : 0;
+  }
   // After a publish of `count` messages: rings, and finds out whether they are for nobody, since
   // the destination was closed or this process detached before; *taken_back is then how many
   // nobody will receive, and otherwise 0.
   absl::Status Published(int priority, size_t count, size_t* taken_back)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Whether this process is attached, as far as that is known at the time of `stamp`: what costs a
-  // system call is looked at when the last look is some 50 ms ago.
-  absl::Status CheckAttached(uint64_t stamp) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  // Whether this process is attached, as far as is known: what costs a system call is looked at
+  // when the last look is 50 ms ago, and at the clock after some sends, at most kSendsBetweenTimes.
+  absl::Status CheckAttached() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  bool LookedAt() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
+    if (attachment_ == nullptr) return true;
+    return ABSL_PREDICT_TRUE(!attachment_->ended() && --sends_until_time_ > 0);
+  }
   // Repeats `attempt` (which returns whether it got its room) until then or until the deadline.
   template <typename Attempt>
   absl::Status UntilRoom(absl::Time deadline, const Attempt& attempt);
-  FutexWord ParkLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  FutexWord ParkLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   size_t inline_limit() const { return ring_ ? kMaxInlineRecord : Slot::kInlineBytes; }
 
   const std::string name_;
@@ -131,13 +152,15 @@ class OutgoingLane {
   const DestinationMemory destination_;
   const Attachment* attachment_ = nullptr;
 
-  absl::Mutex mutex_;
-  // One of the two; what they point to is guarded by mutex_, but for RingWriter::refused.
+  HandleLock lock_;
+  // One of the two; what they point to is guarded by lock_, but for RingWriter::refused.
   const std::unique_ptr<RingWriter> ring_;
   const std::unique_ptr<CellWriter> cells_;
-  Ringer ringer_ ABSL_GUARDED_BY(mutex_);
-  uint64_t last_stamp_ ABSL_GUARDED_BY(mutex_) = 0;  // of the last message
-  uint64_t looked_at_ ABSL_GUARDED_BY(mutex_) = 0;   // the stamp of the last CheckAttached
+  Ringer ringer_ ABSL_GUARDED_BY(lock_);
+  int64_t looked_at_ ABSL_GUARDED_BY(lock_) = 0;  // when Attachment::Check was called last
+  int64_t last_time_ ABSL_GUARDED_BY(lock_) = 0;  // when the clock was looked at last
+  int sends_between_times_ ABSL_GUARDED_BY(lock_) = 1;
+  int sends_until_time_ ABSL_GUARDED_BY(lock_) = 1;
 };
 
 }  // namespace mailrail

@@ -7,8 +7,9 @@
 #include <utility>
 
 #include "core/mailbox/control_page.h"
+#include "core/mailbox/inbox_queue.h"
+#include "core/mailbox/mailbox_queue.h"
 #include "core/mailbox/outgoing_lane.h"
-#include "core/mailbox/receive_queue.h"
 #include "core/shm/memory.h"
 
 namespace mailrail {
@@ -46,6 +47,7 @@ class TestChannel {
                          by_agent),
                      version);
     }
+    if (cells_++ > 0) control().stamped.store(1);
     control().members_version.store(version);
     return lane;
   }
@@ -94,6 +96,7 @@ class TestChannel {
   const MailboxOptions options_;
   Fd control_, bell_, gate_, last_ring_;
   Mapping page_;
+  int cells_ = 0;  // lanes
 };
 
 using Taken = ReceiveQueue::Taken;

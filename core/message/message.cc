@@ -17,7 +17,7 @@ Message& Message::operator=(Message&& other) noexcept {
   size_ = std::exchange(other.size_, 0);
   sender_ = other.sender_;
   sequence_ = other.sequence_;
-  room_ = std::move(other.room_);
+  if (other.storage_ == Storage::kView) room_ = std::move(other.room_);
   room_sequence_ = other.room_sequence_;
   cell_ = other.cell_;
   priority_ = other.priority_;
@@ -28,9 +28,12 @@ Message& Message::operator=(Message&& other) noexcept {
   return *this;
 }
 
-void Message::ReleaseRoom() {
+void Message::LetGo() {
   if (storage_ == Storage::kHeap) delete[] data_;
-  if (storage_ == Storage::kView) room_->Release(priority_, cell_, room_sequence_);
+  if (storage_ == Storage::kView) {
+    room_->Release(priority_, cell_, room_sequence_);
+    room_ = nullptr;
+  }
   storage_ = Storage::kInline;
 }
 
@@ -55,7 +58,7 @@ bool MessageAccess::Describe(const Record& record, const MessageOrigin& origin, 
   return true;
 }
 
-bool MessageAccess::Copy(const Record& record, const MessageOrigin& origin, Message* message) {
+bool MessageAccess::CopyLarge(const Record& record, const MessageOrigin& origin, Message* message) {
   absl::string_view body;
   // A prefix in memory that its sender may still change is decoded from a copy.
   std::unique_ptr<char[]> copy;

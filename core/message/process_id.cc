@@ -17,17 +17,15 @@ const std::string* Intern(absl::string_view node) {
   return &*names->emplace(node).first;
 }
 
-const std::string* NoNode() {
-  static const std::string* const none = Intern("");
-  return none;
-}
-
 }  // namespace
 
-ProcessId::ProcessId() : node_(NoNode()) {}
+const std::string& ProcessId::NoNode() {
+  static const std::string* const none = new std::string;
+  return *none;
+}
 
 ProcessId::ProcessId(absl::string_view node, int32_t pid, uint64_t incarnation)
-    : node_(node.empty() ? NoNode() : Intern(node)), pid_(pid), incarnation_(incarnation) {}
+    : node_(node.empty() ? nullptr : Intern(node)), pid_(pid), incarnation_(incarnation) {}
 
 absl::StatusOr<ProcessId> ProcessId::Parse(absl::string_view text) {
   const auto bad = [&] {
@@ -60,7 +58,7 @@ absl::StatusOr<ProcessId> ProcessId::Parse(absl::string_view text) {
 std::string ProcessId::ToString() const {
   std::string text = absl::StrCat(pid_);
   if (incarnation_ != 0) absl::StrAppend(&text, ".", incarnation_);
-  if (!node_->empty()) absl::StrAppend(&text, "@", *node_);
+  if (!node().empty()) absl::StrAppend(&text, "@", node());
   return text;
 }
 

@@ -17,6 +17,8 @@ TEST(ProcessIdTest, ShortFormsLeaveTheRestOpen) {
   EXPECT_EQ(*ProcessId::Parse("4711"), ProcessId("", 4711, 0));
   EXPECT_EQ(*ProcessId::Parse("4711@beta"), ProcessId("beta", 4711, 0));
   EXPECT_EQ(*ProcessId::Parse("4711.9"), ProcessId("", 4711, 9));
+  EXPECT_EQ(ProcessId("", 4711, 9).ToString(), "4711.9");
+  EXPECT_EQ(ProcessId().node(), "");
 }
 
 TEST(ProcessIdTest, WhatIsNoIdIsRefused) {

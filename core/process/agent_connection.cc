@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/fork.h"
 #include "core/base/seqpacket.h"
+#include "core/base/step.h"
 
 namespace mailrail::internal {
 namespace {
@@ -24,6 +25,7 @@ bool Poll(int fd, short events, absl::Time deadline) {
       left >= absl::Hours(1)
           ? 3600000
           : std::max<int64_t>(0, absl::ToInt64Milliseconds(left + absl::Microseconds(999)));
+  Step();
   return poll(&entry, 1, static_cast<int>(ms)) > 0;
 }
 
@@ -45,6 +47,7 @@ AgentConnection::~AgentConnection() {
   control::Request request;
   request.set_detach(true);
   SendPacket(socket_.get(), request.SerializeAsString()).IgnoreError();
+  Step();
   shutdown(socket_.get(), SHUT_RDWR);
 }
 
@@ -60,6 +63,7 @@ absl::Status AgentConnection::Check() const {
   }
   // A descriptor that the program closed behind our back is POLLNVAL.
   pollfd entry{socket_.get(), POLLRDHUP, 0};
+  Step();
   return poll(&entry, 1, 0) > 0 ? Closed() : absl::OkStatus();
 }
 

@@ -81,12 +81,9 @@ absl::Status ProcessImpl::Introduce(absl::Time deadline) {
   return absl::OkStatus();
 }
 
-absl::Status ProcessImpl::CheckUsable() const {
-  if (ForkGeneration() != fork_generation_) {
-    return absl::FailedPreconditionError(
-        "this Process belongs to the program that forked; attach anew in the child");
-  }
-  return absl::OkStatus();
+absl::Status ProcessImpl::Unusable() {
+  return absl::FailedPreconditionError(
+      "this Process belongs to the program that forked; attach anew in the child");
 }
 
 absl::Status ProcessImpl::Check() const {

@@ -6,15 +6,18 @@
 #include <string>
 #include <vector>
 
+#include "absl/base/optimization.h"
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "core/base/fork.h"
 #include "core/mailbox/attachment.h"
+#include "core/mailbox/inbox_queue.h"
+#include "core/mailbox/mailbox_queue.h"
 #include "core/mailbox/outgoing_lane.h"
-#include "core/mailbox/receive_queue.h"
 #include "core/process/agent_connection.h"
 #include "mailrail/process.h"
 
@@ -44,7 +47,9 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
   AgentConnection& connection() { return connection_; }
 
   // kFailedPrecondition in the child of a fork.
-  absl::Status CheckUsable() const;
+  absl::Status CheckUsable() const {
+    return ABSL_PREDICT_TRUE(ForkGeneration() == fork_generation_) ? absl::OkStatus() : Unusable();
+  }
 
   // As Attachment.
   absl::Status Check() const override;
@@ -98,6 +103,7 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
   };
 
   explicit ProcessImpl(Fd socket);
+  static absl::Status Unusable();
   absl::Status Introduce(absl::Time deadline);
   // Adds this process as a receiver of what the agent has opened.
   absl::StatusOr<OpenedMailbox> AddReceiver(AgentReply reply);

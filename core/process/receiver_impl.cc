@@ -17,6 +17,13 @@ namespace {
 // How long an adaptive receive looks before it sleeps: longer than a hand-over between two awake
 // processes takes, shorter than a sleep and wake-up costs.
 constexpr absl::Duration kSpin = absl::Microseconds(20);
+constexpr int kLooksBetweenTimes = 32;
+
+void Rest(uint64_t rests) {
+  if (rests == 0) return;
+  const uint64_t start = Stamp();
+  while (Stamp() - start < rests * StampsOfARest()) SpinPause();
+}
 
 // A mailbox of another node is asked when it is received from. A call that does not wait gives the
 // answer this long to come.
@@ -40,6 +47,7 @@ ReceiverImpl::ReceiverImpl(ProcessImpl* process, std::shared_ptr<ProcessImpl> ke
       queue_(std::move(queue)),
       memory_(std::move(memory)),
       is_inbox_(is_inbox),
+      nothing_(absl::DeadlineExceededError(absl::StrCat("no message in ", name_))),
       parker_(reinterpret_cast<BellWords*>(memory_->bell.data()),
               reinterpret_cast<GateWord*>(memory_->gate.data())) {}
 
@@ -52,10 +60,6 @@ ReceiverImpl::~ReceiverImpl() {
   if (is_inbox_) return;
   SetWanted(0);
   process_->CloseReceiver(destination_id_, queue_.get());
-}
-
-absl::StatusOr<Message> ReceiverImpl::Nothing() const {
-  return absl::DeadlineExceededError(absl::StrCat("no message in ", name_));
 }
 
 void ReceiverImpl::SetWanted(uint32_t count, bool taken) {
@@ -84,43 +88,45 @@ bool ReceiverImpl::CatchUp(absl::Time deadline) {
   return process_->connection().ReadUntil([&] { return queue_->ReadUpTo(control()); }, deadline);
 }
 
-absl::StatusOr<Message> ReceiverImpl::Try(const ProcessId* only_from, absl::Time deadline) {
-  absl::Time catch_up_until = absl::InfinitePast();
-  while (true) {
-    // What is left in the inbox of one that is gone is counted as lost already.
-    if (process_->gone()) return process_->Check();
-    Message message;
-    switch (queue_->Take(control(), only_from, &message)) {
-      case Taken::kMessage:
-        return message;
-      case Taken::kNothing:
-        return Nothing();
-      case Taken::kCorrupt:
-        return queue_->error();
-      case Taken::kVoid:
-        return process_->Check();
-      case Taken::kBehind: {
-        if (catch_up_until == absl::InfinitePast()) {
-          const absl::Time now = absl::Now();
-          catch_up_until = std::clamp(deadline, now + kCatchUpTry, now + kCatchUp);
-        } else if (absl::Now() >= catch_up_until) {
-          return Nothing();
-        }
-        if (CatchUp(catch_up_until)) continue;
-        if (absl::Status status = EndStatus(only_from); !status.ok()) return status;
-        return Nothing();
-      }
-    }
+ReceiverImpl::Got ReceiverImpl::TryAgain(Taken taken, const ProcessId* only_from,
+                                         absl::Time deadline, Message* message) {
+  if (taken == Taken::kBehind) taken = TakeBehind(only_from, deadline, message);
+  switch (taken) {
+    case Taken::kMessage:
+      return Got::kMessage;
+    case Taken::kNothing:
+      return Got::kNothing;
+    case Taken::kCorrupt:
+      return Fail(queue_->error());
+    case Taken::kVoid:
+      return Fail(process_->Check());
+    case Taken::kBehind:
+      break;
   }
+  absl::Status status = EndStatus(only_from);
+  return status.ok() ? Got::kNothing : Fail(std::move(status));
 }
 
-absl::StatusOr<Message> ReceiverImpl::Look(const ProcessId* only_from, absl::Time deadline) {
-  if (!watched_) return Try(only_from, deadline);
+ReceiverImpl::Taken ReceiverImpl::TakeBehind(const ProcessId* only_from, absl::Time deadline,
+                                             Message* message) {
+  absl::Time now = absl::Now();
+  const absl::Time until = std::clamp(deadline, now + kCatchUpTry, now + kCatchUp);
+  Taken taken = Taken::kBehind;
+  // Again and again: more may join meanwhile.
+  for (; taken == Taken::kBehind && now < until; now = absl::Now()) {
+    if (!CatchUp(until)) break;
+    taken = queue_->Take(control(), only_from, message);
+  }
+  return taken;
+}
+
+ReceiverImpl::Got ReceiverImpl::LookInTurn(const ProcessId* only_from, absl::Time deadline,
+                                           Message* message) {
   absl::MutexLock lock(&watch_mutex_);
-  absl::StatusOr<Message> message = Try(only_from, deadline);
+  const Got got = Try(only_from, deadline, message);
   // The watcher goes on waiting for more.
-  if (message.ok()) SetWanted(wanted_, /*taken=*/true);
-  return message;
+  if (got == Got::kMessage) SetWanted(wanted_, /*taken=*/true);
+  return got;
 }
 
 void ReceiverImpl::Unsignal() {
@@ -135,26 +141,52 @@ void ReceiverImpl::Unsignal() {
   process_->watcher()->Wake();
 }
 
-absl::StatusOr<Message> ReceiverImpl::Receive(const ProcessId* only_from, absl::Time deadline) {
-  if (absl::Status status = process_->CheckUsable(); !status.ok()) return status;
-  if (only_from != nullptr && !is_inbox_) {
+absl::Status ReceiverImpl::Receive(const ProcessId* only_from, absl::Time deadline,
+                                   Message* message) {
+  if (absl::Status status = process_->CheckUsable(); ABSL_PREDICT_FALSE(!status.ok())) {
+    return status;
+  }
+  if (ABSL_PREDICT_FALSE(only_from != nullptr && !is_inbox_)) {
     return absl::FailedPreconditionError("ReceiveFrom is for inboxes");
   }
-  absl::StatusOr<Message> message = Look(only_from, deadline);
+  const Got got = Look(only_from, deadline, message);
+  if (ABSL_PREDICT_TRUE(got == Got::kMessage && !remote())) {
+    resting_.OnMessage();
+    return absl::OkStatus();
+  }
+  return Finish(got, only_from, deadline, message);
+}
+
+absl::Status ReceiverImpl::Finish(Got got, const ProcessId* only_from, absl::Time deadline,
+                                  Message* message) {
   const bool asks = remote() && !watched_;
-  if (absl::IsDeadlineExceeded(message.status())) {
+  if (got == Got::kNothing && deadline != absl::InfinitePast() && wait_mode_ != WaitMode::kBlock) {
+    // Before anything that takes time: what is awaited is often on its way already.
+    Rest(resting_.Rests());
+    got = LookSometimes(only_from, deadline, message);
+  }
+  if (got == Got::kNothing) {
     if (watched_) Unsignal();
     if (absl::Status status = EndStatus(only_from); !status.ok()) return status;
     if (asks && deadline < absl::Now() + kRemoteTry) deadline = absl::Now() + kRemoteTry;
-    if (deadline <= absl::Now()) return message;
+    if (deadline == absl::InfinitePast() || deadline <= absl::Now()) return nothing_;
     if (asks) SetWanted(1);
-    message = Wait(only_from, deadline);
+    got = Wait(only_from, deadline, message);
   }
   if (asks) SetWanted(0);
-  return message;
+  switch (got) {
+    case Got::kMessage:
+      return absl::OkStatus();
+    case Got::kNothing:
+      return nothing_;
+    case Got::kFailure:
+      break;
+  }
+  return std::exchange(failure_, absl::OkStatus());
 }
 
-absl::StatusOr<Message> ReceiverImpl::Sleep(const ProcessId* only_from, absl::Time deadline) {
+ReceiverImpl::Got ReceiverImpl::Sleep(const ProcessId* only_from, absl::Time deadline,
+                                      Message* message) {
   FutexWord word;
   {
     absl::optional<absl::MutexLock> lock;
@@ -162,37 +194,52 @@ absl::StatusOr<Message> ReceiverImpl::Sleep(const ProcessId* only_from, absl::Ti
     queue_->Flush();
     word = parker_.Park();
   }
-  absl::StatusOr<Message> message = Look(only_from, deadline);
+  const Got got = Look(only_from, deadline, message);
   const absl::Duration left = deadline - absl::Now();
-  if (absl::IsDeadlineExceeded(message.status()) && left > absl::ZeroDuration() &&
-      wait_mode_ != WaitMode::kSpin) {
-    FutexWait(word.word, word.expected, std::min(left, kLookAgain));
+  if (got == Got::kNothing && left > absl::ZeroDuration() && wait_mode_ != WaitMode::kSpin) {
+    FutexWait(word.word, word.expected, std::min(left, parker_.LookAgainAfter()));
   }
   // With a watcher, this is not the only one who parks.
   if (!watched_) parker_.Unpark(/*sole=*/is_inbox_);
-  return message;
+  return got;
 }
 
-absl::StatusOr<Message> ReceiverImpl::Wait(const ProcessId* only_from, absl::Time deadline) {
+ReceiverImpl::Got ReceiverImpl::LookSometimes(const ProcessId* only_from, absl::Time deadline,
+                                              Message* message) {
+  for (int looks = 0; looks < kLooksBetweenTimes; ++looks) {
+    const Got got = Look(only_from, deadline, message);
+    if (got != Got::kNothing) return got;
+    if (wait_mode_ != WaitMode::kSpin) SpinPause();
+  }
+  return Got::kNothing;
+}
+
+ReceiverImpl::Got ReceiverImpl::Spin(const ProcessId* only_from, absl::Time until,
+                                     absl::Time deadline, Message* message) {
+  Got got = Got::kNothing;
+  do {
+    got = LookSometimes(only_from, deadline, message);
+  } while (got == Got::kNothing && absl::Now() < until);
+  return got;
+}
+
+ReceiverImpl::Got ReceiverImpl::Wait(const ProcessId* only_from, absl::Time deadline,
+                                     Message* message) {
   bool spin = wait_mode_ != WaitMode::kBlock;
   while (true) {
-    const absl::Time spin_until = wait_mode_ == WaitMode::kSpin
-                                      ? std::min(deadline, absl::Now() + kLookAgain)
-                                      : std::min(deadline, absl::Now() + kSpin);
-    while (spin) {
-      absl::StatusOr<Message> message = Look(only_from, deadline);
-      if (!absl::IsDeadlineExceeded(message.status())) return message;
-      for (int i = 0; i < 16; ++i) SpinPause();
-      if (absl::Now() >= spin_until) break;
+    if (spin) {
+      const absl::Duration time = wait_mode_ == WaitMode::kSpin ? kLookAgain : kSpin;
+      const Got got = Spin(only_from, std::min(deadline, absl::Now() + time), deadline, message);
+      if (got != Got::kNothing) return got;
     }
-    absl::StatusOr<Message> message = Sleep(only_from, deadline);
-    if (!absl::IsDeadlineExceeded(message.status())) return message;
+    Got got = Sleep(only_from, deadline, message);
+    if (got != Got::kNothing) return got;
     // Woken, or time for the look that a lost ring, a death or a new agent may need.
-    message = Look(only_from, deadline);
-    if (!absl::IsDeadlineExceeded(message.status())) return message;
+    got = Look(only_from, deadline, message);
+    if (got != Got::kNothing) return got;
     process_->connection().ReadNotices();
-    if (absl::Status status = EndStatus(only_from); !status.ok()) return status;
-    if (absl::Now() >= deadline) return message;
+    if (absl::Status status = EndStatus(only_from); !status.ok()) return Fail(std::move(status));
+    if (absl::Now() >= deadline) return Got::kNothing;
     spin = wait_mode_ == WaitMode::kSpin;
   }
 }

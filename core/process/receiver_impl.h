@@ -1,6 +1,7 @@
 #ifndef MAILRAIL_CORE_PROCESS_RECEIVER_IMPL_H_
 #define MAILRAIL_CORE_PROCESS_RECEIVER_IMPL_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -16,6 +17,44 @@
 
 namespace mailrail::internal {
 
+// How long a receiver that finds nothing should rest before it looks again. In a flood it should:
+// while it looks at the line that is being written, sender and receiver take it from each other for
+// every message; after a rest there are several. Where one message at a time comes, a rest only
+// delays it. So what the last rest has brought decides. Thread-compatible.
+class Resting {
+ public:
+  void OnMessage() { ++messages_; }
+  // To be asked whenever nothing is found: so many times half a microsecond, or not at all.
+  uint32_t Rests() {
+    const uint32_t messages = std::exchange(messages_, 0);
+    if (rested_) {
+      if (messages < kFew) {
+        rests_ = 1;
+        pause_ = std::min(2 * pause_ + 4, kLongestPause);
+        left_ = pause_;
+      } else {
+        pause_ = 0;
+        if (messages < kEnough) rests_ = std::min(2 * rests_, kMostRests);
+        if (messages > 4 * kEnough) rests_ = std::max(rests_ / 2, uint32_t{1});
+      }
+    }
+    rested_ = left_ == 0;
+    if (!rested_) --left_;
+    return rested_ ? rests_ : 0;
+  }
+
+ private:
+  static constexpr uint32_t kFew = 2;      // that a rest brings where it does not pay
+  static constexpr uint32_t kEnough = 16;  // that it should bring
+  static constexpr uint32_t kMostRests = 8;
+  static constexpr uint32_t kLongestPause = 1023;
+  uint32_t messages_ = 0;  // since nothing was found
+  uint32_t rests_ = 1;     // how long to rest
+  uint32_t pause_ = 0;     // how often not to rest, after a rest that did not pay
+  uint32_t left_ = 0;
+  bool rested_ = false;
+};
+
 // Behind Receiver. Thread-compatible, but for what says that it is the watcher's.
 class ReceiverImpl {
  public:
@@ -25,7 +64,8 @@ class ReceiverImpl {
                std::shared_ptr<const ReceiverMemory> memory, bool is_inbox);
   ~ReceiverImpl();
 
-  absl::StatusOr<Message> Receive(const ProcessId* only_from, absl::Time deadline);
+  // As Receiver; into `message`.
+  absl::Status Receive(const ProcessId* only_from, absl::Time deadline, Message* message);
   absl::StatusOr<int> Descriptor();
   void set_wait_mode(WaitMode mode) { wait_mode_ = mode; }
   ProcessImpl* process() const { return process_; }
@@ -34,6 +74,8 @@ class ReceiverImpl {
   bool Ready();
   // Announces a park; look at Ready() again before sleeping on the word.
   FutexWord Park();
+  // How long to sleep at most after that.
+  absl::Duration LookAgainAfter() const { return parker_.LookAgainAfter(); }
   // `keep_wanted`: of a mailbox of another node a message stays wanted, until the next receive has
   // returned; else one that has come may be taken back.
   void Unpark(bool keep_wanted);
@@ -48,26 +90,58 @@ class ReceiverImpl {
   const ControlPage& control() const {
     return *reinterpret_cast<const ControlPage*>(memory_->control.data());
   }
-  // One try; kDeadlineExceeded when there is nothing.
-  absl::StatusOr<Message> Try(const ProcessId* only_from, absl::Time deadline);
+  // What a look has brought.
+  enum class Got {
+    kMessage,
+    kNothing,
+    kFailure,  // failure_ says why
+  };
+  Got Fail(absl::Status status) {
+    failure_ = std::move(status);
+    return Got::kFailure;
+  }
+  // One try.
+  Got Try(const ProcessId* only_from, absl::Time deadline, Message* message) {
+    // What is left in the inbox of one that is gone is counted as lost already.
+    if (ABSL_PREDICT_TRUE(!process_->gone())) {
+      const Taken taken = queue_->Take(control(), only_from, message);
+      if (ABSL_PREDICT_TRUE(taken == Taken::kMessage)) return Got::kMessage;
+      if (ABSL_PREDICT_TRUE(taken == Taken::kNothing)) return Got::kNothing;
+      return TryAgain(taken, only_from, deadline, message);
+    }
+    return Fail(process_->Check());
+  }
+  // A try that has brought neither a message nor nothing.
+  Got TryAgain(Taken taken, const ProcessId* only_from, absl::Time deadline, Message* message);
+  // Queue's Take when there are lanes to be told of first; kBehind when that takes too long.
+  Taken TakeBehind(const ProcessId* only_from, absl::Time deadline, Message* message);
   // The same in turn with the watcher.
-  absl::StatusOr<Message> Look(const ProcessId* only_from, absl::Time deadline);
+  Got Look(const ProcessId* only_from, absl::Time deadline, Message* message) {
+    return ABSL_PREDICT_TRUE(!watched_) ? Try(only_from, deadline, message)
+                                        : LookInTurn(only_from, deadline, message);
+  }
+  Got LookInTurn(const ProcessId* only_from, absl::Time deadline, Message* message);
   // Reads notices until the queue is no more behind; false at the deadline.
   bool CatchUp(absl::Time deadline);
   // Sleeps, at most until `deadline`; or returns what came just before.
-  absl::StatusOr<Message> Sleep(const ProcessId* only_from, absl::Time deadline);
+  Got Sleep(const ProcessId* only_from, absl::Time deadline, Message* message);
   // What the descriptor told of is taken: lets the watcher park again.
   void Unsignal();
   // Why a receive that found nothing cannot go on waiting; OK if it can.
   absl::Status EndStatus(const ProcessId* only_from);
   // Whether a receive may find something, or an end.
   bool MayReturn();
-  absl::StatusOr<Message> Wait(const ProcessId* only_from, absl::Time deadline);
+  // Looks some times, or until there is something.
+  Got LookSometimes(const ProcessId* only_from, absl::Time deadline, Message* message);
+  // Looks until `until`, or until there is something.
+  Got Spin(const ProcessId* only_from, absl::Time until, absl::Time deadline, Message* message);
+  Got Wait(const ProcessId* only_from, absl::Time deadline, Message* message);
+  // Receive, after a first look.
+  absl::Status Finish(Got got, const ProcessId* only_from, absl::Time deadline, Message* message);
   // For a mailbox of another node: says that a message is wanted, or not any more, after a receive
   // that has `taken` one or none.
   void SetWanted(uint32_t count, bool taken = false);
   bool remote() const { return memory_->carrier_gate.valid(); }
-  absl::StatusOr<Message> Nothing() const;
 
   ProcessImpl* const process_;
   const std::shared_ptr<ProcessImpl> keep_alive_;
@@ -76,9 +150,12 @@ class ReceiverImpl {
   const std::shared_ptr<ReceiveQueue> queue_;
   const std::shared_ptr<const ReceiverMemory> memory_;
   const bool is_inbox_;
+  const absl::Status nothing_;  // kDeadlineExceeded; made once, since who polls gets it often
+  absl::Status failure_;
   Parker parker_;
   WaitMode wait_mode_ = WaitMode::kAdaptive;
   uint32_t wanted_ = 0;
+  Resting resting_;
 
   // Only once Descriptor() was called: the watcher looks too, so looks are taken in turn.
   bool watched_ = false;

@@ -49,12 +49,10 @@ absl::StatusOr<size_t> Sender::SendBatch(absl::Span<const absl::string_view> bod
 absl::StatusOr<ClaimedMessage> Sender::Claim(size_t size, const SendOptions& options,
                                              absl::Time deadline) {
   if (absl::Status status = impl_->process->CheckUsable(); !status.ok()) return status;
-  auto state = std::make_unique<internal::ClaimState>();
   absl::StatusOr<absl::optional<SlabRoom>> room =
       impl_->lane->Claim(options.priority, size, deadline);
   if (!room.ok()) return room.status();
-  state->process = impl_->process;
-  state->lane = impl_->lane;
+  auto state = std::make_unique<internal::ClaimState>(impl_->process, impl_->lane);
   state->priority = options.priority;
   state->size = size;
   state->room = *room;

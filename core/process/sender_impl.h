@@ -13,20 +13,39 @@ namespace mailrail::internal {
 class SenderImpl {
  public:
   SenderImpl(std::shared_ptr<ProcessImpl> owner, std::shared_ptr<OutgoingLane> its_lane)
-      : process(std::move(owner)), lane(std::move(its_lane)) {}
+      : process(std::move(owner)), lane(std::move(its_lane)) {
+    lane->AddHandle();
+  }
+  // In a forked child whoever held the lane's lock does not exist.
+  ~SenderImpl() {
+    if (process->CheckUsable().ok()) lane->RemoveHandle();
+  }
+  SenderImpl(const SenderImpl&) = delete;
+  SenderImpl& operator=(const SenderImpl&) = delete;
+
   const std::shared_ptr<ProcessImpl> process;
   const std::shared_ptr<OutgoingLane> lane;
 };
 
 // Behind ClaimedMessage: room in shared memory, or, for what stands in the lane itself, a buffer.
-struct ClaimState {
-  ~ClaimState() {
-    if (room.has_value() && process->CheckUsable().ok()) lane->Free(*room);
+class ClaimState {
+ public:
+  ClaimState(std::shared_ptr<ProcessImpl> owner, std::shared_ptr<OutgoingLane> its_lane)
+      : process(std::move(owner)), lane(std::move(its_lane)) {
+    lane->AddHandle();
   }
+  ~ClaimState() {
+    if (!process->CheckUsable().ok()) return;
+    if (room.has_value()) lane->Free(*room);
+    lane->RemoveHandle();
+  }
+  ClaimState(const ClaimState&) = delete;
+  ClaimState& operator=(const ClaimState&) = delete;
+
   char* data() const { return room.has_value() ? room->data : buffer.get(); }
 
-  std::shared_ptr<ProcessImpl> process;
-  std::shared_ptr<OutgoingLane> lane;
+  const std::shared_ptr<ProcessImpl> process;
+  const std::shared_ptr<OutgoingLane> lane;
   int priority = 0;
   size_t size = 0;
   absl::optional<SlabRoom> room;

@@ -33,10 +33,14 @@ absl::StatusOr<size_t> WaitAny(absl::Span<Receiver* const> receivers, absl::Time
     const absl::Duration left = deadline - absl::Now();
     if (left <= absl::ZeroDuration()) return absl::DeadlineExceededError("no receiver is ready");
     std::vector<FutexWord> words;
-    for (internal::ReceiverImpl* impl : impls) words.push_back(impl->Park());
+    absl::Duration longest = left;
+    for (internal::ReceiverImpl* impl : impls) {
+      words.push_back(impl->Park());
+      longest = std::min(longest, impl->LookAgainAfter());
+    }
     index = ready();
     if (index == impls.size()) {
-      FutexWaitAny(words, std::min(left, kLookAgain));
+      FutexWaitAny(words, longest);
       index = ready();
     }
     if (index < impls.size()) return index;

@@ -8,6 +8,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "core/shm/step.h"
 
 namespace mailrail::internal {
 
@@ -33,7 +34,7 @@ class Watcher {
  private:
   void Run();
 
-  std::atomic<uint32_t> changes_{0};
+  SharedAtomic<uint32_t> changes_{0};
   std::atomic<bool> stop_{false};
   absl::Mutex mutex_;
   std::vector<ReceiverImpl*> receivers_ ABSL_GUARDED_BY(mutex_);

@@ -8,36 +8,56 @@
 // with the gate, delays a wake-up until the sleeper's own look again (kLookAgain) and does no other
 // harm. There is no armed flag that a dying sender could leave cleared, or a dying receiver set.
 //
-// Both publishing and parks += 1 are sequentially consistent read-modify-writes, so that either
-// the sender sees the park or the receiver's second look sees the message.
+// Publishing and looking at `parks` must not change places, or the sender might see no park and the
+// receiver's second look no message. There are two ways to see to that:
+//
+//   fenced     the sender publishes by an exchange
+//   streaming  the sender publishes by a plain store, and the receiver executes the barrier for it,
+//              in its park (barrier.h). This pays when there are many messages between two parks.
+//
+// A sender that has published 64 times without a park sets `streams`, and then looks whether parks
+// is still the same; a receiver that parks changes parks, and then clears `streams`. So either the
+// sender sees the park, and does not stream, or the receiver sees that someone may, and executes
+// the barrier. A sender that sees a park streams no more, until it has set `streams` again.
 #ifndef MAILRAIL_CORE_SHM_BELL_H_
 #define MAILRAIL_CORE_SHM_BELL_H_
 
 #include <atomic>
 #include <cstdint>
 
+#include "absl/base/optimization.h"
+#include "absl/time/time.h"
+#include "core/shm/barrier.h"
 #include "core/shm/futex.h"
+#include "core/shm/publication.h"
+#include "core/shm/step.h"
 
 namespace mailrail {
 
 // Written by the receivers of one inbox or mailbox, read by its senders. Shared between processes.
 struct BellWords {
   // How often a receiver announced that it will sleep.
-  alignas(128) std::atomic<uint64_t> parks;
+  alignas(128) SharedAtomic<uint64_t> parks;
   // A sole receiver that is up again stores parks here: nobody sleeps, nobody need ring.
-  alignas(128) std::atomic<uint64_t> awake;
+  alignas(128) SharedAtomic<uint64_t> awake;
   // A receiver of a mailbox on another node: how many messages it waits for (0 or 1).
-  alignas(128) std::atomic<uint32_t> wanted;
+  alignas(128) SharedAtomic<uint32_t> wanted;
 };
 static_assert(sizeof(BellWords) == 384 && alignof(BellWords) == 128);
 
 // Written by senders and receivers. Shared between processes.
 struct GateWord {
-  alignas(128) std::atomic<uint32_t> gate;
+  alignas(128) SharedAtomic<uint32_t> gate;
+  // Not 0 when senders may publish by plain stores. As much a hint as the gate: who clears it
+  // without a park may delay a wake-up until the sleeper's own look.
+  alignas(128) SharedAtomic<uint32_t> streams;
 };
-static_assert(sizeof(GateWord) == 128);
-static_assert(std::atomic<uint64_t>::is_always_lock_free);
-static_assert(std::atomic<uint32_t>::is_always_lock_free);
+static_assert(sizeof(GateWord) == 256);
+static_assert(SharedAtomic<uint64_t>::is_always_lock_free);
+static_assert(SharedAtomic<uint32_t>::is_always_lock_free);
+
+// How long to sleep at most where a barrier was needed and not to be had.
+inline constexpr absl::Duration kLookAgainSoon = absl::Milliseconds(1);
 
 // Changes the gate and wakes whoever sleeps on it.
 inline void RingGate(GateWord* gate) {
@@ -51,23 +71,52 @@ class Ringer {
   Ringer() = default;
   Ringer(const BellWords* bell, GateWord* gate) : bell_(bell), gate_(gate) {}
 
-  // Call after a publish that was a sequentially consistent read-modify-write: rings if a receiver
-  // has parked since the last ring. No system call while no receiver sleeps.
+  // How to publish the next message.
+  Publication publication() const { return publication_; }
+
+  // Call after a publish in that way: rings if a receiver has parked since the last ring. No system
+  // call while no receiver sleeps.
   void Ring() {
-    // Sequentially consistent, as the publish before it: with a weaker load some processors could
+    // Sequentially consistent, as an exchange before it: with a weaker load some processors could
     // take this one first. Partner of parks.fetch_add in Park.
     const uint64_t parks = bell_->parks.load();
-    if (parks == last_rung_) return;
-    // An awake that equals it is of that park.
-    if (bell_->awake.load(std::memory_order_relaxed) == parks) return;
-    RingGate(gate_);
-    last_rung_ = parks;
+    if (ABSL_PREDICT_TRUE(parks == last_rung_)) {
+      if (ABSL_PREDICT_FALSE(++quiet_ == kStreamAfter)) Stream();
+    } else {
+      RingFor(parks);
+    }
   }
 
  private:
+  static constexpr uint32_t kStreamAfter = 64;
+
+  void RingFor(uint64_t parks) {
+    quiet_ = 0;
+    if (publication_ == Publication::kPlain) {
+      // The park that we saw had a barrier for us. A later one need not have.
+      publication_ = Publication::kFenced;
+      std::atomic_thread_fence(std::memory_order_seq_cst);
+      parks = bell_->parks.load();
+    }
+    // An awake that equals it is of that park, and the next one changes parks.
+    if (bell_->awake.load(std::memory_order_relaxed) != parks) RingGate(gate_);
+    last_rung_ = parks;
+  }
+  void Stream() {
+    if (publication_ == Publication::kPlain || !RegisterForBarriers()) return;
+    gate_->streams.exchange(1);
+    if (bell_->parks.load() == last_rung_) {
+      publication_ = Publication::kPlain;
+    } else {
+      quiet_ = 0;
+    }
+  }
+
   const BellWords* bell_ = nullptr;
   GateWord* gate_ = nullptr;
   uint64_t last_rung_ = 0;
+  uint32_t quiet_ = 0;  // publishes without a park
+  Publication publication_ = Publication::kFenced;
 };
 
 // A receiver's side of a bell. Thread-compatible.
@@ -81,9 +130,16 @@ class Parker {
   FutexWord Park() {
     const uint32_t gate = gate_->gate.load();
     parked_ = bell_->parks.fetch_add(1) + 1;
+    without_barrier_ = gate_->streams.exchange(0) != 0 && !BarrierForAll();
     // The looks that follow are weaker loads, and must not be taken before.
     std::atomic_thread_fence(std::memory_order_seq_cst);
     return {&gate_->gate, gate};
+  }
+
+  // How long to sleep at most after that park: where no barrier can be had, a message may show
+  // late.
+  absl::Duration LookAgainAfter() const {
+    return ABSL_PREDICT_FALSE(without_barrier_) ? kLookAgainSoon : kLookAgain;
   }
 
   // The receiver is up again. `sole`: no other thread or process parks at this bell.
@@ -95,6 +151,7 @@ class Parker {
   BellWords* bell_ = nullptr;
   GateWord* gate_ = nullptr;
   uint64_t parked_ = 0;
+  bool without_barrier_ = false;
 };
 
 }  // namespace mailrail

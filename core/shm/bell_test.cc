@@ -120,11 +120,15 @@ TEST(BellTest, AGateThatSomebodySpoiledStillRings) {
   }
 }
 
-// Senders publish by an exchange and ring; receivers sleep without ever looking by themselves.
+// Senders publish and ring; receivers sleep without ever looking by themselves.
 class LostWakeUpTest {
  public:
-  LostWakeUpTest(int senders, int receivers, uint64_t messages)
-      : receivers_(receivers), messages_(messages), lanes_(static_cast<size_t>(senders)) {}
+  // `burst`: how many messages at most come before the receivers run dry.
+  LostWakeUpTest(int senders, int receivers, uint64_t messages, uint64_t burst = 1)
+      : receivers_(receivers),
+        messages_(messages),
+        burst_(burst),
+        lanes_(static_cast<size_t>(senders)) {}
 
   void Run() {
     std::vector<std::thread> threads;
@@ -135,6 +139,7 @@ class LostWakeUpTest {
     EXPECT_EQ(taken_.load(), messages_ * lanes_.size());
     EXPECT_GT(parks_.load(), 0);
   }
+  uint64_t streamed() const { return streamed_.load(); }
 
  private:
   struct Lane {
@@ -146,11 +151,16 @@ class LostWakeUpTest {
     Ringer ringer = bell_.NewRinger();
     uint64_t random = reinterpret_cast<uintptr_t>(lane);
     for (uint64_t message = 1; message <= messages_; ++message) {
-      lane->published.exchange(message);
+      if (ringer.publication() == Publication::kFenced) {
+        lane->published.exchange(message);
+      } else {
+        lane->published.store(message, std::memory_order_release);
+        streamed_.fetch_add(1, std::memory_order_relaxed);
+      }
       ringer.Ring();
-      // Mostly let the receivers run dry, so that a park meets nearly every publish.
+      // Mostly let the receivers run dry, so that a park meets nearly every publish, or burst.
       random = random * 6364136223846793005 + 1442695040888963407;
-      if (random >> 62 != 0) {
+      if (burst_ == 1 ? random >> 62 != 0 : (random >> 32) % burst_ == 0) {
         while (lane->taken.load() < message) std::this_thread::yield();
       }
     }
@@ -191,12 +201,14 @@ class LostWakeUpTest {
 
   const int receivers_;
   const uint64_t messages_;
+  const uint64_t burst_;
   Bell bell_;
   std::vector<Lane> lanes_;
   std::atomic<uint64_t> taken_{0};
   std::atomic<bool> finished_{false};
   std::atomic<int> lost_{0};
   std::atomic<int> parks_{0};
+  std::atomic<uint64_t> streamed_{0};
 };
 
 TEST(BellTest, NoWakeUpIsLostBetweenTwoSendersAndOneReceiver) { LostWakeUpTest(2, 1, 40000).Run(); }
@@ -206,6 +218,18 @@ TEST(BellTest, NoWakeUpIsLostBetweenTwoSendersAndTwoReceivers) {
 }
 
 TEST(BellTest, NoWakeUpIsLostBetweenOneSenderAndOneReceiver) { LostWakeUpTest(1, 1, 60000).Run(); }
+
+TEST(BellTest, NoWakeUpIsLostWhenASenderStreams) {
+  LostWakeUpTest test(1, 1, 2000000, 500);
+  test.Run();
+  EXPECT_GT(test.streamed(), 0u);
+}
+
+TEST(BellTest, NoWakeUpIsLostWhenSendersStreamToTwoReceivers) {
+  LostWakeUpTest test(2, 2, 1000000, 500);
+  test.Run();
+  EXPECT_GT(test.streamed(), 0u);
+}
 
 }  // namespace
 }  // namespace mailrail

@@ -29,8 +29,9 @@ constexpr uint32_t kFutex32 = 2;
 
 }  // namespace
 
-void FutexWait(const std::atomic<uint32_t>* word, uint32_t expected, absl::Duration timeout) {
+void FutexWait(const SharedAtomic<uint32_t>* word, uint32_t expected, absl::Duration timeout) {
   const timespec relative = absl::ToTimespec(std::max(timeout, absl::ZeroDuration()));
+  Step();
   syscall(SYS_futex, word, FUTEX_WAIT, expected, &relative, nullptr, 0);
 }
 
@@ -47,6 +48,7 @@ void FutexWaitAny(absl::Span<const FutexWord> words, absl::Duration timeout) {
   clock_gettime(CLOCK_MONOTONIC, &now);
   const timespec until =
       absl::ToTimespec(absl::DurationFromTimespec(now) + std::max(timeout, absl::ZeroDuration()));
+  Step();
   const long result =
       syscall(__NR_futex_waitv, entries.data(), entries.size(), 0, &until, CLOCK_MONOTONIC);
   // Before 5.16: wait for the first word alone, briefly, so that the others are looked at soon.
@@ -55,7 +57,8 @@ void FutexWaitAny(absl::Span<const FutexWord> words, absl::Duration timeout) {
   }
 }
 
-void FutexWakeAll(const std::atomic<uint32_t>* word) {
+void FutexWakeAll(const SharedAtomic<uint32_t>* word) {
+  Step();
   syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
 }
 

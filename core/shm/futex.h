@@ -1,11 +1,11 @@
 #ifndef MAILRAIL_CORE_SHM_FUTEX_H_
 #define MAILRAIL_CORE_SHM_FUTEX_H_
 
-#include <atomic>
 #include <cstdint>
 
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "core/shm/step.h"
 
 namespace mailrail {
 
@@ -17,10 +17,10 @@ inline constexpr absl::Duration kLookAgain = absl::Milliseconds(50);
 inline constexpr size_t kMaxFutexWords = 127;
 
 // Sleeps while `*word` is `expected`, until woken or `timeout` has passed. May return early.
-void FutexWait(const std::atomic<uint32_t>* word, uint32_t expected, absl::Duration timeout);
+void FutexWait(const SharedAtomic<uint32_t>* word, uint32_t expected, absl::Duration timeout);
 
 struct FutexWord {
-  const std::atomic<uint32_t>* word;
+  const SharedAtomic<uint32_t>* word;
   uint32_t expected;
 };
 
@@ -28,7 +28,7 @@ struct FutexWord {
 void FutexWaitAny(absl::Span<const FutexWord> words, absl::Duration timeout);
 
 // Wakes all that sleep on `word`. Works through a read-only mapping.
-void FutexWakeAll(const std::atomic<uint32_t>* word);
+void FutexWakeAll(const SharedAtomic<uint32_t>* word);
 
 }  // namespace mailrail
 

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/fork.h"
+#include "core/base/step.h"
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U
@@ -24,6 +25,7 @@ size_t RoundUpToPages(size_t bytes) { return (bytes + kPage - 1) / kPage * kPage
 
 // Kernels before 6.3 do not know MFD_NOEXEC_SEAL and say EINVAL.
 int NewMemfd(const std::string& name) {
+  Step();
   const int fd = memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
   if (fd >= 0 || errno != EINVAL) return fd;
   return memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -43,12 +45,14 @@ absl::StatusOr<Fd> CreateMemory(const std::string& name, size_t bytes, MoreSeals
 }
 
 absl::StatusOr<Fd> OpenReadOnly(const Fd& memory) {
+  Step();
   Fd fd(open(absl::StrCat("/proc/self/fd/", memory.get()).c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd.valid()) return absl::ErrnoToStatus(errno, "reopening memory for reading");
   return fd;
 }
 
 absl::Status SealAgainstWriting(const Fd& memory) {
+  Step();
   if (fcntl(memory.get(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE) != 0) {
     return absl::ErrnoToStatus(errno, "sealing memory");
   }
@@ -68,7 +72,9 @@ Mapping& Mapping::operator=(Mapping&& other) noexcept {
 }
 
 Mapping::~Mapping() {
-  if (data_ != nullptr && fork_generation_ == ForkGeneration()) munmap(data_, size_);
+  if (data_ == nullptr || fork_generation_ != ForkGeneration()) return;
+  Step();
+  munmap(data_, size_);
 }
 
 absl::StatusOr<Mapping> Mapping::Map(const Fd& memory, size_t bytes, Access access) {
@@ -81,8 +87,10 @@ absl::StatusOr<Mapping> Mapping::Map(const Fd& memory, size_t bytes, Access acce
     return absl::DataLossError("memory is too small, or not sealed against shrinking");
   }
   const int protection = access == Access::kReadOnly ? PROT_READ : PROT_READ | PROT_WRITE;
+  Step();
   void* data = mmap(nullptr, size, protection, MAP_SHARED | MAP_NORESERVE, memory.get(), 0);
   if (data == MAP_FAILED) return absl::ErrnoToStatus(errno, "mmap");
+  Step();
   madvise(data, size, MADV_DONTFORK);
   madvise(data, size, MADV_DONTDUMP);
   Mapping mapping;

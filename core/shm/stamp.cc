@@ -18,16 +18,16 @@ bool CounterIsInvariant() {
 #endif
 }
 
-uint64_t FindStampsBetweenLooks() {
+uint64_t FindStampsOfARest() {
 #if defined(__x86_64__)
   // Time stamp counters run at 1 to 5 GHz.
-  return CounterIsInvariant() ? uint64_t{1} << 27 : 50000000;
+  return CounterIsInvariant() ? 1024 : 500;
 #elif defined(__aarch64__)
   uint64_t per_second;
   asm("mrs %0, cntfrq_el0" : "=r"(per_second));
-  return per_second / 20;
+  return per_second / 2000000;
 #else
-  return 50000000;
+  return 500;
 #endif
 }
 

@@ -14,8 +14,8 @@ namespace internal {
 bool CounterIsInvariant();
 uint64_t ClockStamp();
 inline const bool counter_is_invariant = CounterIsInvariant();
-uint64_t FindStampsBetweenLooks();
-inline const uint64_t stamps_between_looks = FindStampsBetweenLooks();
+uint64_t FindStampsOfARest();
+inline const uint64_t stamps_of_a_rest = FindStampsOfARest();
 }  // namespace internal
 
 // A number that rises with time, the same for all processes of a host: if one process took a stamp
@@ -36,9 +36,9 @@ inline uint64_t Stamp() {
   return internal::ClockStamp();
 }
 
-// How much stamps differ that were taken about 50 ms (27 to 134) apart: how often what costs a
-// system call is looked at by whoever takes a stamp anyway.
-inline uint64_t StampsBetweenLooks() { return internal::stamps_between_looks; }
+// How much stamps differ that were taken about half a microsecond (0.2 to 1) apart: what it takes
+// to hand a cache line over to another processor and back.
+inline uint64_t StampsOfARest() { return internal::stamps_of_a_rest; }
 
 // Tells the processor that this is a wait loop.
 inline void SpinPause() {

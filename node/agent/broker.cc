@@ -40,6 +40,8 @@ absl::StatusOr<MailboxLane*> Broker::JoinMailbox(LocalMailbox* mailbox, const En
       loop_->Post([this, name = name] { CatchUpRemoteReceiver(name.first, name.second); });
     }
   }
+  // Whose messages are not in one lane's order need stamps.
+  if (mailbox->lanes.size() > 1) mailbox->destination.page()->stamped.store(1);
   mailbox->destination.BumpVersion();
   return lane;
 }

@@ -11,7 +11,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "core/mailbox/receive_queue.h"
+#include "core/mailbox/mailbox_queue.h"
 #include "node/agent/links.h"
 #include "node/agent/loop.h"
 #include "node/agent/notices.h"

@@ -40,7 +40,7 @@ class HeldRoom {
 // copy of it may be destroyed, but its body not be read.
 class Message {
  public:
-  Message() = default;
+  Message() {}  // an empty one; not defaulted, which would write zeros over the room for the body
   Message(Message&& other) noexcept;
   Message& operator=(Message&& other) noexcept;
   ~Message() { ReleaseRoom(); }
@@ -72,7 +72,10 @@ class Message {
   enum class Storage : uint8_t { kInline, kHeap, kView };
   static constexpr size_t kInlineBytes = 96;
 
-  void ReleaseRoom();
+  void ReleaseRoom() {
+    if (storage_ != Storage::kInline) LetGo();
+  }
+  void LetGo();
 
   const char* data_ = nullptr;
   size_t size_ = 0;

@@ -19,7 +19,7 @@ namespace mailrail {
 class ProcessId {
  public:
   // No process: empty node, pid 0.
-  ProcessId();
+  ProcessId() = default;
   // An incarnation of 0 stands for "the living process with this pid".
   ProcessId(absl::string_view node, int32_t pid, uint64_t incarnation);
 
@@ -27,7 +27,7 @@ class ProcessId {
   // incarnation 0 or the node empty. kInvalidArgument for anything else.
   static absl::StatusOr<ProcessId> Parse(absl::string_view text);
 
-  const std::string& node() const { return *node_; }
+  const std::string& node() const { return node_ == nullptr ? NoNode() : *node_; }
   int32_t pid() const { return pid_; }
   uint64_t incarnation() const { return incarnation_; }
 
@@ -47,9 +47,11 @@ class ProcessId {
   }
 
  private:
+  static const std::string& NoNode();
+
   // Node names are interned for the life of the program (there are as many as nodes were seen), so
   // that an id is three words and equality of nodes is equality of pointers.
-  const std::string* node_;
+  const std::string* node_ = nullptr;  // null: empty
   int32_t pid_ = 0;
   uint64_t incarnation_ = 0;
 };

@@ -15,7 +15,7 @@ namespace mailrail {
 
 namespace internal {
 class SenderImpl;
-struct ClaimState;
+class ClaimState;
 }  // namespace internal
 
 struct SendOptions {

@@ -1,0 +1,152 @@
+#include "core/mailbox/mailbox_queue.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/message/message_access.h"
+
+namespace mailrail {
+
+void MailboxQueue::AddLane(std::shared_ptr<IncomingLane> lane) {
+  lanes_.push_back(std::static_pointer_cast<IncomingCells>(std::move(lane)));
+}
+
+// The agent ends a mailbox's lane when it is drained.
+void MailboxQueue::EndLane(uint64_t id, EndReason) {
+  std::erase_if(lanes_, [id](const auto& lane) { return lane->id() == id; });
+}
+
+bool MailboxQueue::HasLaneOf(const ProcessId& sender) const {
+  return std::any_of(lanes_.begin(), lanes_.end(),
+                     [&](const auto& lane) { return lane->sender() == sender; });
+}
+
+ReceiveQueue::Found MailboxQueue::Find(const ProcessId* only_from, Candidate* best) {
+  Found found = Found::kNothingBetter;
+  for (size_t i = 0; i < lanes_.size(); ++i) {
+    CellReader& reader = lanes_[i]->reader();
+    uint32_t rings = reader.rings_in_use();
+    if (best->found()) rings &= ~((uint32_t{1} << best->priority) - 1);
+    if (rings == 0 || LeftOut(*lanes_[i], only_from)) continue;
+    while (rings != 0) {
+      const int priority = 31 - __builtin_clz(rings);
+      rings &= ~(uint32_t{1} << priority);
+      CellHead head;
+      const Look look = reader.Peek(priority, &head);
+      if (look == Look::kEmpty) continue;
+      if (ABSL_PREDICT_FALSE(look == Look::kCorrupt)) {
+        DropCorrupt(i);
+        return Found::kCorrupt;
+      }
+      if (priority == best->priority && head.stamp >= best->head.stamp) break;
+      best->lane = i;
+      best->priority = priority;
+      best->head = head;
+      found = Found::kBetter;
+      break;
+    }
+  }
+  return found;
+}
+
+ReceiveQueue::Taken MailboxQueue::Take(const ControlPage& control, const ProcessId* only_from,
+                                       Message* message) {
+  return TakeBest(this, control, only_from, message);
+}
+
+void MailboxQueue::DropCorrupt(size_t index) {
+  RefuseLane(lanes_[index]->sender());
+  lanes_.erase(lanes_.begin() + static_cast<std::ptrdiff_t>(index));
+}
+
+uint32_t MailboxQueue::AttemptsOf(const Candidate& best) const {
+  const CellHead& head = best.head;
+  if (!head.returned || head.attempts > 0) return head.attempts;
+  return lanes_[best.lane]->reader().Overtaken(best.priority, head) ? 1 : 0;
+}
+
+ReceiveQueue::Claimed MailboxQueue::Claim(const Candidate& best, Message* message) {
+  const std::shared_ptr<IncomingCells> lane = lanes_[best.lane];
+  CellReader& reader = lane->reader();
+  const CellHead& head = best.head;
+  if (ABSL_PREDICT_FALSE(gone())) return Claimed::kVoid;
+  if (message != nullptr) {
+    const absl::optional<uint32_t> length =
+        reader.TakeSmall(best.priority, head, number_, internal::MessageAccess::SmallBody(message));
+    if (length.has_value()) {
+      internal::MessageAccess::SetSmall({lane->sender(), best.priority, 0}, head.position, *length,
+                                        message);
+      if (ABSL_PREDICT_TRUE(Fits(*length))) return Claimed::kYes;
+      *message = Message();
+      DropCorrupt(best.lane);
+      return Claimed::kCorrupt;
+    }
+  }
+  if (!reader.Claim(best.priority, head, number_)) return Claimed::kLost;
+  if (gone()) {
+    // The agent has taken our claims away before this one, or will find it gone.
+    reader.Return(best.priority, head.slot, head.position, number_, /*attempted=*/false);
+    return Claimed::kVoid;
+  }
+  const uint32_t attempts = AttemptsOf(best);
+  Record record;
+  bool whole = reader.Read(best.priority, head, &record) == Look::kReady && MayCarry(*lane, record);
+  if (whole && lease_out_ != nullptr) {
+    *lease_out_ = {lane, best.priority, head.position, head.slot, attempts, record};
+    return Claimed::kYes;
+  }
+  const internal::MessageOrigin origin{lane->sender(), best.priority, static_cast<int>(attempts)};
+  const bool view = whole && record.in_slab && lane->same_user() && record.length > kAlwaysCopied;
+  // Copied before it is taken: whoever dies in between has not received it.
+  if (whole && !view) whole = internal::MessageAccess::Copy(record, origin, message);
+  if (!reader.Take(best.priority, head.slot, head.position, number_, view)) {
+    // Not ours any more: we are gone, or the sender has meddled with the state, and loses it.
+    return gone() ? Claimed::kVoid : Claimed::kLost;
+  }
+  if (view) {
+    whole = internal::MessageAccess::View(record, origin, lane, message);
+    if (!whole) reader.Done(best.priority, head.slot, head.position);
+  }
+  if (whole && Fits(message->body().size())) return Claimed::kYes;
+  if (message != nullptr) *message = Message();
+  DropCorrupt(best.lane);
+  return Claimed::kCorrupt;
+}
+
+ReceiveQueue::Taken MailboxQueue::TakeLease(const ControlPage& control, Lease* lease) {
+  lease_out_ = lease;
+  const Taken taken = Take(control, nullptr, nullptr);
+  lease_out_ = nullptr;
+  return taken;
+}
+
+bool MailboxQueue::Finish(const Lease& lease, Outcome outcome) {
+  CellReader& reader = lease.lane->reader();
+  if (outcome == Outcome::kReceived) {
+    return reader.Take(lease.priority, lease.slot, lease.sequence, number_, false);
+  }
+  return reader.Return(lease.priority, lease.slot, lease.sequence, number_,
+                       /*attempted=*/outcome == Outcome::kReturned);
+}
+
+std::vector<Lease> MailboxQueue::HeldLeases() {
+  TakeOverChanges();
+  std::vector<Lease> leases;
+  for (const std::shared_ptr<IncomingCells>& lane : lanes_) {
+    for (int priority = 0; priority < kPriorityCount; ++priority) {
+      for (const CellHead& head : lane->reader().HeldBy(priority, number_)) {
+        Lease lease{lane, priority, head.position, head.slot, head.attempts, {}};
+        if (lane->reader().Read(priority, head, &lease.record) == Look::kReady &&
+            MayCarry(*lane, lease.record)) {
+          leases.push_back(std::move(lease));
+        } else {
+          // Its sender has changed it since it was claimed: nobody can have it.
+          lane->reader().Take(priority, head.slot, head.position, number_, false);
+        }
+      }
+    }
+  }
+  return leases;
+}
+
+}  // namespace mailrail

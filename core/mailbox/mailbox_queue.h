@@ -1,0 +1,92 @@
+#ifndef MAILRAIL_CORE_MAILBOX_MAILBOX_QUEUE_H_
+#define MAILRAIL_CORE_MAILBOX_MAILBOX_QUEUE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "core/mailbox/attachment.h"
+#include "core/mailbox/receive_queue.h"
+
+namespace mailrail {
+
+// A message that was claimed and neither taken nor returned yet.
+struct Lease {
+  std::shared_ptr<IncomingCells> lane;
+  int priority = 0;
+  uint64_t sequence = 0;
+  uint32_t slot = 0;
+  uint32_t attempts = 0;
+  Record record;
+};
+
+// A mailbox: cell lanes, competing receivers. `number` is this receiver's; `attachment`, which
+// outlives this, its process's (an agent's receivers have none).
+class MailboxQueue final : public ReceiveQueue {
+ public:
+  explicit MailboxQueue(uint32_t number, const Attachment* attachment = nullptr)
+      : number_(number), attachment_(attachment) {}
+
+  // What Join and End have said; by itself only when something is taken.
+  using ReceiveQueue::TakeOverChanges;
+
+  Taken Take(const ControlPage& control, const ProcessId* only_from, Message* message) override;
+  bool MayHave(const ControlPage& control) override { return MayHaveBest(this, control); }
+  bool HasLaneOf(const ProcessId& sender) const override;
+
+  // Claims the best message for this receiver and leaves it leased; see Finish.
+  Taken TakeLease(const ControlPage& control, Lease* lease);
+  // What became of a lease.
+  enum class Outcome {
+    kReceived,
+    kWithdrawn,  // it goes back to its place, and nobody has seen it
+    kReturned,   // it goes back to its place, one attempt more
+  };
+  // False when the lease was taken away before. After kWithdrawn and kReturned ring the mailbox's
+  // gate (RingGate): a receiver that sleeps may take it.
+  bool Finish(const Lease& lease, Outcome outcome);
+  // The leases that this receiver's number holds: after a restart.
+  std::vector<Lease> HeldLeases();
+
+ protected:
+  void AddLane(std::shared_ptr<IncomingLane> lane) override;
+  void EndLane(uint64_t id, EndReason reason) override;
+
+ private:
+  friend class ReceiveQueue;
+
+  struct Candidate {
+    size_t lane = 0;
+    int priority = -1;
+    CellHead head;
+    bool found() const { return priority >= 0; }
+  };
+
+  Found Find(const ProcessId* only_from, Candidate* best);
+  Found FindBetter(const ProcessId* only_from, Candidate* best) {
+    // In a sole lane a message is overtaken by none of its own priority.
+    if (lanes_.size() == 1 && (lanes_[0]->reader().rings_in_use() & Above(best->priority)) == 0) {
+      return Found::kNothingBetter;
+    }
+    return Find(only_from, best);
+  }
+  Claimed Claim(const Candidate& best, Message* message);
+  bool TakeEnd(const ProcessId*, Message*) { return false; }
+  Taken TakeNothing(const ProcessId*, Message*) { return Taken::kNothing; }
+  const IncomingLane& lane(size_t index) const { return *lanes_[index]; }
+  bool gone() const { return attachment_ != nullptr && attachment_->gone(); }
+  // How often the candidate was handed out before; one that was overtaken while it was away counts
+  // as handed out.
+  uint32_t AttemptsOf(const Candidate& best) const;
+  void DropCorrupt(size_t index);
+
+  const uint32_t number_;
+  const Attachment* const attachment_;
+  std::vector<std::shared_ptr<IncomingCells>> lanes_;
+  Lease* lease_out_ = nullptr;  // where Claim leaves the lease, in TakeLease
+};
+
+}  // namespace mailrail
+
+#endif  // MAILRAIL_CORE_MAILBOX_MAILBOX_QUEUE_H_

@@ -1,0 +1,21 @@
+#include "core/shm/barrier.h"
+
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace mailrail {
+namespace {
+
+bool Command(int command) { return syscall(SYS_membarrier, command, 0, 0) == 0; }
+
+}  // namespace
+
+bool RegisterForBarriers() {
+  static const bool registered = Command(MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED);
+  return registered;
+}
+
+bool BarrierForAll() { return Command(MEMBARRIER_CMD_GLOBAL_EXPEDITED); }
+
+}  // namespace mailrail
