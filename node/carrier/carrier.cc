@@ -310,7 +310,7 @@ bool CarrierImpl::Turn() {
   const absl::Time now = absl::Now();
   const bool look_again = now - looked_ >= kLookAgain || now < looked_;
   if (look_again) looked_ = now;
-  busy |= inbound_.Publish(look_again);
+  busy |= inbound_.Publish(now, look_again);
   busy |= outbound_.Send(now);
   busy |= receivers_.Deliver(now, look_again);
   busy |= proxies_.Look();
@@ -330,12 +330,12 @@ void CarrierImpl::Sleep() {
   proxies_.Park(&words_);
   if (!Turn()) {
     inbound_.AddWords(&words_);
-    absl::Duration timeout = kLookAgain;
+    absl::Duration timeout = parker_.LookAgainAfter();
     if (words_.size() > kMaxFutexWords) {
       words_.resize(kMaxFutexWords);
       timeout = kLookOften;
     }
-    FutexWaitAny(words_, timeout);
+    FutexWaitAny(words_, std::min(timeout, inbound_.NextAck() - absl::Now()));
   }
   parker_.Unpark(/*sole=*/true);
 }

@@ -114,13 +114,13 @@ void Inbound::TakeLaneEnd(Peer* peer, const Session& session, const proto::LaneE
   Activate(sink);
 }
 
-bool Inbound::Publish(bool look_again) {
+bool Inbound::Publish(absl::Time now, bool look_again) {
   bool busy = false;
   if (look_again) CloseTheClosed();
   std::vector<LaneSink*> active;
   active.swap(active_);
   for (LaneSink* const sink : active) {
-    if (!Serve(sink, look_again, &busy)) continue;
+    if (!Serve(sink, now, look_again, &busy)) continue;
     if (sink->idle()) {
       sink->set_active(false);
     } else {
@@ -130,12 +130,12 @@ bool Inbound::Publish(bool look_again) {
   return busy;
 }
 
-bool Inbound::Serve(LaneSink* sink, bool look_again, bool* busy) {
+bool Inbound::Serve(LaneSink* sink, absl::Time now, bool look_again, bool* busy) {
   if (absl::Status status = sink->Publish(look_again, busy); !status.ok()) {
     Close(sink, status);
     return false;
   }
-  sink->WriteAcks();
+  sink->WriteAcks(now);
   if (!sink->ended() || !sink->empty()) return true;
   Peer* const peer = sink->peer();
   const uint64_t lane = sink->id();
@@ -162,6 +162,12 @@ void Inbound::CloseTheClosed() {
     if (!sink->lane()->closed_status().ok()) closed.push_back(sink.get());
   }
   for (LaneSink* const sink : closed) Close(sink, sink->lane()->closed_status());
+}
+
+absl::Time Inbound::NextAck() const {
+  absl::Time next = absl::InfiniteFuture();
+  for (const LaneSink* const sink : active_) next = std::min(next, sink->ack_at());
+  return next;
 }
 
 void Inbound::AddWords(std::vector<FutexWord>* words) const {

@@ -9,6 +9,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "core/shm/futex.h"
 #include "node/carrier/carrier.h"
 #include "node/carrier/lane_sink.h"
@@ -40,9 +41,12 @@ class Inbound {
   absl::Status TakeData(Peer* peer, const Session& session, proto::Data* data);
   void TakeLaneEnd(Peer* peer, const Session& session, const proto::LaneEnd& end);
 
-  // Publishes what has room, and acknowledges it; false when there was nothing. `look_again`: tries
-  // all that is full, and looks whether destinations were closed.
-  bool Publish(bool look_again);
+  // Publishes what has room, and acknowledges it, now or a little later; false when there was
+  // nothing. `look_again`: tries all that is full, and looks whether destinations were closed.
+  bool Publish(absl::Time now, bool look_again);
+
+  // When something is to be acknowledged; InfiniteFuture when nothing is.
+  absl::Time NextAck() const;
 
   // Adds the words to sleep on for room.
   void AddWords(std::vector<FutexWord>* words) const;
@@ -57,7 +61,7 @@ class Inbound {
   // Takes the lane out; what waits in it is dropped.
   void Erase(const Key& key);
   // What is to be done for one active lane; false when it was erased.
-  bool Serve(LaneSink* sink, bool look_again, bool* busy);
+  bool Serve(LaneSink* sink, absl::Time now, bool look_again, bool* busy);
   // The destination is closed.
   void Close(LaneSink* sink, const absl::Status& why);
   void CloseTheClosed();

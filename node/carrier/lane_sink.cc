@@ -13,6 +13,10 @@ namespace {
 // little, few enough that the receiver need not wait.
 constexpr size_t kBatch = 256;
 
+// An acknowledgement may wait so long, and for so many bytes: much less than a lane has room for.
+constexpr absl::Duration kAckDelay = absl::Milliseconds(1);
+constexpr uint64_t kAckBytes = uint64_t{64} << 10;
+
 constexpr uint32_t kUrgentRings = ~uint32_t{0} << kUrgentPriority;
 
 int FlowOf(int priority) { return priority >= kUrgentPriority; }
@@ -42,6 +46,8 @@ void LaneSink::Restart() {
   }
   for (Flow& flow : flows_) flow.bytes = flow.records = 0;
   waiting_rings_ = full_rings_ = ack_due_ = 0;
+  unacknowledged_bytes_ = 0;
+  ack_at_ = absl::InfiniteFuture();
   room_word_.reset();
   ended_ = false;
 }
@@ -79,7 +85,10 @@ absl::Status LaneSink::Add(proto::SessionClass session_class, proto::Data* data)
   const int64_t distance = SequenceDistance(data->first_sequence(), queue.received);
   if (distance > 1) return Misbehaved("messages are missing");
   const auto known = static_cast<uint64_t>(1 - distance);
-  if (known > 0) ack_due_ |= 1u << priority;
+  if (known > 0) {
+    ack_due_ |= 1u << priority;
+    ack_at_ = absl::InfinitePast();
+  }
   if (known >= *count) return absl::OkStatus();
 
   Chunk chunk;
@@ -132,6 +141,7 @@ absl::Status LaneSink::PublishAt(int priority, bool* busy) {
     queue.published += *sent;
     counters_->received += *sent;
     ack_due_ |= 1u << priority;
+    unacknowledged_bytes_ += bytes;
     *busy = true;
     Chunk& chunk = queue.chunks.front();
     chunk.at += bytes;
@@ -181,7 +191,10 @@ bool LaneSink::AnnounceWait() {
   return true;
 }
 
-void LaneSink::WriteAcks() {
+void LaneSink::WriteAcks(absl::Time now) {
+  if (ack_due_ == 0) return;
+  if (ack_at_ == absl::InfiniteFuture()) ack_at_ = now + kAckDelay;
+  if (unacknowledged_bytes_ < kAckBytes && now < ack_at_ && !ended_) return;
   for (const auto session_class : {proto::URGENT, proto::BULK}) {
     uint32_t due = ack_due_ & (session_class == proto::URGENT ? kUrgentRings : ~kUrgentRings);
     if (due == 0) continue;
@@ -197,6 +210,8 @@ void LaneSink::WriteAcks() {
     peer_->Write(Side::kAccepted, session_class, std::move(frame));
   }
   ack_due_ = 0;
+  unacknowledged_bytes_ = 0;
+  ack_at_ = absl::InfiniteFuture();
 }
 
 }  // namespace mailrail

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "absl/types/optional.h"
 #include "core/shm/futex.h"
 #include "node/carrier/carrier.h"
@@ -61,8 +62,12 @@ class LaneSink {
   // What changes when there is room, if something waits for it.
   absl::optional<FutexWord> room_word() const { return room_word_; }
 
-  // Writes what is to be acknowledged to the sessions that it came on.
-  void WriteAcks();
+  // Writes what is to be acknowledged to the sessions that it came on: at once when it is much, or
+  // came again, or was the last; else when `now` is ack_at(), so that a message and its answer are
+  // not two frames each.
+  void WriteAcks(absl::Time now);
+  // When something is to be acknowledged; InfiniteFuture when nothing is.
+  absl::Time ack_at() const { return ack_at_; }
 
   // The origin has said that no more will come.
   bool ended() const { return ended_; }
@@ -110,6 +115,8 @@ class LaneSink {
   uint32_t waiting_rings_ = 0;  // priorities with something unpublished
   uint32_t full_rings_ = 0;     // those of them that wait for room
   uint32_t ack_due_ = 0;        // priorities with something to acknowledge
+  uint64_t unacknowledged_bytes_ = 0;
+  absl::Time ack_at_ = absl::InfiniteFuture();
   absl::optional<FutexWord> room_word_;
   std::vector<absl::string_view> bodies_;  // PublishSome's
   bool ended_ = false;

@@ -54,7 +54,7 @@ class LaneSinkTest : public ::testing::Test {
 
   // What is acknowledged now, on that session.
   std::vector<std::pair<uint32_t, uint64_t>> Acks(FakeSession* session) {
-    sink.WriteAcks();
+    sink.WriteAcks(absl::InfiniteFuture());
     peer.Flush();
     std::vector<std::pair<uint32_t, uint64_t>> acks;
     for (const proto::Frame& frame : session->frames) {
