@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "node/cli/commands.h"
 #include "node/config/version.h"
 #include "node/keeper/keeper.h"
@@ -73,6 +74,9 @@ int Main(int argc, char** argv) {
 }  // namespace mailrail::cli
 
 int main(int argc, char** argv) {
+  // Debian builds Abseil with the search for lock cycles, which makes each lock several times as
+  // slow.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   // Called by an agent whose keeper died, never by people: so it is not among the commands.
   if (argc > 1 && strcmp(argv[1], "keeper") == 0) return mailrail::KeeperMain(argc, argv);
   return mailrail::cli::Main(argc, argv);
