@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Builds everything, runs the tests, and counts test cases (not test binaries).
 #
-#   tests/run.sh [--sanitizers] [PATTERN...]
+#   tests/run.sh [--sanitizers] [--kill] [PATTERN...]
 #
 #   PATTERN       Bazel target patterns; without one, //...
 #   --sanitizers  then runs the patterns (without one, //core/...) with AddressSanitizer and
 #                 UndefinedBehaviorSanitizer, and again with ThreadSanitizer
+#   --kill        then kills and stops processes at each of their steps (tests/kill), and prints how
+#                 many there were
 #
 # The last line is "N passed, N failed". Exits with 1 if anything failed.
 set -euo pipefail
@@ -14,10 +16,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 usage() { sed -n '2,/^set /s/^# \{0,1\}//p' tests/run.sh; }
 
 sanitizers=false
+kill=false
 patterns=()
 for argument in "$@"; do
   case $argument in
     --sanitizers) sanitizers=true ;;
+    --kill) kill=true ;;
     -h | --help)
       usage
       exit 0
@@ -77,6 +81,12 @@ if $sanitizers; then
     tsan+=("--run_under=setarch -R")
   fi
   run_tests tsan "${tsan[@]}" -- "${patterns[@]}"
+fi
+
+if $kill; then
+  # A build of its own, in which each of them is numbered.
+  run_tests kill --config=steps -- //tests/kill:kill_test
+  grep -h '^\[kill\]' "$(bazel info --config=steps bazel-testlogs)/tests/kill/kill_test/test.log" || true
 fi
 
 echo "$passed passed, $failed failed"
