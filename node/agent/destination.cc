@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "core/shm/barrier.h"
+
 namespace mailrail {
 
 absl::StatusOr<Destination> Destination::Create(const std::string& name) {
@@ -80,6 +82,9 @@ void Destination::BumpVersion() { page()->members_version.fetch_add(1); }
 void Destination::Close(CloseReason reason) {
   uint32_t open = 0;
   page()->closed.compare_exchange_strong(open, static_cast<uint32_t>(reason));
+  // A sender that streams publishes by a plain store, and then looks whether this is closed. After
+  // this barrier either we see its message, or it sees that nobody will.
+  BarrierForAll();
   Ring();
 }
 
