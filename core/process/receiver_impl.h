@@ -135,6 +135,8 @@ class ReceiverImpl {
   Got LookSometimes(const ProcessId* only_from, absl::Time deadline, Message* message);
   // Looks until `until`, or until there is something.
   Got Spin(const ProcessId* only_from, absl::Time until, absl::Time deadline, Message* message);
+  // Whether an adaptive receive is to spin before it sleeps.
+  bool SpinPays();
   Got Wait(const ProcessId* only_from, absl::Time deadline, Message* message);
   // Receive, after a first look.
   absl::Status Finish(Got got, const ProcessId* only_from, absl::Time deadline, Message* message);
@@ -154,6 +156,8 @@ class ReceiverImpl {
   absl::Status failure_;
   Parker parker_;
   WaitMode wait_mode_ = WaitMode::kAdaptive;
+  uint32_t vain_spins_ = 0;  // in a row
+  uint32_t sleeps_ = 0;      // since spins were in vain
   uint32_t wanted_ = 0;
   Resting resting_;
 

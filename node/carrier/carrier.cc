@@ -24,9 +24,13 @@
 namespace mailrail {
 namespace {
 
-// How long to sleep at most when there is more to wait for than one wait takes.
+// How long to sleep at most when there is more to wait for than one wait takes, and while messages
+// move, which other threads may leave acknowledgements of.
 constexpr absl::Duration kLookOften = absl::Milliseconds(1);
 
+// One thread at a time takes a turn: runs the tasks and moves what there is to move. That is the
+// carrier's own thread, which alone waits for senders, or, so that a message need not wait for that
+// thread to be woken, the transport's which has brought something, if nobody takes one just now.
 class CarrierImpl final : public Carrier {
  public:
   CarrierImpl(Options options, CarrierEvents* events)
@@ -130,8 +134,13 @@ class CarrierImpl final : public Carrier {
 
   // The thread's.
   void Loop();
-  bool Turn();
-  void Sleep();
+  void Sleep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(turn_);
+
+  // Takes a turn if nobody else does, or else makes sure that who does takes another one.
+  void TurnOrRing();
+
+  // A turn, and its parts.
+  bool Turn() ABSL_EXCLUSIVE_LOCKS_REQUIRED(turn_);
   void Opened(std::shared_ptr<Session> session);
   void Ended(const std::shared_ptr<Session>& session);
   void Take(const std::shared_ptr<Session>& session, proto::Batch batch);
@@ -146,9 +155,18 @@ class CarrierImpl final : public Carrier {
 
   // The thread's alone.
   Parker parker_;
+  std::vector<FutexWord> words_;
+  uint64_t moved_before_ = 0;  // what had been moved when it slept last
+
+  // Held by who takes a turn, to whom belongs what follows. (Tasks hold it, too, which no analysis
+  // sees.)
+  absl::Mutex turn_;
   bool stopping_ = false;
   absl::Time looked_;  // when everything was looked at, announced or not
-  std::vector<FutexWord> words_;
+  // When the carrier's thread, which sleeps, looks again.
+  absl::Time sleeps_until_ = absl::InfinitePast();
+  // What that thread is to wait for may have changed since it fell asleep.
+  bool wait_changed_ = false;
   Counters moved_;
   Peers peers_;
   Outbound outbound_;
@@ -184,6 +202,7 @@ void CarrierImpl::OnOpen(std::shared_ptr<Session> session) {
     if (urgent) urgent_[session->dialed()][session->peer_node()] = session;
   }
   tasks_.AddFrom(session, 0, [this, session] { Opened(session); });
+  tasks_.Ring();
 }
 
 void CarrierImpl::OnClose(std::shared_ptr<Session> session, absl::Status /*why*/) {
@@ -198,18 +217,19 @@ void CarrierImpl::OnClose(std::shared_ptr<Session> session, absl::Status /*why*/
     Ended(session);
     if (urgent && session->dialed()) events_->OnRequestsLost(session->peer_node());
   });
+  tasks_.Ring();
 }
 
 bool CarrierImpl::OnBatch(std::shared_ptr<Session> session, proto::Batch batch) {
   const size_t bytes = batch.ByteSizeLong();
-  return tasks_.AddFrom(session, bytes, [this, session, batch = std::move(batch)]() mutable {
-    Take(session, std::move(batch));
-  });
+  const bool room = tasks_.AddFrom(
+      session, bytes,
+      [this, session, batch = std::move(batch)]() mutable { Take(session, std::move(batch)); });
+  TurnOrRing();
+  return room;
 }
 
-void CarrierImpl::OnWritable(std::shared_ptr<Session> session) {
-  tasks_.AddFrom(session, 0, [] {});
-}
+void CarrierImpl::OnWritable(std::shared_ptr<Session> /*session*/) { TurnOrRing(); }
 
 void CarrierImpl::Opened(std::shared_ptr<Session> session) {
   Peer* const peer = peers_.Get(session->peer_node());
@@ -259,6 +279,7 @@ absl::Status CarrierImpl::TakeAnswer(Peer* peer, const Session& session,
                                      const proto::Frame& frame) {
   const bool bulk = session.session_class() == proto::BULK;
   if (frame.has_ack()) return outbound_.TakeAck(peer, frame.ack());
+  wait_changed_ = true;
   if (frame.has_lane_state() && bulk) return outbound_.TakeLaneState(peer, frame.lane_state());
   if (frame.has_reply() && !bulk) {
     events_->OnReply(peer->node(), frame.reply());
@@ -269,9 +290,9 @@ absl::Status CarrierImpl::TakeAnswer(Peer* peer, const Session& session,
 
 absl::Status CarrierImpl::TakeOffer(Peer* peer, const std::shared_ptr<Session>& session,
                                     proto::Frame* frame) {
+  if (frame->has_data()) return inbound_.TakeData(peer, *session, frame->mutable_data());
+  wait_changed_ = true;
   switch (frame->kind_case()) {
-    case proto::Frame::kData:
-      return inbound_.TakeData(peer, *session, frame->mutable_data());
     case proto::Frame::kLaneOpen:
       inbound_.TakeLaneOpen(peer, *session, frame->lane_open());
       return absl::OkStatus();
@@ -322,26 +343,48 @@ bool CarrierImpl::Turn() {
   return busy;
 }
 
+void CarrierImpl::TurnOrRing() {
+  if (!turn_.TryLock()) return tasks_.Ring();
+  const bool ended = stopping_;
+  if (!ended) {
+    Turn();
+    outbound_.Flush();  // what was acknowledged
+  }
+  // It alone waits for room, for those who wait for mailboxes of ours, and for the time.
+  const bool ring = ended || wait_changed_ || inbound_.WaitsForRoom() || !tasks_.empty() ||
+                    inbound_.NextAck() < sleeps_until_;
+  turn_.Unlock();
+  if (ring) tasks_.Ring();
+}
+
 void CarrierImpl::Sleep() {
   outbound_.Flush();
   words_.clear();
   words_.push_back(parker_.Park());
   receivers_.Park(&words_);
   proxies_.Park(&words_);
+  wait_changed_ = false;
   if (!Turn()) {
     inbound_.AddWords(&words_);
     absl::Duration timeout = parker_.LookAgainAfter();
-    if (words_.size() > kMaxFutexWords) {
-      words_.resize(kMaxFutexWords);
-      timeout = kLookOften;
-    }
-    FutexWaitAny(words_, std::min(timeout, inbound_.NextAck() - absl::Now()));
+    const uint64_t moved = moved_.sent + moved_.received;
+    if (words_.size() > kMaxFutexWords || moved != moved_before_) timeout = kLookOften;
+    moved_before_ = moved;
+    if (words_.size() > kMaxFutexWords) words_.resize(kMaxFutexWords);
+    const absl::Time now = absl::Now();
+    const absl::Time until = std::min(now + timeout, inbound_.NextAck());
+    sleeps_until_ = until;
+    turn_.Unlock();
+    FutexWaitAny(words_, until - now);
+    turn_.Lock();
+    sleeps_until_ = absl::InfinitePast();
   }
   parker_.Unpark(/*sole=*/true);
 }
 
 void CarrierImpl::Loop() {
   pthread_setname_np(pthread_self(), "carrier");
+  absl::MutexLock lock(&turn_);
   while (!stopping_) {
     if (!Turn()) Sleep();
   }

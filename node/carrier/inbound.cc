@@ -170,6 +170,11 @@ absl::Time Inbound::NextAck() const {
   return next;
 }
 
+bool Inbound::WaitsForRoom() const {
+  return std::any_of(active_.begin(), active_.end(),
+                     [](const LaneSink* sink) { return sink->room_word().has_value(); });
+}
+
 void Inbound::AddWords(std::vector<FutexWord>* words) const {
   for (const LaneSink* const sink : active_) {
     if (sink->room_word().has_value()) words->push_back(*sink->room_word());

@@ -48,7 +48,8 @@ class Inbound {
   // When something is to be acknowledged; InfiniteFuture when nothing is.
   absl::Time NextAck() const;
 
-  // Adds the words to sleep on for room.
+  // Whether something waits for room; and adds the words to sleep on for it.
+  bool WaitsForRoom() const;
   void AddWords(std::vector<FutexWord>* words) const;
 
  private:

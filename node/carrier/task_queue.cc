@@ -32,22 +32,24 @@ void TaskQueue::Add(Task task) {
 
 bool TaskQueue::AddFrom(const std::shared_ptr<Session>& session, size_t bytes, Task task) {
   const bool urgent = session->session_class() == proto::URGENT;
-  bool room = true;
+  absl::MutexLock lock(&mu_);
+  if (closed_) return true;
+  (urgent ? first_ : bulk_).push_back({std::move(task), session.get(), bytes});
+  if (bytes == 0) return true;
+  Waiting& waiting = waiting_[session.get()];
+  waiting.bytes += bytes;
+  if (waiting.bytes < kSessionBytes) return true;
+  waiting.held_up = session;
+  return false;
+}
+
+void TaskQueue::Ring() {
   bool ring = false;
   {
     absl::MutexLock lock(&mu_);
-    if (closed_) return true;
-    (urgent ? first_ : bulk_).push_back({std::move(task), session.get(), bytes});
-    if (bytes > 0) {
-      Waiting& waiting = waiting_[session.get()];
-      waiting.bytes += bytes;
-      room = waiting.bytes < kSessionBytes;
-      if (!room) waiting.held_up = session;
-    }
     ring = TakeRing();
   }
   if (ring) RingGate(gate_);
-  return room;
 }
 
 bool TaskQueue::Run() {

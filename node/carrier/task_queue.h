@@ -22,7 +22,7 @@ namespace mailrail {
 //
 // A session has a bound of bytes that wait here: when it is reached the session is to bring no
 // more, which holds up its stream, until Run tells it to read on. Nobody waits in a call. Thread-
-// safe, but for Run, which is the carrier's thread's.
+// safe, but for Run: one thread at a time.
 class TaskQueue {
  public:
   using Task = absl::AnyInvocable<void()>;
@@ -37,8 +37,11 @@ class TaskQueue {
   void Add(Task task);
 
   // Adds what `session` has brought, `bytes` large. False when Session::ReadOn() will be called
-  // once there is room for more.
+  // once there is room for more. Whoever calls it then runs what there is, or calls Ring().
   bool AddFrom(const std::shared_ptr<Session>& session, size_t bytes, Task task);
+
+  // Wakes the carrier's thread if it sleeps.
+  void Ring();
 
   // Runs a part of what there is; false when there is nothing. Has sessions read on.
   bool Run();
@@ -74,7 +77,7 @@ class TaskQueue {
   bool closed_ ABSL_GUARDED_BY(mu_) = false;
   uint64_t last_rung_ ABSL_GUARDED_BY(mu_) = 0;
 
-  // The carrier's thread's:
+  // Run's:
   std::vector<Entry> running_;
   std::vector<std::shared_ptr<Session>> reading_on_;
 };

@@ -90,5 +90,17 @@ TEST_F(TaskQueueTest, RingsOncePerPark) {
   EXPECT_EQ(gate(), before + 1);
 }
 
+TEST_F(TaskQueueTest, RingsWhenAskedForWhatSessionsBring) {
+  const auto gate = [&] { return bell.gate()->gate.load(); };
+  const uint32_t before = gate();
+  Parker parker(bell.bell(), bell.gate());
+  parker.Park();
+  queue.AddFrom(session, 1, Note("brought"));
+  EXPECT_EQ(gate(), before);
+  queue.Ring();
+  queue.Ring();
+  EXPECT_EQ(gate(), before + 1);
+}
+
 }  // namespace
 }  // namespace mailrail

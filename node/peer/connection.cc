@@ -13,7 +13,7 @@ namespace {
 
 // Streams of one connection: the session, and as many as a health probe or a tool may want.
 constexpr int kMaxStreamsPerConnection = 32;
-// Health and sessions need no thread of their own, reflection does.
+// Health and sessions need no thread of these, reflection does.
 constexpr int kMaxServerThreads = 8;
 
 int Milliseconds(absl::Duration duration) {

@@ -10,10 +10,12 @@
 
 namespace mailrail {
 
-Dialer::Dialer(const PeerTransportOptions* options, EventLoop* loop, StreamSession::Owner* owner,
-               SessionHandler* handler, std::string node, proto::SessionClass session_class)
+Dialer::Dialer(const PeerTransportOptions* options, EventLoop* loop, grpc::CompletionQueue* queue,
+               StreamSession::Owner* owner, SessionHandler* handler, std::string node,
+               proto::SessionClass session_class)
     : options_(*options),
       loop_(loop),
+      queue_(queue),
       owner_(owner),
       handler_(handler),
       node_(std::move(node)),
@@ -37,8 +39,8 @@ void Dialer::Dial() {
   ++dials_;
   opened_at_ = absl::InfiniteFuture();
   channel_ = MakePeerChannel(options_, address_);
-  stream_ =
-      DialedStream::Start(channel_, node_, MakeHello(options_, session_class_), owner_, handler_);
+  stream_ = DialedStream::Start(channel_, queue_, node_, MakeHello(options_, session_class_),
+                                owner_, handler_);
   const absl::Status late = absl::UnavailableError(absl::StrCat(
       "no answer from ", address_, " within ", absl::FormatDuration(options_.handshake_timeout)));
   loop_->PostAt(absl::Now() + options_.handshake_timeout,

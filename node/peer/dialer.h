@@ -21,8 +21,9 @@ namespace mailrail {
 class Dialer : public std::enable_shared_from_this<Dialer> {
  public:
   // All pointers outlive the dialer.
-  Dialer(const PeerTransportOptions* options, EventLoop* loop, StreamSession::Owner* owner,
-         SessionHandler* handler, std::string node, proto::SessionClass session_class);
+  Dialer(const PeerTransportOptions* options, EventLoop* loop, grpc::CompletionQueue* queue,
+         StreamSession::Owner* owner, SessionHandler* handler, std::string node,
+         proto::SessionClass session_class);
 
   // Where to dial from now on; dials at once if there is no open session, which else goes on. A
   // dial that this gives up ends with kCancelled.
@@ -45,6 +46,7 @@ class Dialer : public std::enable_shared_from_this<Dialer> {
 
   const PeerTransportOptions& options_;
   EventLoop* const loop_;
+  grpc::CompletionQueue* const queue_;
   StreamSession::Owner* const owner_;
   SessionHandler* const handler_;
   const std::string node_;

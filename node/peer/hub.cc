@@ -36,8 +36,9 @@ absl::Status Displaced(const StreamSession& old, const StreamSession& by) {
 
 }  // namespace
 
-Hub::Hub(PeerTransportOptions options, SessionHandler* handler, EventLoop* loop)
-    : options_(std::move(options)), handler_(handler), loop_(loop) {}
+Hub::Hub(PeerTransportOptions options, SessionHandler* handler, EventLoop* loop,
+         grpc::CompletionQueue* queue)
+    : options_(std::move(options)), handler_(handler), loop_(loop), queue_(queue) {}
 
 void Hub::SetPort(int port) {
   absl::string_view address = options_.advertised_address;
@@ -46,12 +47,14 @@ void Hub::SetPort(int port) {
   }
 }
 
-grpc::ServerBidiReactor<proto::Envelope, proto::Envelope>* Hub::Accept(
-    grpc::CallbackServerContext* context) {
-  // Nothing is read before the reactor is returned, so Greet() runs before the first message.
-  const auto stream = AcceptedStream::Start(context, this, handler_);
+std::shared_ptr<AcceptedStream> Hub::NewAccepted() {
+  return std::make_shared<AcceptedStream>(this, handler_);
+}
+
+void Hub::Accept(std::shared_ptr<AcceptedStream> stream) {
+  // Nothing is read before the start, so Greet() runs before the first message.
   loop_->Post([this, stream] { Greet(stream); });
-  return stream.get();
+  stream->Start();
 }
 
 void Hub::AddPeer(std::string node, std::string address) {
@@ -236,7 +239,8 @@ void Hub::DialPeer(const std::string& node, const std::string& address, bool lea
   for (const proto::SessionClass session_class : kClasses) {
     std::shared_ptr<Dialer>& dialer = peer.dialers[session_class];
     if (dialer == nullptr) {
-      dialer = std::make_shared<Dialer>(&options_, loop_, this, handler_, node, session_class);
+      dialer =
+          std::make_shared<Dialer>(&options_, loop_, queue_, this, handler_, node, session_class);
     }
     dialer->SetAddress(address);
   }

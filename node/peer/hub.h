@@ -26,16 +26,19 @@ namespace mailrail {
 // outlive the loop's thread and the streams.
 class Hub final : public StreamSession::Owner {
  public:
-  Hub(PeerTransportOptions options, SessionHandler* handler, EventLoop* loop);
+  // `queue`: of the streams that are dialed; its tags are Completions.
+  Hub(PeerTransportOptions options, SessionHandler* handler, EventLoop* loop,
+      grpc::CompletionQueue* queue);
 
   const PeerTransportOptions& options() const { return options_; }
 
   // Puts `port` in the place of port 0 of the address that is advertised. Before the loop starts.
   void SetPort(int port);
 
-  // The reactor for a peer's call; it frees itself.
-  grpc::ServerBidiReactor<proto::Envelope, proto::Envelope>* Accept(
-      grpc::CallbackServerContext* context);
+  // The stream on which a peer will call.
+  std::shared_ptr<AcceptedStream> NewAccepted();
+  // A peer has called.
+  void Accept(std::shared_ptr<AcceptedStream> stream);
 
   void AddPeer(std::string node, std::string address);
 
@@ -89,6 +92,7 @@ class Hub final : public StreamSession::Owner {
   PeerTransportOptions options_;
   SessionHandler* const handler_;
   EventLoop* const loop_;
+  grpc::CompletionQueue* const queue_;
 
   // On the loop's thread:
   bool draining_ = false;

@@ -28,8 +28,8 @@ class RecordingHandler : public SessionHandler {
     bool busy = false;
   };
 
-  // Called in OnBatch, outside of any lock.
-  std::function<void(Session&)> during_batch = [](Session&) {};
+  // Called in OnBatch, outside of any lock; returns what that returns.
+  std::function<bool(Session&)> during_batch = [](Session&) { return true; };
 
   void OnOpen(std::shared_ptr<Session> session) override {
     absl::MutexLock lock(&mu_);
@@ -41,14 +41,14 @@ class RecordingHandler : public SessionHandler {
 
   bool OnBatch(std::shared_ptr<Session> session, proto::Batch batch) override {
     Record* const record = Enter(session.get());
-    during_batch(*session);
+    const bool read_on = during_batch(*session);
     absl::MutexLock lock(&mu_);
     ++record->batches;
     for (proto::Frame& frame : *batch.mutable_frames()) {
       record->frames.push_back(std::move(frame));
     }
     record->busy = false;
-    return true;
+    return read_on;
   }
 
   void OnClose(std::shared_ptr<Session> session, absl::Status why) override {

@@ -47,9 +47,8 @@ class Session {
 };
 
 // What a user of the transport is told. Calls come from the transport's threads, for one session
-// never two at a time, and must return quickly: they hold up the session's stream, and those that
-// say OnOpen, OnClose and OnPeerProblem hold up the other sessions' as well. A handler outlives
-// the transport.
+// never two at a time, and must return quickly: they hold up all sessions. A handler outlives the
+// transport.
 class SessionHandler {
  public:
   virtual ~SessionHandler() = default;

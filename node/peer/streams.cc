@@ -14,73 +14,84 @@ proto::Hello Expected(absl::string_view node, proto::SessionClass session_class)
   return hello;
 }
 
-std::string DialedNode(const grpc::CallbackServerContext& context) {
-  const auto& metadata = context.client_metadata();
-  const auto found = metadata.find(kDialedNodeKey);
-  if (found == metadata.end()) return "";
-  return std::string(found->second.data(), found->second.size());
-}
-
 }  // namespace
 
+void GrpcStream::Completed() {
+  if (in_progress_.fetch_sub(1, std::memory_order_acq_rel) == 1) Done(FinalStatus());
+}
+
+void GrpcStream::OnRead(bool ok) {
+  ReadDone(ok);
+  Completed();
+}
+
+void GrpcStream::OnWrite(bool ok) {
+  WriteDone(ok);
+  Completed();
+}
+
+void GrpcStream::OnWritesDone(bool /*ok*/) { Completed(); }
+
+void GrpcStream::OnEnd(bool /*ok*/) { Completed(); }
+
 std::shared_ptr<DialedStream> DialedStream::Start(const std::shared_ptr<grpc::Channel>& channel,
+                                                  grpc::CompletionQueue* queue,
                                                   absl::string_view node, proto::Hello hello,
                                                   Owner* owner, SessionHandler* handler) {
   auto stream = std::make_shared<DialedStream>(node, hello.session_class(), owner, handler);
-  const auto stub = proto::PeerLink::NewStub(channel);
-  stub->async()->Session(&*stream->context_, stream.get());
-  // For operations that do not start in a reaction; removed by DoEnd.
-  stream->AddHold();
+  stream->rpc_ = proto::PeerLink::NewStub(channel)->PrepareAsyncSession(&*stream->context_, queue);
+  // The call goes out with the hello, and reports nothing of its own.
+  stream->rpc_->StartCall(nullptr);
   stream->Begin(std::move(hello));
-  stream->StartCall();
   return stream;
 }
 
 DialedStream::DialedStream(absl::string_view node, proto::SessionClass session_class, Owner* owner,
                            SessionHandler* handler)
-    : StreamSession(/*dialed=*/true, Expected(node, session_class), owner, handler) {
+    : GrpcStream(/*dialed=*/true, Expected(node, session_class), owner, handler) {
   context_.emplace();
   context_->AddMetadata(kDialedNodeKey, std::string(node));
+  context_->set_initial_metadata_corked(true);
 }
 
 void DialedStream::DoEnd(bool abrupt, const absl::Status&) {
   if (abrupt) context_->TryCancel();
-  RemoveHold();
+  rpc_->Finish(&status_, StartEnd());
 }
 
-void DialedStream::OnDone(const grpc::Status& status) { Done(FromGrpcStatus(status)); }
+absl::Status DialedStream::FinalStatus() { return FromGrpcStatus(status_); }
 
-std::shared_ptr<AcceptedStream> AcceptedStream::Start(grpc::CallbackServerContext* context,
-                                                      Owner* owner, SessionHandler* handler) {
-  auto stream = std::make_shared<AcceptedStream>(context, owner, handler);
-  stream->Begin(std::nullopt);
-  return stream;
+void DialedStream::Release() {
+  rpc_.reset();
+  context_.reset();
 }
 
-AcceptedStream::AcceptedStream(grpc::CallbackServerContext* context, Owner* owner,
-                               SessionHandler* handler)
-    : StreamSession(/*dialed=*/false, proto::Hello(), owner, handler),
-      context_(context),
-      dialed_node_(DialedNode(*context)),
-      remote_address_(context->peer()) {}
+AcceptedStream::AcceptedStream(Owner* owner, SessionHandler* handler)
+    : GrpcStream(/*dialed=*/false, proto::Hello(), owner, handler) {}
+
+void AcceptedStream::Await(proto::PeerLink::AsyncService* service,
+                           grpc::ServerCompletionQueue* queue, Completion* called) {
+  context_.AsyncNotifyWhenDone(GrpcStream::Start(&over_));
+  service->RequestSession(&context_, &rpc_, queue, queue, called);
+}
+
+void AcceptedStream::Start() { Begin(std::nullopt); }
+
+std::string AcceptedStream::dialed_node() const {
+  const auto& metadata = context_.client_metadata();
+  const auto found = metadata.find(kDialedNodeKey);
+  if (found == metadata.end()) return "";
+  return std::string(found->second.data(), found->second.size());
+}
 
 void AcceptedStream::DoEnd(bool abrupt, const absl::Status& why) {
-  if (abrupt) context_->TryCancel();
-  Finish(ToGrpcStatus(why));
+  if (abrupt) context_.TryCancel();
+  rpc_.Finish(ToGrpcStatus(why), StartEnd());
 }
 
-void AcceptedStream::OnCancel() {
-  absl::MutexLock lock(&cancel_mu_);
-  cancelled_ = true;
-}
-
-void AcceptedStream::OnDone() {
-  bool cancelled;
-  {
-    absl::MutexLock lock(&cancel_mu_);
-    cancelled = cancelled_;
-  }
-  Done(cancelled ? absl::UnavailableError("the peer or the connection is gone") : absl::OkStatus());
+absl::Status AcceptedStream::FinalStatus() {
+  if (!context_.IsCancelled()) return absl::OkStatus();
+  return absl::UnavailableError("the peer or the connection is gone");
 }
 
 }  // namespace mailrail

@@ -7,35 +7,52 @@
 #include "absl/time/clock.h"
 #include "core/base/name.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
-#include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
+#include "node/peer/completions.h"
 #include "node/peer/connection.h"
 #include "node/peer/credentials.h"
 #include "node/peer/event_loop.h"
+#include "node/peer/health_service.h"
 #include "node/peer/hub.h"
+#include "node/peer/streams.h"
 #include "proto/peer_service.grpc.pb.h"
 
 namespace mailrail {
-namespace {
 
-class PeerService final : public proto::PeerLink::CallbackService {
+// Takes the calls of peers, one after another.
+class PeerService {
  public:
-  explicit PeerService(Hub* hub) : hub_(hub) {}
+  PeerService(Hub* hub, grpc::ServerCompletionQueue* queue) : hub_(hub), queue_(queue) {}
 
-  grpc::ServerBidiReactor<proto::Envelope, proto::Envelope>* Session(
-      grpc::CallbackServerContext* context) override {
-    return hub_->Accept(context);
+  grpc::Service* service() { return &service_; }
+
+  // Takes calls until the server is shut down; before the hub's loop has ended.
+  void Start() {
+    next_ = hub_->NewAccepted();
+    next_->Await(&service_, queue_, &called_);
   }
 
  private:
+  void OnCall(bool ok) {
+    if (!ok) return next_.reset();
+    const std::shared_ptr<AcceptedStream> stream = std::move(next_);
+    Start();
+    hub_->Accept(stream);
+  }
+
   Hub* const hub_;
+  grpc::ServerCompletionQueue* const queue_;
+  proto::PeerLink::AsyncService service_;
+  CompletionOf<PeerService, &PeerService::OnCall> called_{this};
+  std::shared_ptr<AcceptedStream> next_;
 };
 
-// gRPC has these for all servers of a process or for none.
-void EnableStandardServices() {
+namespace {
+
+// gRPC has it for all servers of a process or for none.
+void EnableReflection() {
   static const bool enabled = [] {
-    grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     return true;
   }();
@@ -64,11 +81,30 @@ absl::StatusOr<std::unique_ptr<PeerTransport>> PeerTransport::Start(PeerTranspor
   }
   std::unique_ptr<PeerTransport> transport(new PeerTransport);
   transport->loop_ = std::make_unique<EventLoop>();
-  transport->hub_ = std::make_unique<Hub>(std::move(options), handler, transport->loop_.get());
+  // What peers call on and what we dial are served by one thread, of one queue.
+  const bool listens = !options.listen_address.empty();
+  grpc::ServerBuilder builder;
+  grpc::ServerCompletionQueue* server_queue = nullptr;
+  std::unique_ptr<grpc::CompletionQueue> queue;
+  if (listens) {
+    EnableReflection();
+    auto servers = builder.AddCompletionQueue();
+    server_queue = servers.get();
+    queue = std::move(servers);
+  } else {
+    queue = std::make_unique<grpc::CompletionQueue>();
+  }
+  transport->hub_ =
+      std::make_unique<Hub>(std::move(options), handler, transport->loop_.get(), queue.get());
+  transport->completions_ = std::make_unique<Completions>(std::move(queue));
   const PeerTransportOptions& kept = transport->hub_->options();
-  if (!kept.listen_address.empty()) {
-    if (absl::Status listening = transport->Listen(kept); !listening.ok()) return listening;
+  if (listens) {
+    if (absl::Status status = transport->Listen(kept, &builder, server_queue); !status.ok()) {
+      return status;
+    }
     transport->hub_->SetPort(transport->port_);
+    transport->service_->Start();
+    transport->health_->Start();
   }
   for (const auto& [node, address] : kept.peers) transport->hub_->AddPeer(node, address);
   // Peers may have dialed already: what they said waits for the loop to start.
@@ -83,14 +119,16 @@ PeerTransport::~PeerTransport() {
   if (started_) Shutdown(absl::InfinitePast());
 }
 
-absl::Status PeerTransport::Listen(const PeerTransportOptions& options) {
-  EnableStandardServices();
-  service_ = std::make_unique<PeerService>(hub_.get());
-  grpc::ServerBuilder builder;
-  ConfigurePeerServer(options, &builder);
-  builder.AddListeningPort(options.listen_address, PeerServerCredentials(), &port_);
-  builder.RegisterService(service_.get());
-  server_ = builder.BuildAndStart();
+absl::Status PeerTransport::Listen(const PeerTransportOptions& options,
+                                   grpc::ServerBuilder* builder,
+                                   grpc::ServerCompletionQueue* queue) {
+  service_ = std::make_unique<PeerService>(hub_.get(), queue);
+  health_ = std::make_unique<HealthService>(queue);
+  ConfigurePeerServer(options, builder);
+  builder->AddListeningPort(options.listen_address, PeerServerCredentials(), &port_);
+  builder->RegisterService(service_->service());
+  builder->RegisterService(health_->service());
+  server_ = builder->BuildAndStart();
   if (server_ == nullptr) {
     return absl::UnavailableError(absl::StrCat("cannot listen on ", options.listen_address));
   }
@@ -104,7 +142,7 @@ absl::Status PeerTransport::AddPeer(absl::string_view node, absl::string_view ad
 }
 
 void PeerTransport::AnnounceStop() {
-  if (server_ != nullptr) server_->GetHealthCheckService()->SetServingStatus(false);
+  if (health_ != nullptr) health_->AnnounceStop();
 }
 
 void PeerTransport::Shutdown(absl::Time deadline) {
@@ -116,9 +154,11 @@ void PeerTransport::Shutdown(absl::Time deadline) {
     // Ends, too, what others have open on the port, such as a watch of the health service.
     server_->Shutdown(absl::ToChronoTime(absl::UnixEpoch()));
     server_->Wait();
-    server_.reset();
   }
   hub_->AwaitNoStreams(absl::InfiniteFuture());
+  // The server's last words are taken from its queue before it goes.
+  completions_.reset();
+  server_.reset();
   loop_->Stop();
 }
 

@@ -15,13 +15,17 @@
 
 namespace grpc {
 class Server;
-class Service;
+class ServerBuilder;
+class ServerCompletionQueue;
 }  // namespace grpc
 
 namespace mailrail {
 
+class Completions;
 class EventLoop;
+class HealthService;
 class Hub;
+class PeerService;
 
 // What is known of one peer.
 struct PeerStatus {
@@ -77,13 +81,17 @@ class PeerTransport {
  private:
   PeerTransport();
 
-  absl::Status Listen(const PeerTransportOptions& options);
+  absl::Status Listen(const PeerTransportOptions& options, grpc::ServerBuilder* builder,
+                      grpc::ServerCompletionQueue* queue);
 
-  // The hub uses the loop, the server the service, and that the hub.
+  // The hub uses the loop, the server the services, one of which the hub, and all of them the
+  // completions, which end before the hub does.
   std::unique_ptr<EventLoop> loop_;
   std::unique_ptr<Hub> hub_;
-  std::unique_ptr<grpc::Service> service_;
+  std::unique_ptr<PeerService> service_;
+  std::unique_ptr<HealthService> health_;
   std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<Completions> completions_;
   int port_ = 0;
   bool started_ = false;
 };

@@ -23,6 +23,8 @@ constexpr int64_t kLineNs = 10'000'000;
 constexpr int64_t kFutexNs = 100'000'000;
 constexpr size_t kMaxLines = 8;
 constexpr int kYieldsBeforeSleep = 2000;
+// Long: who waits must not take time from those who are measured.
+constexpr absl::Duration kMeetingSleep = absl::Milliseconds(2);
 
 volatile sig_atomic_t interrupted = 0;
 
@@ -228,7 +230,7 @@ void Crew::Meet() {
     if (yields < kYieldsBeforeSleep) {
       sched_yield();
     } else {
-      absl::SleepFor(absl::Microseconds(100));
+      absl::SleepFor(kMeetingSleep);
     }
   }
 }
