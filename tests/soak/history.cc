@@ -89,7 +89,9 @@ Journal::Line* Journal::lines() const { return reinterpret_cast<Line*>(header_ +
 
 char* Journal::events() { return reinterpret_cast<char*>(lines()); }
 
-size_t Journal::room() const { return capacity_ - header_->count.load(std::memory_order_relaxed); }
+uint64_t Journal::count() const { return header_->count.load(std::memory_order_acquire); }
+
+size_t Journal::room() const { return capacity_ - count(); }
 
 void Journal::Append(Event event) {
   Require(room() > 0, "a journal is full");

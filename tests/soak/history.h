@@ -62,6 +62,8 @@ class Journal {
   // Adds `event`, with the time of now where it has none. REQUIRES: room() > 0.
   void Append(Event event);
   size_t room() const;
+  // How many there are by now.
+  uint64_t count() const;
 
   // All that is there. kDataLoss when one is not as it was written.
   absl::StatusOr<std::vector<Event>> Read() const;

@@ -31,12 +31,14 @@ Event Numbered(uint64_t value) {
 TEST(JournalTest, WhatIsWrittenIsRead) {
   Journal journal(3);
   EXPECT_EQ(journal.room(), 3u);
+  EXPECT_EQ(journal.count(), 0u);
   const int64_t before = NowNs();
   journal.Append(Numbered(1));
   Event timed = Numbered(2);
   timed.time_ns = 4711;
   journal.Append(timed);
   EXPECT_EQ(journal.room(), 1u);
+  EXPECT_EQ(journal.count(), 2u);
   const absl::StatusOr<std::vector<Event>> events = journal.Read();
   ASSERT_TRUE(events.ok()) << events.status();
   ASSERT_EQ(events->size(), 2u);
@@ -113,6 +115,7 @@ TEST(ScheduleTest, TheSameSeedHasTheSameStrikes) {
     const Strike strike = one.Next(), strike_again = same.Next(), other = another.Next();
     EXPECT_EQ(strike.wait_ns, strike_again.wait_ns);
     EXPECT_EQ(strike.target, strike_again.target);
+    EXPECT_EQ(strike.in_call, strike_again.in_call);
     EXPECT_EQ(strike.stop, strike_again.stop);
     EXPECT_EQ(strike.stop_ns, strike_again.stop_ns);
     differences += strike.target != other.target;

@@ -11,6 +11,7 @@ Strike Schedule::Next() {
   Strike strike;
   strike.wait_ns = Between(rates_.min_wait_ns, rates_.max_wait_ns);
   strike.target = random_() % targets_;
+  strike.in_call = random_() % 2 == 0;
   strike.stop = static_cast<int>(random_() % 10) < rates_.stops_of_ten;
   strike.stop_ns = Between(rates_.min_stop_ns, rates_.max_stop_ns);
   return strike;

@@ -12,7 +12,8 @@ namespace mailrail::soak {
 struct Strike {
   int64_t wait_ns = 0;  // after the strike before
   size_t target = 0;
-  bool stop = false;  // SIGSTOP for so long; else SIGKILL
+  bool in_call = false;  // when it begins or ends a call; else at any moment
+  bool stop = false;     // SIGSTOP for so long; else SIGKILL
   int64_t stop_ns = 0;
 };
 

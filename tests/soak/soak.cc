@@ -23,6 +23,7 @@ namespace {
 
 constexpr int64_t kMs = 1'000'000;
 constexpr int64_t kRoundNs = 5'000 * kMs;
+constexpr int64_t kLongestWaitForCallNs = 5 * kMs;
 constexpr size_t kJournalEvents = size_t{1} << 19;
 constexpr uint64_t kValuesPerLife = uint64_t{1} << 32;
 
@@ -154,8 +155,19 @@ void Soak::BeWorker(const Slot& slot, Journal* journal, uint64_t first_value) {
   _exit(0);
 }
 
+void Soak::AwaitCall(const Slot& slot) {
+  if (slot.stopped_until_ns != 0) return;
+  const Journal& journal = journals_[slot.life];
+  const uint64_t before = journal.count();
+  const int64_t end_ns = NowNs() + kLongestWaitForCallNs;
+  while (journal.count() == before && NowNs() < end_ns) {
+  }
+}
+
 void Soak::StrikeWorker(const Strike& strike) {
   Slot& slot = slots_[strike.target];
+  if (strike.in_call) AwaitCall(slot);
+  Note(absl::StrCat(strike.stop ? "stop " : "kill ", lives_[slot.life].name));
   if (strike.stop) {
     kill(slot.pid, SIGSTOP);
     slot.stopped_until_ns = NowNs() + strike.stop_ns;
@@ -175,6 +187,8 @@ void Soak::StrikeWorker(const Strike& strike) {
 }
 
 void Soak::StrikeNode(const Strike& strike) {
+  Note(absl::StrCat(strike.stop ? "stop " : "kill ", strike.target % 2 == 0 ? "agent " : "keeper ",
+                    kNodes[strike.target / 2]));
   if (strike.stop) {
     nodes_.Stop(strike.target, NowNs() + strike.stop_ns);
     ++counts_.stops;
@@ -196,6 +210,7 @@ void Soak::Continue() {
 void Soak::RunRound() {
   journals_.clear();
   lives_.clear();
+  notes_.clear();
   *stage_ = Stage::kRun;
   for (Slot& slot : slots_) StartWorker(&slot);
   // By the schedule's time, not by the clock: so a round's strikes are the same with the same seed.
@@ -276,6 +291,9 @@ void Soak::CheckRound() {
   counts_.redelivered += verdict.redelivered;
   counts_.gone_in_inboxes += verdict.gone_in_inboxes;
   counts_.gone_taken += verdict.gone_taken;
+  if (!verdict.violations.empty()) {
+    for (const std::string& note : notes_) absl::PrintF("[soak] %s\n", note);
+  }
   for (size_t i = 0; i < verdict.violations.size(); ++i) {
     if (i < kReported) {
       Report(verdict.violations[i].text);
@@ -299,6 +317,10 @@ void Soak::CheckNothingIsLeft() {
       })) {
     Report(absl::StrCat("of keepers (0, 2) and agents (1, 3): ", difference));
   }
+}
+
+void Soak::Note(const std::string& what) {
+  notes_.push_back(absl::StrCat("at ", NowNs(), " ", what));
 }
 
 void Soak::Report(const std::string& violation) {

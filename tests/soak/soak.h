@@ -74,6 +74,8 @@ class Soak {
   void StartWorker(Slot* slot);
   [[noreturn]] void BeWorker(const Slot& slot, Journal* journal, uint64_t first_value);
   void StrikeWorker(const Strike& strike);
+  // Waits until a worker begins or ends a call, or does not for a while.
+  void AwaitCall(const Slot& slot);
   void StrikeNode(const Strike& strike);
   // Workers and nodes that have been stopped for long enough go on.
   void Continue();
@@ -85,6 +87,7 @@ class Soak {
   void CheckRound();
   void CheckNothingIsLeft();
   void Report(const std::string& violation);
+  void Note(const std::string& what);
 
   Cluster* const cluster_;
   const uint64_t seed_;
@@ -99,6 +102,7 @@ class Soak {
   // Of this round.
   std::deque<Journal> journals_;
   std::vector<Life> lives_;
+  std::vector<std::string> notes_;  // who was struck when
   bool has_before_ = false;
   Account before_;
   Counts counts_;

@@ -92,7 +92,9 @@ class SendingWorker {
  public:
   SendingWorker(const Orders& orders, const std::vector<MailboxPlan>& mailboxes,
                 const std::vector<std::string>& names)
-      : worker_(orders), next_value_(orders.first_value) {
+      : worker_(orders),
+        next_value_(orders.first_value),
+        longest_pause_us_(worker_.Random(4) == 0 ? 300 : 4000) {
     for (const MailboxPlan& mailbox : mailboxes) {
       targets_.push_back({mailbox.address, mailbox.id, true, std::nullopt});
     }
@@ -103,7 +105,7 @@ class SendingWorker {
     if (!worker_.Attach()) return;
     while (!worker_.At(Stage::kSendersLeave)) {
       Burst();
-      absl::SleepFor(absl::Microseconds(worker_.Random(4000)));
+      absl::SleepFor(absl::Microseconds(worker_.Random(longest_pause_us_)));
     }
   }
 
@@ -184,6 +186,7 @@ class SendingWorker {
   static constexpr size_t kReserve = 4096;
   Worker worker_;
   uint64_t next_value_;
+  const uint64_t longest_pause_us_;  // between bursts
   std::vector<Target> targets_;
 };
 
