@@ -30,6 +30,13 @@ struct Receipt {
   bool marked = false;
 };
 
+// A receive that returned none.
+struct EmptyReceive {
+  const Life* life = nullptr;
+  int64_t call = 0;
+  int64_t returned = 0;
+};
+
 // A send.
 struct Sent {
   const Life* life = nullptr;
@@ -64,6 +71,9 @@ struct Destination {
   bool remote_receivers = false;
   const Life* owner = nullptr;  // of an inbox
   std::deque<Receipt> receipts;
+  std::vector<EmptyReceive> empty_receives;  // by receivers of its node
+  // When each receiver has first received from each sender.
+  std::map<std::pair<const Life*, uint64_t>, int64_t> met;
   std::vector<Sent*> sent;        // each sender's in the order of its sends
   std::vector<OpenReceive> open;  // receives in which a receiver was killed
 };
@@ -157,7 +167,12 @@ class Checker {
           const bool remote = destinations_[event.destination].home != life.node;
           ReadReceipt(life, event, of.open, remote ? of.with_message : of.open);
           of.with_message = of.open;
-        } else if (event.status != absl::StatusCode::kDeadlineExceeded) {
+        } else if (event.status == absl::StatusCode::kDeadlineExceeded) {
+          Destination& destination = destinations_[event.destination];
+          if (destination.home == life.node) {
+            destination.empty_receives.push_back({&life, of.open, event.time_ns});
+          }
+        } else {
           Report(Breach::kStatus,
                  absl::StrCat("a receive by ", life.name, " from ", event.destination, " at ",
                               event.time_ns, ": ", absl::StatusCodeToString(event.status)));
@@ -194,6 +209,7 @@ class Checker {
     Receipt& receipt = destination.receipts.emplace_back();
     receipt = {&sent, &life, call, claimed_from, event.time_ns, event.redelivered};
     sent.receipts.push_back(&receipt);
+    destination.met.try_emplace({&life, sent.key}, event.time_ns);
     if (sent.refused()) {
       Report(Breach::kPhantom, absl::StrCat(Text(sent), ", whose send returned ",
                                             absl::StatusCodeToString(*sent.status)));
@@ -328,7 +344,7 @@ class Checker {
     for (const Sent* sent : queue) {
       if (!sent->told()) continue;
       const auto after = std::upper_bound(
-          queue.begin(), queue.end(), sent->returned,
+          queue.begin(), queue.end(), sent->returned + history_.unobservable_ns,
           [](int64_t time, const Sent* other) { return time < other->call.time_ns; });
       const auto& [returned, next] = earliest[static_cast<size_t>(after - queue.begin())];
       const Receipt* first = sent->first();
@@ -358,43 +374,79 @@ class Checker {
     }
   }
 
-  void CheckPriority(const Destination& destination) {
-    // Per priority what was told, by the time when it was; with the latest call that received it,
-    // of all up to there.
-    struct Told {
-      int64_t told;
-      int64_t call;
-      const Sent* sent;
-    };
-    std::map<int, std::vector<Told>> told_at;
+  // A told message, and the latest call that received it or one that was told before it.
+  struct Told {
+    int64_t observable;  // when it can be known to be told
+    int64_t call;
+    const Sent* sent;
+  };
+  // Those of one priority, by the time when they were told.
+  using ToldInTurn = std::map<int, std::vector<Told>>;
+
+  ToldInTurn FindTold(const Destination& destination) const {
+    ToldInTurn told_at;
     for (const Sent* sent : destination.sent) {
       const Receipt* first = sent->first();
       if (!sent->at_home || !sent->told() || first == nullptr) continue;
-      told_at[sent->call.priority].push_back({sent->returned, first->claimed_from, sent});
+      told_at[sent->call.priority].push_back(
+          {sent->returned + history_.unobservable_ns, first->claimed_from, sent});
     }
     for (auto& [priority, told] : told_at) {
       std::sort(told.begin(), told.end(),
-                [](const Told& a, const Told& b) { return a.told < b.told; });
+                [](const Told& a, const Told& b) { return a.observable < b.observable; });
       for (size_t i = 1; i < told.size(); ++i) {
-        if (told[i - 1].call > told[i].call) {
-          told[i].call = told[i - 1].call;
-          told[i].sent = told[i - 1].sent;
-        }
+        if (told[i - 1].call <= told[i].call) continue;
+        told[i].call = told[i - 1].call;
+        told[i].sent = told[i - 1].sent;
       }
     }
+    return told_at;
+  }
+
+  // Of those told before `call` one that was received after `returned`; null when there is none.
+  static const Sent* LeftBehind(const std::vector<Told>& told, int64_t call, int64_t returned) {
+    const auto end =
+        std::lower_bound(told.begin(), told.end(), call,
+                         [](const Told& of, int64_t time) { return of.observable < time; });
+    if (end == told.begin() || std::prev(end)->call <= returned) return nullptr;
+    return std::prev(end)->sent;
+  }
+
+  void CheckPriority(const Destination& destination) {
+    const ToldInTurn told_at = FindTold(destination);
     for (const Receipt& receipt : destination.receipts) {
       for (auto it = told_at.upper_bound(receipt.sent->call.priority); it != told_at.end(); ++it) {
-        const auto end =
-            std::lower_bound(it->second.begin(), it->second.end(), receipt.call,
-                             [](const Told& told, int64_t time) { return told.told < time; });
-        if (end == it->second.begin()) continue;
-        const Told& latest = *std::prev(end);
-        if (latest.call > receipt.returned) {
-          Report(Breach::kPriority,
-                 absl::StrCat(Text(*receipt.sent), " BEFORE ", Text(*latest.sent)));
+        if (const Sent* left = LeftBehind(it->second, receipt.call, receipt.returned)) {
+          Report(Breach::kPriority, absl::StrCat(Text(*receipt.sent), " BEFORE ", Text(*left)));
         }
       }
     }
+    for (const EmptyReceive& receive : destination.empty_receives) {
+      for (const auto& [priority, told] : told_at) {
+        if (LeftBehind(told, receive.call, receive.returned) == nullptr) continue;
+        if (const Sent* hidden = FindHidden(destination, receive)) {
+          Report(Breach::kHidden,
+                 absl::StrCat(Text(*hidden), " from ", receive.life->name,
+                              ", which received nothing ", receive.call, "..", receive.returned));
+        }
+        break;
+      }
+    }
+  }
+
+  // A message that `receive` should have returned, of a sender that its receiver knew.
+  const Sent* FindHidden(const Destination& destination, const EmptyReceive& receive) const {
+    for (const Sent* sent : destination.sent) {
+      const Receipt* first = sent->first();
+      if (!sent->at_home || !sent->told() || first == nullptr ||
+          sent->returned + history_.unobservable_ns >= receive.call ||
+          first->claimed_from <= receive.returned) {
+        continue;
+      }
+      const auto met = destination.met.find({receive.life, sent->key});
+      if (met != destination.met.end() && met->second < receive.call) return sent;
+    }
+    return nullptr;
   }
 
   void CheckMissing(const Destination& destination, const std::map<const Sent*, Window>& missing) {
@@ -441,6 +493,8 @@ const char* NameOf(Breach breach) {
       return "queue order";
     case Breach::kPriority:
       return "priority";
+    case Breach::kHidden:
+      return "hidden";
     case Breach::kMark:
       return "mark";
     case Breach::kAltered:

@@ -19,14 +19,17 @@
 //                the one had returned before that of the other was called
 //   priority     a receive returned a message while a better one of this node, whose send had
 //                returned before the receive was called, was received only later
+//   hidden       a receive returned nothing, though a message of this node, whose send had returned
+//                before, was received only later; when it had received from the same sender before,
+//                for its agent may have been down when the sender came
 //   mark         marked redelivered, though no receiver of the mailbox was killed before
 //   altered      body, size, priority, sender or sequence are not what was sent
 //   status       a call failed that had no reason to
 //
-// Order, queue order and priority hold for first deliveries: what is marked redelivered was away in
-// between. What a receiver on another node is brought may be away and come back unmarked, so the
-// mailboxes that have such receivers are not checked for queue order and priority; and it is
-// claimed in the name of its receiver, which may be in a later call when it comes.
+// Order, queue order, priority and hidden are for first deliveries: what is marked redelivered was
+// away in between. What a receiver on another node is brought may be away and come back unmarked,
+// so the mailboxes that have such receivers are only checked for order; and it is claimed in the
+// name of its receiver, which may be in a later call when it comes.
 #ifndef MAILRAIL_TESTS_SOAK_CHECKER_H_
 #define MAILRAIL_TESTS_SOAK_CHECKER_H_
 
@@ -45,6 +48,7 @@ enum class Breach {
   kOrder,
   kQueueOrder,
   kPriority,
+  kHidden,
   kMark,
   kAltered,
   kStatus,

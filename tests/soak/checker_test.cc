@@ -400,6 +400,47 @@ TEST_F(CheckerTest, ABetterMessageOfAnotherNodeMayStillBeOnItsWay) {
   EXPECT_THAT(Breaches(), IsEmpty());
 }
 
+TEST_F(CheckerTest, AReceiveThatReturnsNothingThoughThereWasAMessageHasHiddenIt) {
+  const size_t a = Attach(), r = Attach(), s = Attach();
+  Send(a, kBox, 1, 10, 20);
+  Receive(r, kBox, 1, 30, 40);
+  Send(a, kBox, 2, 50, 60);
+  ReceiveNothing(r, kBox, 70, 80);
+  Receive(s, kBox, 2, 90, 100);
+  EXPECT_THAT(Breaches(), ElementsAre(Breach::kHidden));
+}
+
+TEST_F(CheckerTest, AReceiveMayReturnNothingWhileASenderIsNewToIt) {
+  const size_t a = Attach(), r = Attach();
+  Send(a, kBox, 1, 10, 20);
+  ReceiveNothing(r, kBox, 30, 40);
+  Receive(r, kBox, 1, 50, 60);
+  EXPECT_THAT(Breaches(), IsEmpty());
+}
+
+TEST_F(CheckerTest, AReceiveMayReturnNothingWhileAnotherTakesTheMessage) {
+  const size_t a = Attach(), r = Attach(), s = Attach();
+  Send(a, kBox, 1, 10, 20);
+  Receive(r, kBox, 1, 30, 40);
+  Send(a, kBox, 2, 50, 60);
+  ReceiveNothing(r, kBox, 70, 80);
+  Receive(s, kBox, 2, 75, 100);
+  EXPECT_THAT(Breaches(), IsEmpty());
+}
+
+TEST_F(CheckerTest, WhatNobodyCanObserveIsNotHeldAgainstAnybody) {
+  const size_t a = Attach(), b = Attach(), r = Attach();
+  Send(a, kBox, 1, 10, 20);
+  Send(b, kBox, 2, 30, 40);
+  Send(a, kBox, 3, 50, 60, 5);
+  Receive(r, kBox, 2, 70, 80);
+  Receive(r, kBox, 3, 81, 82);
+  Receive(r, kBox, 1, 90, 100);
+  EXPECT_THAT(Breaches(), ElementsAre(Breach::kQueueOrder, Breach::kPriority));
+  history_.unobservable_ns = 10;
+  EXPECT_THAT(Breaches(), IsEmpty());
+}
+
 TEST_F(CheckerTest, AMarkWithoutADeathHasNoReason) {
   const size_t a = Attach(), r = Attach();
   Send(a, kBox, 1, 10, 20);

@@ -98,6 +98,9 @@ struct Life {
 struct History {
   std::vector<Life> lives;
   std::map<uint64_t, int> mailboxes;  // the node at which each is at home
+  // Nobody can have observed that one call returned before another began when it was by less: what
+  // a send has stored is on its way to the memory that others see for as long.
+  int64_t unobservable_ns = 0;
 };
 
 }  // namespace mailrail::soak

@@ -23,6 +23,7 @@ namespace {
 
 constexpr int64_t kMs = 1'000'000;
 constexpr int64_t kRoundNs = 5'000 * kMs;
+constexpr int64_t kUnobservableNs = 1'000;
 constexpr int64_t kLongestWaitForCallNs = 5 * kMs;
 constexpr size_t kJournalEvents = size_t{1} << 19;
 constexpr uint64_t kValuesPerLife = uint64_t{1} << 32;
@@ -271,6 +272,7 @@ void Soak::Drain() {
 
 History Soak::ReadHistory() {
   History history;
+  history.unobservable_ns = kUnobservableNs;
   for (const MailboxPlan& plan : mailboxes_) history.mailboxes[plan.id] = 0;
   for (size_t i = 0; i < lives_.size(); ++i) {
     history.lives.push_back(lives_[i]);
