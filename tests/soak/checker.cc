@@ -1,235 +1,40 @@
 #include "tests/soak/checker.h"
 
 #include <algorithm>
-#include <deque>
 #include <map>
-#include <optional>
-#include <tuple>
-#include <unordered_map>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "tests/soak/deliveries.h"
 #include "tests/soak/excuses.h"
-#include "tests/support/require.h"
 
 namespace mailrail::soak {
 namespace {
 
 constexpr int64_t kNever = Life::kNever;
 
-struct Sent;
-
-// A receive that returned a message.
-struct Receipt {
-  const Sent* sent = nullptr;
-  const Life* life = nullptr;
-  int64_t call = 0;          // of the receive
-  int64_t claimed_from = 0;  // not claimed before: the call, or earlier by a receiver elsewhere
-  int64_t returned = 0;
-  bool marked = false;
-};
-
-// A receive that returned none.
-struct EmptyReceive {
-  const Life* life = nullptr;
-  int64_t call = 0;
-  int64_t returned = 0;
-};
-
-// A send.
-struct Sent {
-  const Life* life = nullptr;
-  uint64_t key = 0;  // of the sender
-  Event call;
-  int64_t returned = kNever;
-  std::optional<absl::StatusCode> status;  // none: it did not return
-  bool at_home = true;                     // its sender is on the node of its destination
-  std::vector<const Receipt*> receipts;
-
-  bool told() const { return status == absl::StatusCode::kOk; }
-  bool refused() const {
-    return status == absl::StatusCode::kDeadlineExceeded ||
-           status == absl::StatusCode::kResourceExhausted ||
-           status == absl::StatusCode::kInvalidArgument;
-  }
-  // When it was received first as far as order goes; none if it was away in between, or never.
-  const Receipt* first() const {
-    const Receipt* first = nullptr;
-    for (const Receipt* receipt : receipts) {
-      if (!receipt->marked && (first == nullptr || receipt->returned < first->returned)) {
-        first = receipt;
-      }
-    }
-    return first;
-  }
-};
-
-struct Destination {
-  bool is_mailbox = false;
-  int home = 0;
-  bool remote_receivers = false;
-  const Life* owner = nullptr;  // of an inbox
-  std::deque<Receipt> receipts;
-  std::vector<EmptyReceive> empty_receives;  // by receivers of its node
-  // When each receiver has first received from each sender.
-  std::map<std::pair<const Life*, uint64_t>, int64_t> met;
-  std::vector<Sent*> sent;        // each sender's in the order of its sends
-  std::vector<OpenReceive> open;  // receives in which a receiver was killed
-};
-
 class Checker {
  public:
-  explicit Checker(const History& history) : history_(history) {}
+  explicit Checker(const History& history) : history_(history), deliveries_(history) {}
 
   Verdict Run() {
-    FindDestinations();
-    for (const Life& life : history_.lives) ReadSends(life);
-    for (const Life& life : history_.lives) ReadReceives(life);
-    for (Sent& sent : sent_) CheckSent(sent);
-    for (auto& [key, destination] : destinations_) CheckDestination(destination);
+    verdict_.violations = deliveries_.violations();
+    verdict_.received = deliveries_.received();
+    verdict_.redelivered = deliveries_.redelivered();
+    for (const Sent& sent : deliveries_.sent()) CheckSent(sent);
+    for (auto& [key, destination] : deliveries_.destinations()) CheckDestination(destination);
     return std::move(verdict_);
   }
 
  private:
   void Report(Breach breach, const std::string& text) {
-    verdict_.violations.push_back({breach, absl::StrCat(NameOf(breach), ": ", text)});
-  }
-
-  static std::string Text(const Sent& sent) {
-    std::string text = absl::StrCat("message ", sent.call.value, " of ", sent.life->name, " to ",
-                                    sent.call.destination, " at priority ", sent.call.priority,
-                                    ", ", sent.call.bytes, " bytes, sent ", sent.call.time_ns, "..",
-                                    sent.returned == kNever ? "?" : absl::StrCat(sent.returned));
-    for (const Receipt* receipt : sent.receipts) {
-      absl::StrAppend(&text, ", received by ", receipt->life->name, " ", receipt->call, "..",
-                      receipt->returned, receipt->marked ? " redelivered" : "");
-    }
-    return text;
-  }
-
-  void FindDestinations() {
-    for (const auto& [id, home] : history_.mailboxes) {
-      destinations_[id].is_mailbox = true;
-      destinations_[id].home = home;
-    }
-    for (const Life& life : history_.lives) {
-      for (const Event& event : life.events) {
-        if (event.kind == EventKind::kAttached) {
-          key_of_[&life] = event.destination;
-          destinations_[event.destination].owner = &life;
-          destinations_[event.destination].home = life.node;
-        } else if (event.kind == EventKind::kReceiveCall) {
-          Destination& destination = destinations_[event.destination];
-          if (destination.home != life.node) destination.remote_receivers = true;
-        }
-      }
-    }
-  }
-
-  void ReadSends(const Life& life) {
-    Sent* open = nullptr;
-    for (const Event& event : life.events) {
-      if (event.kind == EventKind::kSendCall) {
-        open = &sent_.emplace_back();
-        open->life = &life;
-        open->key = key_of_[&life];
-        open->call = event;
-        Destination& destination = destinations_[event.destination];
-        open->at_home = destination.home == life.node;
-        destination.sent.push_back(open);
-        Require(sent_of_.emplace(event.value, open).second, "a value was sent twice");
-      } else if (event.kind == EventKind::kSendReturn && open != nullptr) {
-        open->returned = event.time_ns;
-        open->status = event.status;
-        open = nullptr;
-      }
-    }
-  }
-
-  void ReadReceives(const Life& life) {
-    struct Calls {
-      int64_t open = 0;
-      int64_t with_message = 0;  // the last that returned one, or the first
-      bool is_open = false;
-    };
-    std::map<uint64_t, Calls> calls;
-    for (const Event& event : life.events) {
-      if (event.kind == EventKind::kReceiveCall) {
-        Calls& of = calls[event.destination];
-        of.open = event.time_ns;
-        of.is_open = true;
-        if (of.with_message == 0) of.with_message = event.time_ns;
-      } else if (event.kind == EventKind::kReceiveReturn) {
-        Calls& of = calls[event.destination];
-        of.is_open = false;
-        if (event.status == absl::StatusCode::kOk) {
-          const bool remote = destinations_[event.destination].home != life.node;
-          ReadReceipt(life, event, of.open, remote ? of.with_message : of.open);
-          of.with_message = of.open;
-        } else if (event.status == absl::StatusCode::kDeadlineExceeded) {
-          Destination& destination = destinations_[event.destination];
-          if (destination.home == life.node) {
-            destination.empty_receives.push_back({&life, of.open, event.time_ns});
-          }
-        } else {
-          Report(Breach::kStatus,
-                 absl::StrCat("a receive by ", life.name, " from ", event.destination, " at ",
-                              event.time_ns, ": ", absl::StatusCodeToString(event.status)));
-        }
-      } else if (event.kind == EventKind::kCallFailed) {
-        Report(Breach::kStatus,
-               absl::StrCat("a call to the agent by ", life.name, " at ", event.time_ns, ": ",
-                            absl::StatusCodeToString(event.status)));
-      }
-    }
-    if (!life.killed) return;
-    for (const auto& [key, of] : calls) {
-      Destination& destination = destinations_[key];
-      const bool remote = destination.home != life.node;
-      if (of.is_open) {
-        destination.open.push_back(
-            {remote ? of.with_message : of.open, life.struck_ns, life.died_ns});
-      }
-    }
-  }
-
-  void ReadReceipt(const Life& life, const Event& event, int64_t call, int64_t claimed_from) {
-    ++verdict_.received;
-    verdict_.redelivered += event.redelivered;
-    const auto found = sent_of_.find(event.value);
-    if (found == sent_of_.end() || found->second->call.destination != event.destination) {
-      Report(Breach::kPhantom,
-             absl::StrCat("message ", event.value, ", which nobody sent there, ", "received by ",
-                          life.name, " from ", event.destination, " at ", event.time_ns));
-      return;
-    }
-    Sent& sent = *found->second;
-    Destination& destination = destinations_[event.destination];
-    Receipt& receipt = destination.receipts.emplace_back();
-    receipt = {&sent, &life, call, claimed_from, event.time_ns, event.redelivered};
-    sent.receipts.push_back(&receipt);
-    destination.met.try_emplace({&life, sent.key}, event.time_ns);
-    if (sent.refused()) {
-      Report(Breach::kPhantom, absl::StrCat(Text(sent), ", whose send returned ",
-                                            absl::StatusCodeToString(*sent.status)));
-    }
-    if (sent.call.time_ns > receipt.returned) {
-      Report(Breach::kPhantom, absl::StrCat(Text(sent), ", before it was sent"));
-    }
-    if (!event.intact || event.bytes != sent.call.bytes || event.priority != sent.call.priority ||
-        event.peer != sent.key) {
-      Report(Breach::kAltered,
-             absl::StrCat(Text(sent), ", received with ", event.bytes, " bytes, priority ",
-                          event.priority, event.intact ? "" : ", torn",
-                          event.peer == sent.key ? "" : ", another sender"));
-    }
-    sequences_[{sent.key, event.destination, event.priority}].push_back({&sent, event.sequence});
+    soak::Report(&verdict_.violations, breach, text);
   }
 
   void CheckSent(const Sent& sent) {
     verdict_.told += sent.told();
-    Destination& destination = destinations_[sent.call.destination];
+    const Destination& destination = deliveries_.to(sent);
     if (sent.status.has_value() && !sent.told() && !Excused(sent, destination)) {
       Report(Breach::kStatus,
              absl::StrCat(Text(sent), ": ", absl::StatusCodeToString(*sent.status)));
@@ -314,8 +119,7 @@ class Checker {
   }
 
   void CheckSequences(const std::vector<Sent*>& stream) {
-    const Event& any = stream.front()->call;
-    auto& received = sequences_[{stream.front()->key, any.destination, any.priority}];
+    Deliveries::Sequences& received = deliveries_.sequences(*stream.front());
     // Values of one sender grow with its sends.
     std::sort(received.begin(), received.end(), [](const auto& a, const auto& b) {
       return std::pair(a.first->call.value, a.second) < std::pair(b.first->call.value, b.second);
@@ -468,42 +272,11 @@ class Checker {
   }
 
   const History& history_;
+  Deliveries deliveries_;
   Verdict verdict_;
-  std::map<uint64_t, Destination> destinations_;
-  std::unordered_map<const Life*, uint64_t> key_of_;
-  std::deque<Sent> sent_;
-  std::unordered_map<uint64_t, Sent*> sent_of_;
-  std::map<std::tuple<uint64_t, uint64_t, int>, std::vector<std::pair<const Sent*, uint64_t>>>
-      sequences_;  // received, by sender, destination and priority
 };
 
 }  // namespace
-
-const char* NameOf(Breach breach) {
-  switch (breach) {
-    case Breach::kLost:
-      return "lost";
-    case Breach::kPhantom:
-      return "phantom";
-    case Breach::kDuplicate:
-      return "duplicate";
-    case Breach::kOrder:
-      return "order";
-    case Breach::kQueueOrder:
-      return "queue order";
-    case Breach::kPriority:
-      return "priority";
-    case Breach::kHidden:
-      return "hidden";
-    case Breach::kMark:
-      return "mark";
-    case Breach::kAltered:
-      return "altered";
-    case Breach::kStatus:
-      return "status";
-  }
-  return "?";
-}
 
 Verdict Check(const History& history) { return Checker(history).Run(); }
 

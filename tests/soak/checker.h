@@ -34,31 +34,12 @@
 #define MAILRAIL_TESTS_SOAK_CHECKER_H_
 
 #include <cstdint>
-#include <string>
 #include <vector>
 
 #include "tests/soak/history.h"
+#include "tests/soak/violation.h"
 
 namespace mailrail::soak {
-
-enum class Breach {
-  kLost,
-  kPhantom,
-  kDuplicate,
-  kOrder,
-  kQueueOrder,
-  kPriority,
-  kHidden,
-  kMark,
-  kAltered,
-  kStatus,
-};
-const char* NameOf(Breach breach);
-
-struct Violation {
-  Breach breach;
-  std::string text;
-};
 
 struct Verdict {
   std::vector<Violation> violations;
