@@ -68,6 +68,9 @@ class Checker {
     }
     if (!destination.remote_receivers) CheckPriority(destination);
     if (destination.is_mailbox) CheckMissing(destination, missing);
+    for (const auto& [key, watch] : destination.watches) {
+      CheckWatch(destination, deliveries_.process(key), watch);
+    }
     for (const Receipt& receipt : destination.receipts) {
       if (!receipt.marked) continue;
       const bool has_reason =
@@ -226,6 +229,7 @@ class Checker {
       }
     }
     for (const EmptyReceive& receive : destination.empty_receives) {
+      if (IsOut(destination.home, receive)) continue;
       for (const auto& [priority, told] : told_at) {
         if (LeftBehind(told, receive.call, receive.returned) == nullptr) continue;
         if (const Sent* hidden = FindHidden(destination, receive)) {
@@ -236,6 +240,13 @@ class Checker {
         break;
       }
     }
+  }
+
+  bool IsOut(int node, const EmptyReceive& receive) const {
+    return std::any_of(history_.outages.begin(), history_.outages.end(), [&](const Outage& outage) {
+      return outage.node == node && outage.begin_ns < receive.returned &&
+             outage.end_ns > receive.call;
+    });
   }
 
   // A message that `receive` should have returned, of a sender that its receiver knew.
@@ -269,6 +280,35 @@ class Checker {
                                            windows[i].begin, "..", windows[i].end));
       }
     }
+  }
+
+  void CheckWatch(const Destination& destination, const Life* peer, const Watch& watch) {
+    const std::string who = peer == nullptr ? "a process that nobody knows" : peer->name;
+    if (!watch.told.has_value()) {
+      // Of a dead watcher nobody knows what it has been told.
+      if (destination.owner->killed || !HasEnded(peer)) return;
+      return Report(Breach::kEnd, absl::StrCat(destination.owner->name, " was not told of ", who));
+    }
+    ++verdict_.ends_told;
+    const EndReason reason = watch.told->reason;
+    const bool is_right =
+        HasEnded(peer) && EndOf(*peer) <= watch.told->time_ns &&
+        (reason == EndReason::kEnded ||
+         (peer->killed ? reason == EndReason::kKilled
+                       : reason == EndReason::kExited || reason == EndReason::kDetached));
+    if (is_right) return;
+    Report(Breach::kEnd,
+           absl::StrCat(destination.owner->name, " was told of ", who, " at ", watch.told->time_ns,
+                        " with reason ", static_cast<int>(reason),
+                        HasEnded(peer) ? absl::StrCat(", it lived until ", EndOf(*peer),
+                                                      peer->killed ? ", killed" : "")
+                                       : ", which lives"));
+  }
+
+  static bool HasEnded(const Life* life) { return life != nullptr && (life->killed || life->left); }
+  // It lived until then at least.
+  static int64_t EndOf(const Life& life) {
+    return life.killed ? life.struck_ns : life.events.back().time_ns;
   }
 
   const History& history_;

@@ -20,9 +20,11 @@
 //   priority     a receive returned a message while a better one of this node, whose send had
 //                returned before the receive was called, was received only later
 //   hidden       a receive returned nothing, though a message of this node, whose send had returned
-//                before, was received only later; when it had received from the same sender before,
-//                for its agent may have been down when the sender came
+//                before, was received only later. Not while the agent is out: then a receiver may
+//                wait for lanes that have joined, and of a sender that is new to it know nothing
 //   mark         marked redelivered, though no receiver of the mailbox was killed before
+//   end          the end of a watched process was told wrongly, before it ended, before one of its
+//                messages, twice, or never
 //   altered      body, size, priority, sender or sequence are not what was sent
 //   status       a call failed that had no reason to
 //
@@ -49,6 +51,7 @@ struct Verdict {
   // Told, and gone with a process that was killed: in its inbox, or taken from a mailbox.
   uint64_t gone_in_inboxes = 0;
   uint64_t gone_taken = 0;
+  uint64_t ends_told = 0;
 };
 
 // REQUIRES: all processes of `history` have ended, or at least drained what they receive from.

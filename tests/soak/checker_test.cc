@@ -92,6 +92,21 @@ class CheckerTest : public ::testing::Test {
     event.status = status;
   }
 
+  void Watch(size_t process, size_t peer) {
+    Event event;
+    event.kind = EventKind::kWatched;
+    event.destination = Key(process);
+    event.peer = Key(peer);
+    history_.lives[process].events.push_back(event);
+  }
+  void TellEnd(size_t process, size_t peer, int64_t call, int64_t returned,
+               EndReason reason = EndReason::kKilled) {
+    Event& event = Receive(process, Key(process), 0, call, returned);
+    event.kind = EventKind::kEndTold;
+    event.peer = Key(peer);
+    event.reason = reason;
+  }
+
   std::vector<Breach> Breaches() {
     std::vector<Breach> breaches;
     for (const Violation& violation : Check(history_).violations) {
@@ -410,6 +425,19 @@ TEST_F(CheckerTest, AReceiveThatReturnsNothingThoughThereWasAMessageHasHiddenIt)
   EXPECT_THAT(Breaches(), ElementsAre(Breach::kHidden));
 }
 
+TEST_F(CheckerTest, AReceiveMayReturnNothingWhileTheAgentIsOut) {
+  const size_t a = Attach(), r = Attach();
+  Send(a, kBox, 1, 10, 20);
+  Receive(r, kBox, 1, 30, 40);
+  Send(a, kBox, 2, 50, 60);
+  ReceiveNothing(r, kBox, 70, 80);
+  Receive(r, kBox, 2, 90, 100);
+  history_.outages = {{0, 75, 85}};
+  EXPECT_THAT(Breaches(), IsEmpty());
+  history_.outages = {{0, 40, 60}, {0, 85, 95}, {1, 70, 80}};
+  EXPECT_THAT(Breaches(), ElementsAre(Breach::kHidden));
+}
+
 TEST_F(CheckerTest, AReceiveMayReturnNothingWhileASenderIsNewToIt) {
   const size_t a = Attach(), r = Attach();
   Send(a, kBox, 1, 10, 20);
@@ -438,6 +466,59 @@ TEST_F(CheckerTest, WhatNobodyCanObserveIsNotHeldAgainstAnybody) {
   Receive(r, kBox, 1, 90, 100);
   EXPECT_THAT(Breaches(), ElementsAre(Breach::kQueueOrder, Breach::kPriority));
   history_.unobservable_ns = 10;
+  EXPECT_THAT(Breaches(), IsEmpty());
+}
+
+TEST_F(CheckerTest, TheEndOfAProcessIsToldAfterItsMessages) {
+  const size_t a = Attach(), r = Attach();
+  Send(a, Key(r), 1, 10, 20);
+  Receive(r, Key(r), 1, 30, 40);
+  Watch(r, a);
+  Killed(a, 50);
+  TellEnd(r, a, 60, 70);
+  EXPECT_THAT(Breaches(), IsEmpty());
+  EXPECT_EQ(Check(history_).ends_told, 1u);
+  Send(a, Key(r), 2, 21, 22);
+  Receive(r, Key(r), 2, 80, 90);
+  EXPECT_THAT(Breaches(), ElementsAre(Breach::kEnd));
+}
+
+TEST_F(CheckerTest, AnEndThatIsNeverToldIsFoundUnlessTheWatcherIsKilled) {
+  const size_t a = Attach(), r = Attach();
+  Watch(r, a);
+  EXPECT_THAT(Breaches(), IsEmpty());
+  Killed(a, 50);
+  EXPECT_THAT(Breaches(), ElementsAre(Breach::kEnd));
+  Killed(r, 60);
+  EXPECT_THAT(Breaches(), IsEmpty());
+}
+
+TEST_F(CheckerTest, TheEndOfAProcessThatLivesIsWrong) {
+  const size_t a = Attach(), r = Attach();
+  Watch(r, a);
+  TellEnd(r, a, 60, 70);
+  EXPECT_THAT(Breaches(), ElementsAre(Breach::kEnd));
+  Killed(a, 80);
+  EXPECT_THAT(Breaches(), ElementsAre(Breach::kEnd));
+}
+
+TEST_F(CheckerTest, AnEndThatIsToldTwiceIsWrong) {
+  const size_t a = Attach(), r = Attach();
+  Watch(r, a);
+  Killed(a, 50);
+  TellEnd(r, a, 60, 70);
+  TellEnd(r, a, 80, 90);
+  EXPECT_THAT(Breaches(), ElementsAre(Breach::kEnd));
+}
+
+TEST_F(CheckerTest, AWrongReasonOfAnEndIsFound) {
+  const size_t a = Attach(), r = Attach();
+  Watch(r, a);
+  Killed(a, 50);
+  TellEnd(r, a, 60, 70, EndReason::kExited);
+  EXPECT_THAT(Breaches(), ElementsAre(Breach::kEnd));
+  history_.lives[a].killed = false;
+  history_.lives[a].left = true;
   EXPECT_THAT(Breaches(), IsEmpty());
 }
 

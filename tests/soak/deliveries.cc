@@ -92,6 +92,11 @@ void Deliveries::ReadReceives(const Life& life) {
                absl::StrCat("a receive by ", life.name, " from ", event.destination, " at ",
                             event.time_ns, ": ", absl::StatusCodeToString(event.status)));
       }
+    } else if (event.kind == EventKind::kWatched) {
+      destinations_[event.destination].watches[event.peer].asked = true;
+    } else if (event.kind == EventKind::kEndTold) {
+      calls[event.destination].is_open = false;
+      ReadEnd(life, event);
     } else if (event.kind == EventKind::kCallFailed) {
       Report(&violations_, Breach::kStatus,
              absl::StrCat("a call to the agent by ", life.name, " at ", event.time_ns, ": ",
@@ -107,6 +112,16 @@ void Deliveries::ReadReceives(const Life& life) {
           {remote ? of.with_message : of.open, life.struck_ns, life.died_ns});
     }
   }
+}
+
+void Deliveries::ReadEnd(const Life& life, const Event& event) {
+  Watch& watch = destinations_[event.destination].watches[event.peer];
+  if (watch.told.has_value()) {
+    Report(&violations_, Breach::kEnd,
+           absl::StrCat("an end was told to ", life.name, " at ", watch.told->time_ns,
+                        " and again at ", event.time_ns));
+  }
+  watch.told = event;
 }
 
 void Deliveries::ReadReceipt(const Life& life, const Event& event, int64_t call,
@@ -130,6 +145,11 @@ void Deliveries::ReadReceipt(const Life& life, const Event& event, int64_t call,
     Report(
         &violations_, Breach::kPhantom,
         absl::StrCat(Text(sent), ", whose send returned ", absl::StatusCodeToString(*sent.status)));
+  }
+  if (const auto watch = destination.watches.find(sent.key);
+      watch != destination.watches.end() && watch->second.told.has_value()) {
+    Report(&violations_, Breach::kEnd,
+           absl::StrCat(Text(sent), ", after its end was told at ", watch->second.told->time_ns));
   }
   if (sent.call.time_ns > receipt.returned) {
     Report(&violations_, Breach::kPhantom, absl::StrCat(Text(sent), ", before it was sent"));

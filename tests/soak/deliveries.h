@@ -66,12 +66,20 @@ struct Sent {
   }
 };
 
+// What the owner of an inbox knows of another process's end.
+struct Watch {
+  bool asked = false;
+  std::optional<Event> told;
+};
+
 // An inbox or a mailbox.
 struct Destination {
   bool is_mailbox = false;
   int home = 0;
   bool remote_receivers = false;
-  const Life* owner = nullptr;  // of an inbox
+  // Of an inbox: whose it is, and what that has watched.
+  const Life* owner = nullptr;
+  std::map<uint64_t, Watch> watches;
   std::deque<Receipt> receipts;
   std::vector<EmptyReceive> empty_receives;  // by receivers of its node
   // When each receiver has first received from each sender.
@@ -88,6 +96,11 @@ class Deliveries {
   std::deque<Sent>& sent() { return sent_; }
   std::map<uint64_t, Destination>& destinations() { return destinations_; }
   const Destination& to(const Sent& sent) const { return destinations_.at(sent.call.destination); }
+  // By its key; null when it has not attached.
+  const Life* process(uint64_t key) const {
+    const auto found = destinations_.find(key);
+    return found == destinations_.end() ? nullptr : found->second.owner;
+  }
   // What was received of one sender at one priority from one destination, with its sequences.
   using Sequences = std::vector<std::pair<const Sent*, uint64_t>>;
   Sequences& sequences(const Sent& sent) {
@@ -96,13 +109,14 @@ class Deliveries {
 
   uint64_t received() const { return received_; }
   uint64_t redelivered() const { return redelivered_; }
-  // What is wrong with single events: phantoms, altered messages, failed calls.
+  // What is wrong with single events: phantoms, altered messages, failed calls, ends.
   const std::vector<Violation>& violations() const { return violations_; }
 
  private:
   void FindDestinations();
   void ReadSends(const Life& life);
   void ReadReceives(const Life& life);
+  void ReadEnd(const Life& life, const Event& event);
   void ReadReceipt(const Life& life, const Event& event, int64_t call, int64_t claimed_from);
 
   const History& history_;

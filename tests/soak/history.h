@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "mailrail/message.h"
 #include "mailrail/process_id.h"
 
 namespace mailrail::soak {
@@ -30,6 +31,8 @@ enum class EventKind : uint8_t {
   kSendReturn,     // destination, value, status
   kReceiveCall,    // destination
   kReceiveReturn,  // destination, status; of a message also value, bytes, priority, sequence, peer
+  kWatched,        // peer: its end is to be told in this process's inbox
+  kEndTold,        // as kReceiveReturn; the end of peer, reason
   kCallFailed,     // a call to the agent (attach, connect, open, ...): status
 };
 
@@ -40,6 +43,7 @@ struct Event {
   absl::StatusCode status = absl::StatusCode::kOk;
   bool redelivered = false;
   bool intact = true;  // the body was what belongs to its number and size
+  EndReason reason = EndReason::kNone;
   uint32_t bytes = 0;
   int64_t time_ns = 0;
   uint64_t destination = 0;
@@ -89,14 +93,23 @@ struct Life {
 
   std::string name;  // for reports
   int node = 0;
+  bool left = false;  // it has ended by itself
   bool killed = false;
   int64_t struck_ns = kNever;  // before it was killed
   int64_t died_ns = kNever;    // after it was known to be dead
   std::vector<Event> events;   // in the order of their happening
 };
 
+// When a node's agent did not answer, or might not.
+struct Outage {
+  int node = 0;
+  int64_t begin_ns = 0;
+  int64_t end_ns = Life::kNever;
+};
+
 struct History {
   std::vector<Life> lives;
+  std::vector<Outage> outages;
   std::map<uint64_t, int> mailboxes;  // the node at which each is at home
   // Nobody can have observed that one call returned before another began when it was by less: what
   // a send has stored is on its way to the memory that others see for as long.

@@ -20,6 +20,7 @@ Event Numbered(uint64_t value) {
   event.status = absl::StatusCode::kDeadlineExceeded;
   event.redelivered = true;
   event.intact = false;
+  event.reason = EndReason::kUnreachable;
   event.bytes = 77;
   event.destination = ~value;
   event.value = value;
@@ -48,6 +49,7 @@ TEST(JournalTest, WhatIsWrittenIsRead) {
   EXPECT_EQ(event.status, absl::StatusCode::kDeadlineExceeded);
   EXPECT_TRUE(event.redelivered);
   EXPECT_FALSE(event.intact);
+  EXPECT_EQ(event.reason, EndReason::kUnreachable);
   EXPECT_EQ(event.bytes, 77u);
   EXPECT_EQ(event.destination, ~uint64_t{1});
   EXPECT_EQ(event.value, 1u);

@@ -23,6 +23,9 @@ namespace {
 // An agent that lived for less is not started again at once, when that happens often.
 constexpr int64_t kLongEnoughNs = 1'200'000'000;
 
+// An agent that was started again, and answers, has told all processes of all lanes by then.
+constexpr int64_t kAllIsToldNs = 2'000'000'000;
+
 bool IsKeeper(pid_t pid) {
   std::ifstream file(absl::StrCat("/proc/", pid, "/cmdline"));
   const std::string line((std::istreambuf_iterator<char>(file)), {});
@@ -71,6 +74,7 @@ bool Nodes::Ready(size_t target) {
 void Nodes::Kill(size_t target) {
   Node& node = nodes_[target / 2];
   const pid_t pid = Find(node, RoleOf(target));
+  node.struck_ns = NowNs();
   if (cluster_->Agent(node.name).pid() == pid) {
     cluster_->Agent(node.name).Kill();
   } else {
@@ -86,6 +90,7 @@ void Nodes::Stop(size_t target, int64_t until_ns) {
   Node& node = nodes_[target / 2];
   node.stopped = Find(node, RoleOf(target));
   node.stopped_until_ns = until_ns;
+  node.struck_ns = NowNs();
   kill(node.stopped, SIGSTOP);
 }
 
@@ -94,6 +99,7 @@ void Nodes::Continue() {
     if (node.stopped < 0 || NowNs() < node.stopped_until_ns) continue;
     kill(node.stopped, SIGCONT);
     node.stopped = -1;
+    EndOutage(&node);
   }
 }
 
@@ -116,9 +122,18 @@ bool Nodes::Probed(Node* node) {
   if (waitpid(node->probe, &status, WNOHANG) != node->probe) return false;
   node->probe = -1;
   node->ready_since_ns = NowNs();
-  if (status == 0) return true;
+  if (status == 0) {
+    EndOutage(node);
+    return true;
+  }
   StartProbe(node);
   return false;
+}
+
+void Nodes::EndOutage(Node* node) {
+  if (node->struck_ns == 0) return;
+  outages_.push_back({static_cast<int>(node - nodes_.data()), std::exchange(node->struck_ns, 0),
+                      NowNs() + kAllIsToldNs});
 }
 
 bool Nodes::Settle() {

@@ -7,8 +7,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "tests/soak/history.h"
 #include "tests/support/cluster.h"
 
 namespace mailrail::soak {
@@ -37,6 +39,10 @@ class Nodes {
   // Lets all go on, and waits until a process can attach to every node. False when none can.
   bool Settle();
 
+  // When nodes' agents were out since the last call: from a strike until a process could attach
+  // again, or until they went on.
+  std::vector<Outage> TakeOutages() { return std::exchange(outages_, {}); }
+
   // Of each node the keeper and the agent proper. REQUIRES: Settle has returned true.
   std::vector<pid_t> Pids();
 
@@ -45,7 +51,8 @@ class Nodes {
     std::string name;
     pid_t stopped = -1;
     int64_t stopped_until_ns = 0;
-    pid_t probe = -1;  // a child that ends once it has attached
+    int64_t struck_ns = 0;  // 0: it is not out
+    pid_t probe = -1;       // a child that ends once it has attached
     int64_t ready_since_ns = 0;
   };
   enum class Role { kProper, kKeeper };
@@ -57,8 +64,11 @@ class Nodes {
   // Whether the node has no probe that still tries.
   bool Probed(Node* node);
 
+  void EndOutage(Node* node);
+
   Cluster* const cluster_;
   std::vector<Node> nodes_;
+  std::vector<Outage> outages_;
 };
 
 }  // namespace mailrail::soak

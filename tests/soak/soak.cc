@@ -212,6 +212,7 @@ void Soak::RunRound() {
   journals_.clear();
   lives_.clear();
   notes_.clear();
+  std::erase_if(outages_, [](const Outage& outage) { return outage.end_ns < NowNs(); });
   *stage_ = Stage::kRun;
   for (Slot& slot : slots_) StartWorker(&slot);
   // By the schedule's time, not by the clock: so a round's strikes are the same with the same seed.
@@ -251,6 +252,7 @@ void Soak::AwaitLeaving(bool senders) {
     if ((slot.role == Role::kSender) != senders) continue;
     int status = 0;
     if (Eventually([&] { return waitpid(slot.pid, &status, WNOHANG) == slot.pid; })) {
+      lives_[slot.life].left = true;
       if (status != 0) Report(absl::StrCat(lives_[slot.life].name, " ends with ", status));
     } else {
       Report(absl::StrCat(lives_[slot.life].name, " hangs"));
@@ -265,13 +267,16 @@ void Soak::Drain() {
   Eventually([this] {
     const Verdict verdict = Check(ReadHistory());
     return std::none_of(
-        verdict.violations.begin(), verdict.violations.end(),
-        [](const Violation& violation) { return violation.breach == Breach::kLost; });
+        verdict.violations.begin(), verdict.violations.end(), [](const Violation& violation) {
+          return violation.breach == Breach::kLost || violation.breach == Breach::kEnd;
+        });
   });
 }
 
 History Soak::ReadHistory() {
   History history;
+  for (const Outage& outage : nodes_.TakeOutages()) outages_.push_back(outage);
+  history.outages = outages_;
   history.unobservable_ns = kUnobservableNs;
   for (const MailboxPlan& plan : mailboxes_) history.mailboxes[plan.id] = 0;
   for (size_t i = 0; i < lives_.size(); ++i) {
@@ -293,6 +298,7 @@ void Soak::CheckRound() {
   counts_.redelivered += verdict.redelivered;
   counts_.gone_in_inboxes += verdict.gone_in_inboxes;
   counts_.gone_taken += verdict.gone_taken;
+  counts_.ends_told += verdict.ends_told;
   if (!verdict.violations.empty()) {
     for (const std::string& note : notes_) absl::PrintF("[soak] %s\n", note);
   }

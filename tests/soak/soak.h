@@ -28,6 +28,7 @@ struct Counts {
   uint64_t redelivered = 0;
   uint64_t gone_in_inboxes = 0;
   uint64_t gone_taken = 0;
+  uint64_t ends_told = 0;
   uint64_t sender_kills = 0;
   uint64_t receiver_kills = 0;
   uint64_t agent_kills = 0;
@@ -81,7 +82,7 @@ class Soak {
   void Continue();
   // Waits until all of a role have left; kills who does not.
   void AwaitLeaving(bool senders);
-  // Waits until no message is missing.
+  // Waits until no message is missing, and no end is untold.
   void Drain();
   History ReadHistory();
   void CheckRound();
@@ -102,6 +103,7 @@ class Soak {
   // Of this round.
   std::deque<Journal> journals_;
   std::vector<Life> lives_;
+  std::vector<Outage> outages_;
   std::vector<std::string> notes_;  // who was struck when
   bool has_before_ = false;
   Account before_;

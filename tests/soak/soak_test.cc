@@ -46,9 +46,11 @@ TEST(SoakTest, KillsAndStopsOfAllProcessesBreakNoPromise) {
   const Counts& counts = soak.counts();
   absl::PrintF(
       "[soak] killed: %d senders, %d receivers, %d agents, %d keepers; received %d, of these %d "
-      "redelivered; gone with their receivers: %d in inboxes, %d taken from mailboxes\n",
+      "redelivered; gone with their receivers: %d in inboxes, %d taken from mailboxes; ends told: "
+      "%d\n",
       counts.sender_kills, counts.receiver_kills, counts.agent_kills, counts.keeper_kills,
-      counts.received, counts.redelivered, counts.gone_in_inboxes, counts.gone_taken);
+      counts.received, counts.redelivered, counts.gone_in_inboxes, counts.gone_taken,
+      counts.ends_told);
   absl::PrintF("[soak] seed %d: %d messages, %d kills, %d stops, %d violations\n", seed,
                counts.told, counts.kills(), counts.stops, counts.violations);
   EXPECT_GT(counts.received, 0u);

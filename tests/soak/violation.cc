@@ -22,6 +22,8 @@ const char* NameOf(Breach breach) {
       return "hidden";
     case Breach::kMark:
       return "mark";
+    case Breach::kEnd:
+      return "end";
     case Breach::kAltered:
       return "altered";
     case Breach::kStatus:

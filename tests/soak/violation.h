@@ -16,6 +16,7 @@ enum class Breach {
   kPriority,
   kHidden,
   kMark,
+  kEnd,
   kAltered,
   kStatus,
 };

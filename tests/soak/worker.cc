@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <random>
+#include <set>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -21,6 +22,7 @@ namespace {
 constexpr int kPriorities[] = {0, 0, 0, 5, 5, 12, 24, 31};
 constexpr absl::Duration kSendTimeout = absl::Milliseconds(200);
 constexpr absl::Duration kReceiveTimeout = absl::Milliseconds(50);
+constexpr absl::Duration kWatchTimeout = absl::Milliseconds(100);
 constexpr absl::Duration kAgentTimeout = absl::Seconds(2);
 
 // A process of a node, with its journal.
@@ -190,7 +192,22 @@ class SendingWorker {
   std::vector<Target> targets_;
 };
 
+// Has the end of `sender` told, if it is the first that comes from it.
+void WatchOnce(Worker& worker, const ProcessId& sender, std::set<uint64_t>* watched) {
+  const uint64_t key = KeyOf(sender);
+  if (!watched->insert(key).second) return;
+  const absl::Status status = worker.process().Watch(sender, absl::Now() + kWatchTimeout);
+  if (!status.ok()) return worker.Retry(status);
+  Event event;
+  event.kind = EventKind::kWatched;
+  event.destination = KeyOf(worker.process().id());
+  event.peer = key;
+  worker.journal().Append(event);
+}
+
 void Receive(Worker& worker, Receiver& receiver, uint64_t destination) {
+  const bool watches = destination >= kFirstKey;
+  std::set<uint64_t> watched;
   constexpr WaitMode kModes[] = {WaitMode::kAdaptive, WaitMode::kAdaptive, WaitMode::kAdaptive,
                                  WaitMode::kBlock,    WaitMode::kBlock,    WaitMode::kSpin};
   receiver.set_wait_mode(kModes[worker.Random(std::size(kModes))]);
@@ -205,7 +222,11 @@ void Receive(Worker& worker, Receiver& receiver, uint64_t destination) {
     event.kind = EventKind::kReceiveReturn;
     event.time_ns = NowNs();
     event.status = message.status().code();
-    if (message.ok()) {
+    if (message.ok() && message->end() != EndReason::kNone) {
+      event.kind = EventKind::kEndTold;
+      event.reason = message->end();
+      event.peer = KeyOf(message->sender());
+    } else if (message.ok()) {
       event.value = NumberOf(message->body());
       event.intact = IsIntact(message->body());
       event.bytes = static_cast<uint32_t>(message->body().size());
@@ -215,6 +236,9 @@ void Receive(Worker& worker, Receiver& receiver, uint64_t destination) {
       event.peer = KeyOf(message->sender());
     }
     worker.journal().Append(event);
+    if (watches && message.ok() && message->end() == EndReason::kNone) {
+      WatchOnce(worker, message->sender(), &watched);
+    }
     if (message.ok()) continue;
     if (!absl::IsDeadlineExceeded(message.status())) return;  // the checker says what it was
     if (deadline == absl::InfinitePast()) absl::SleepFor(absl::Microseconds(200));

@@ -36,7 +36,7 @@ struct Orders {
 void RunSender(const Orders& orders, const std::vector<MailboxPlan>& mailboxes,
                const std::vector<std::string>& names);
 
-// Registers `name`, and receives from its inbox until receivers leave.
+// Registers `name`, and receives from its inbox until receivers leave. Watches who sends to it.
 void RunInboxReceiver(const Orders& orders, const std::string& name);
 
 // Receives from `mailbox` until receivers leave.
