@@ -78,11 +78,12 @@ bool ThreadIsDying(const std::string& path) {
 
 bool IsDying(pid_t pid) {
   std::error_code error;
+  std::filesystem::directory_iterator thread(absl::StrCat("/proc/", pid, "/task"), error);
   bool found = false;
-  for (const auto& thread :
-       std::filesystem::directory_iterator(absl::StrCat("/proc/", pid, "/task"), error)) {
+  // Not by a range-for, which throws when the process ends meanwhile.
+  for (; !error && thread != std::filesystem::directory_iterator(); thread.increment(error)) {
     found = true;
-    if (!ThreadIsDying(thread.path() / "stat")) return false;
+    if (!ThreadIsDying(thread->path() / "stat")) return false;
   }
   return found;
 }
