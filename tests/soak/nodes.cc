@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <fstream>
-#include <iterator>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -28,7 +27,8 @@ constexpr int64_t kAllIsToldNs = 2'000'000'000;
 
 bool IsKeeper(pid_t pid) {
   std::ifstream file(absl::StrCat("/proc/", pid, "/cmdline"));
-  const std::string line((std::istreambuf_iterator<char>(file)), {});
+  std::string line;
+  std::getline(file, line);
   const std::vector<std::string> arguments = absl::StrSplit(line, '\0');
   if (arguments.size() < 2 || arguments[1] == "keeper") return true;
   // `mailrail agent` is the keeper, and tells the agent that it starts where it is.
