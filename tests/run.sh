@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Builds everything, runs the tests, and counts test cases (not test binaries).
 #
-#   tests/run.sh [--sanitizers] [--kill] [PATTERN...]
+#   tests/run.sh [--sanitizers] [--kill] [--soak SECONDS] [PATTERN...]
 #
 #   PATTERN       Bazel target patterns; without one, //...
 #   --sanitizers  then runs the patterns (without one, //core/...) with AddressSanitizer and
 #                 UndefinedBehaviorSanitizer, and again with ThreadSanitizer
 #   --kill        then kills and stops processes at each of their steps (tests/kill), and prints how
 #                 many there were
+#   --soak        how long tests/soak goes on, 60 s without it; with MAILRAIL_SOAK_SEED set it
+#                 repeats that seed's schedule
 #
 # The last line is "N passed, N failed". Exits with 1 if anything failed.
 set -euo pipefail
@@ -18,8 +20,17 @@ usage() { sed -n '2,/^set /s/^# \{0,1\}//p' tests/run.sh; }
 sanitizers=false
 kill=false
 patterns=()
-for argument in "$@"; do
+soak_flags=()
+while (($# > 0)); do
+  argument=$1
+  shift
   case $argument in
+    --soak)
+      [[ ${1:-} =~ ^[0-9]+$ ]] || { echo "run.sh: --soak SECONDS" >&2; exit 2; }
+      soak_flags=("--test_env=MAILRAIL_SOAK_SECONDS=$1" --test_env=MAILRAIL_SOAK_SEED
+        "--test_timeout=$(($1 + 900))")
+      shift
+      ;;
     --sanitizers) sanitizers=true ;;
     --kill) kill=true ;;
     -h | --help)
@@ -68,9 +79,12 @@ run_tests() {
 }
 
 if ((${#patterns[@]} > 0)); then
-  run_tests default -- "${patterns[@]}"
+  run_tests default "${soak_flags[@]}" -- "${patterns[@]}"
 else
-  run_tests default -- //...
+  run_tests default "${soak_flags[@]}" -- //...
+fi
+if grep -qs '"//tests/soak:soak_test"' "$scratch/default.json"; then
+  grep -h '^\[soak\]' "$(bazel info bazel-testlogs)/tests/soak/soak_test/test.log" || true
 fi
 if $sanitizers; then
   ((${#patterns[@]} > 0)) || patterns=(//core/...)

@@ -44,8 +44,10 @@ void Broker::ReleaseLostClaims() {
 void Broker::NotifyMembers(LocalMailbox* mailbox) {
   const uint32_t version = mailbox->destination.next_version();
   for (const uint32_t number : mailbox->receivers) {
+    // The agent before this one may have died before it told of some of them. Who has read of one
+    // must not take itself for one that knows all: it might not read on while it has messages.
     for (const uint64_t lane : mailbox->lanes) {
-      NotifyLane(*mailbox, *registry_->FindLane(lane), number, version);
+      NotifyLane(*mailbox, *registry_->FindLane(lane), number, mailbox->destination.past_version());
     }
     // A mailbox without lanes too: its receivers must reach the version.
     NotifyEnded(options_.notify, number, mailbox->destination, mailbox->id, 0);

@@ -324,6 +324,40 @@ TEST_F(BrokerTest, ReceiversAreToldWhichLanesTheAgentWrites) {
   EXPECT_THAT(by_agent, ElementsAre(true, true, false, true, true, true, false));
 }
 
+TEST_F(BrokerTest, AfterARestartOnlyTheLastNoticeSaysThatAReceiverKnowsAllLanes) {
+  LocalProcess* process = AddTestProcess(registry_.get());
+  LocalMailbox* mailbox = registry_->AddMailbox("orders", {}, 0, 0).value();
+  const uint64_t mailbox_id = mailbox->id;
+  const uint64_t inbox_id = process->inbox_id;
+  ASSERT_TRUE(broker_->OpenReceiver(process, mailbox).ok());
+  for (int32_t pid = 1; pid <= 3; ++pid) {
+    LocalProcess* sender = AddTestProcess(registry_.get(), pid);
+    const Endpoint end = Endpoint::OfProcess(sender->number);
+    ASSERT_TRUE(broker_->JoinMailbox(mailbox, end, sender->id, sender->uid, 0).ok());
+    ASSERT_TRUE(broker_->LinkLocal(process, sender).ok());
+  }
+  const uint32_t number = process->number;
+  notices_.clear();
+  StartAgain();
+  for (const uint64_t id : {mailbox_id, inbox_id}) {
+    const Destination& destination = id == mailbox_id
+                                         ? registry_->FindMailbox("orders")->destination
+                                         : registry_->FindProcess(number)->inbox;
+    std::vector<control::Notice> notices;
+    for (const control::Notice& notice : notices_) {
+      if (notice.destination_id() == id) notices.push_back(notice);
+    }
+    ASSERT_EQ(notices.size(), 4u);
+    EXPECT_EQ(notices.back().members_version(), destination.version());
+    notices.pop_back();
+    // The version that it knew before may be the one before the last.
+    for (const control::Notice& notice : notices) {
+      EXPECT_TRUE(notice.has_lane_joined() || notice.has_link_joined());
+      EXPECT_LT(notice.members_version(), destination.version() - 1);
+    }
+  }
+}
+
 TEST_F(BrokerTest, LanesOfTheDeadGoWhenTheyAreDrained) {
   LocalProcess* process = AddTestProcess(registry_.get());
   LocalMailbox* mailbox = registry_->AddMailbox("orders", {}, 0, 0).value();

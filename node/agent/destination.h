@@ -38,6 +38,8 @@ class Destination {
   uint32_t version() const { return page()->members_version.load(); }
   // The version after the change that is being announced.
   uint32_t next_version() const { return version() + 1; }
+  // A version by which no receiver knows all lanes: of what is announced again, in any order.
+  uint32_t past_version() const { return version() - 1; }
   // The change was announced to the receivers: from now on who looks must know of it.
   void BumpVersion();
   // No message is taken in from now on; receivers and senders find out.

@@ -12,6 +12,10 @@ namespace mailrail {
 // blocks.
 EndReason HowItEnded(int pidfd, pid_t pid);
 
+// Whether this process, which has not ended yet, runs none of its own code any more: each of its
+// threads is on its way out. Of one that is not there false.
+bool IsDying(pid_t pid);
+
 }  // namespace mailrail
 
 #endif  // MAILRAIL_NODE_AGENT_END_REASON_H_

@@ -6,6 +6,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <fstream>
+#include <string>
+#include <thread>
+
 #include "core/base/fd.h"
 #include "gtest/gtest.h"
 
@@ -60,6 +64,35 @@ TEST(EndReason, IsKnownOrSaidNotToBeAfterTheParentHasWaited) {
   waitpid(child.pid, nullptr, 0);
   const EndReason reason = HowItEnded(child.pidfd.get(), child.pid);
   EXPECT_TRUE(reason == EndReason::kKilled || reason == EndReason::kEnded);
+}
+
+TEST(IsDying, NotWhileItRunsOrWhenItIsNotThere) {
+  const Child child = Start(-1);
+  EXPECT_FALSE(IsDying(child.pid));
+  EXPECT_FALSE(IsDying(0x7fffffff));
+}
+
+TEST(IsDying, BetweenItsLastInstructionAndItsEnd) {
+  const Child child = Start(-1);
+  kill(child.pid, SIGKILL);
+  child.AwaitEnd();  // not waited for, it is as it was before
+  EXPECT_TRUE(IsDying(child.pid));
+}
+
+TEST(IsDying, NotWhenOnlyItsFirstThreadHasEnded) {
+  const pid_t pid = fork();
+  if (pid == 0) {
+    std::thread([] { pause(); }).detach();
+    syscall(SYS_exit, 0);  // of this thread alone
+  }
+  const Child child{pid, Fd()};
+  const auto first_has_ended = [&] {
+    std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+    std::string number, name, state;
+    return (file >> number >> name >> state) && state == "Z";
+  };
+  while (!first_has_ended()) usleep(1000);
+  EXPECT_FALSE(IsDying(pid));
 }
 
 }  // namespace

@@ -36,7 +36,7 @@ absl::StatusOr<std::vector<Fd>> Links::FdsOf(const Link& link, bool end_a) {
                      peer == nullptr ? carrier_bell_->GrantSender() : peer->inbox.GrantSender());
 }
 
-void Links::NotifyLink(const Link& link, bool end_a) {
+void Links::NotifyLink(const Link& link, bool end_a, bool again) {
   const Endpoint& self = end_a ? link.a : link.b;
   const Endpoint& other = end_a ? link.b : link.a;
   LocalProcess* process = registry_->FindProcess(self.number);
@@ -56,7 +56,7 @@ void Links::NotifyLink(const Link& link, bool end_a) {
     grant->set_peer_is_agent(peer == nullptr);
   }
   notice.set_destination_id(process->inbox_id);
-  notice.set_members_version(process->inbox.next_version());
+  notice.set_members_version(again ? process->inbox.past_version() : process->inbox.next_version());
   // Opened now, for the memory of an ended link is in these alone; later if that is not possible.
   absl::StatusOr<std::vector<Fd>> fds = FdsOf(link, end_a);
   FdSource source;
@@ -70,7 +70,7 @@ void Links::NotifyLink(const Link& link, bool end_a) {
     };
   }
   options_.notify(process->number, std::move(notice), std::move(source));
-  process->inbox.BumpVersion();
+  if (!again) process->inbox.BumpVersion();
 }
 
 absl::StatusOr<Link*> Links::Between(LocalProcess* a, LocalProcess* b) {

@@ -99,7 +99,7 @@ class Links {
 
   // After a restart: hands all to the carrier, and ends what has ended.
   void Resume();
-  // Tells every process of its links again.
+  // Tells every process of its links again; a notice with a new version is to follow.
   void NotifyAll();
 
   void Describe(const Link& link, control::LinkRow* row) const;
@@ -112,7 +112,8 @@ class Links {
   absl::StatusOr<std::vector<Fd>> FdsOf(const Link& link, bool end_a);
   // The same for end a of a link with a remote end b.
   absl::StatusOr<std::vector<Fd>> FarFds(const Link& link);
-  void NotifyLink(const Link& link, bool end_a);
+  // `again`: after a restart; it says nothing of what else was joined, so it is no new version.
+  void NotifyLink(const Link& link, bool end_a, bool again = false);
   void StartOutbound(Link* link, bool recover);
   // Counts what end a has sent and b will not get.
   void CountDropped(const Link& link);

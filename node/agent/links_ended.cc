@@ -179,8 +179,8 @@ void Links::NotifyAll() {
     if (link->b.kind == Endpoint::Kind::kRemoteMailbox || (link->finishing && link->b.remote())) {
       continue;
     }
-    NotifyLink(*link, true);
-    if (link->a.Key() != link->b.Key()) NotifyLink(*link, false);
+    NotifyLink(*link, true, /*again=*/true);
+    if (link->a.Key() != link->b.Key()) NotifyLink(*link, false, /*again=*/true);
   }
 }
 

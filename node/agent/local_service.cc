@@ -80,7 +80,19 @@ void LocalService::OnGone(const ClientPtr& client) {
                      HowItEnded(process->pidfd.get(), process->id.pid()) == EndReason::kDetached;
   if (!dying) return OnProcessGone(number);
   clients_.erase(number);
-  loop_->RunAfter(kDeathTakes, [this, number] { OnProcessGone(number); });
+  loop_->RunAfter(kDeathTakes, [this, number] { AwaitDeath(number); });
+}
+
+void LocalService::AwaitDeath(uint32_t number) {
+  const LocalProcess* process = registry_->FindProcess(number);
+  if (process == nullptr) return;
+  // On a busy machine death takes longer; its pidfd will tell of it.
+  if (HowItEnded(process->pidfd.get(), process->id.pid()) == EndReason::kDetached &&
+      IsDying(process->id.pid())) {
+    loop_->RunAfter(kDeathTakes, [this, number] { AwaitDeath(number); });
+    return;
+  }
+  OnProcessGone(number);
 }
 
 void LocalService::OnProcessGone(uint32_t number) {

@@ -65,6 +65,8 @@ class LocalService {
   void OnRequest(const ClientPtr& client, const control::Request& request, std::vector<Fd> fds);
   void OnGone(const ClientPtr& client);
   void WatchProcess(const LocalProcess& process);
+  // Of a process whose connection has ended: it is gone, unless its death is on the way.
+  void AwaitDeath(uint32_t number);
   void OnProcessGone(uint32_t number);
 
   void Respond(const Call& call, const absl::Status& status);

@@ -127,7 +127,9 @@ class KeeperTest : public testing::Test {
     pid_t pid;
     while (children >> pid) {
       std::ifstream file(absl::StrCat("/proc/", pid, "/cmdline"));
-      const std::string arguments((std::istreambuf_iterator<char>(file)), {});
+      // By getline, which does not throw when the process ends before it is read.
+      std::string arguments;
+      std::getline(file, arguments);
       if (absl::StrContains(arguments, "--adopt-pid-fd=")) return pid;
     }
     ADD_FAILURE() << "no such keeper";

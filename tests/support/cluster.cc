@@ -103,7 +103,9 @@ std::vector<pid_t> Cluster::Running(const std::string& node) const {
     pid_t pid;
     if (!absl::SimpleAtoi(entry.path().filename().string(), &pid) || pid == getpid()) continue;
     std::ifstream file(entry.path() / "cmdline");
-    const std::string arguments((std::istreambuf_iterator<char>(file)), {});
+    // By getline, which does not throw when the process ends before it is read.
+    std::string arguments;
+    std::getline(file, arguments);
     if (absl::StrContains(arguments, nodes_.at(node).socket)) pids.push_back(pid);
   }
   return pids;
