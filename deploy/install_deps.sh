@@ -14,6 +14,8 @@ packages=(
   nlohmann-json3-dev
   # Checks and sanitizers.
   clang clang-format libclang-rt-14-dev
+  # Models, and orders of memory (tests/model).
+  gcc relacy-dev spin
   # What tests and examples use; perl-modules for its text.
   coreutils iproute2 iptables perl-modules-5.36 procps util-linux
 )

@@ -135,6 +135,23 @@ TEST_F(ParkInterruptedTest, AMessageThatAnotherTakesDuringAParkDoesNotUseUpTheRi
   Run();
 }
 
+// A sender sees the park as soon as it is announced, rings, and streams before it is over.
+class StreamBesideParkTest : public ParkInterruptedTest {
+ protected:
+  void Other() override {
+    ringer_ = Ringer(&shared()->bell, &shared()->gate);
+    for (int i = 0; i < 100; ++i) Send(shared(), &ringer_);
+  }
+  void Check() override {
+    // Now it has seen the park in any case. If it still streams, the next one must hear of it.
+    Send(shared(), &ringer_);
+    EXPECT_TRUE(ringer_.publication() == Publication::kFenced || shared()->gate.streams != 0)
+        << "streams, and nobody will execute the barrier";
+  }
+};
+
+TEST_F(StreamBesideParkTest, ASenderThatStreamsSinceItRangForAParkIsKnownToTheNext) { Run(); }
+
 class SendInterruptedTest : public BellInterleavingTest {
  protected:
   void Interrupted() override {

@@ -15,10 +15,16 @@
 //   streaming  the sender publishes by a plain store, and the receiver executes the barrier for it,
 //              in its park (barrier.h). This pays when there are many messages between two parks.
 //
-// A sender that has published 64 times without a park sets `streams`, and then looks whether parks
-// is still the same; a receiver that parks changes parks, and then clears `streams`. So either the
-// sender sees the park, and does not stream, or the receiver sees that someone may, and executes
-// the barrier. A sender that sees a park streams no more, until it has set `streams` again.
+// A sender that has published 64 times without a park writes into `streams` beside which park it
+// streams, the last that it has seen, and then looks whether parks is still the same; a receiver
+// that parks changes parks, and then reads `streams`. So either the sender sees the park, and does
+// not stream, or the receiver sees that someone may, and executes the barrier. A sender that sees a
+// park streams no more, until it has written `streams` again.
+//
+// A receiver clears `streams` after its barrier, so that another, which parks meanwhile, does not
+// rely on one that was not executed yet; and only if it tells of parks before its own: who streams
+// beside this park, which it has seen and rung for, will not see it once more, and needs the
+// barrier of the next.
 #ifndef MAILRAIL_CORE_SHM_BELL_H_
 #define MAILRAIL_CORE_SHM_BELL_H_
 
@@ -48,9 +54,10 @@ static_assert(sizeof(BellWords) == 384 && alignof(BellWords) == 128);
 // Written by senders and receivers. Shared between processes.
 struct GateWord {
   alignas(128) SharedAtomic<uint32_t> gate;
-  // Not 0 when senders may publish by plain stores. As much a hint as the gate: who clears it
-  // without a park may delay a wake-up until the sleeper's own look.
-  alignas(128) SharedAtomic<uint32_t> streams;
+  // Not 0 when senders may publish by plain stores: one more than the last park that any of them
+  // has seen. As much a hint as the gate: who clears it without a park may delay a wake-up until
+  // the sleeper's own look.
+  alignas(128) SharedAtomic<uint64_t> streams;
 };
 static_assert(sizeof(GateWord) == 256);
 static_assert(SharedAtomic<uint64_t>::is_always_lock_free);
@@ -104,7 +111,10 @@ class Ringer {
   }
   void Stream() {
     if (publication_ == Publication::kPlain || !RegisterForBarriers()) return;
-    gate_->streams.exchange(1);
+    const uint64_t beside = last_rung_ + 1;
+    uint64_t streams = gate_->streams.load();
+    while (streams < beside && !gate_->streams.compare_exchange_weak(streams, beside)) {
+    }
     if (bell_->parks.load() == last_rung_) {
       publication_ = Publication::kPlain;
     } else {
@@ -130,7 +140,12 @@ class Parker {
   FutexWord Park() {
     const uint32_t gate = gate_->gate.load();
     parked_ = bell_->parks.fetch_add(1) + 1;
-    without_barrier_ = gate_->streams.exchange(0) != 0 && !BarrierForAll();
+    uint64_t streams = gate_->streams.load();
+    without_barrier_ = streams != 0 && !BarrierForAll();
+    // Also what no sound sender has written: nobody has seen a park that was not.
+    if (streams != 0 && (streams <= parked_ || streams > bell_->parks.load() + 1)) {
+      gate_->streams.compare_exchange_strong(streams, 0);
+    }
     // The looks that follow are weaker loads, and must not be taken before.
     std::atomic_thread_fence(std::memory_order_seq_cst);
     return {&gate_->gate, gate};
