@@ -6,7 +6,8 @@
 #   PATTERN       Bazel target patterns; without one, //...
 #   --sanitizers  then runs the patterns (without one, //core/...) with AddressSanitizer and
 #                 UndefinedBehaviorSanitizer, and again with ThreadSanitizer
-#   --kill        then kills and stops processes at each of their steps (tests/kill), and prints how
+#   --kill        then kills and stops processes at each of their steps (tests/kill), kills them
+#                 after each instruction of the innermost calls (tests/instruction), and prints how
 #                 many there were
 #
 # The last line is "N passed, N failed". Exits with 1 if anything failed.
@@ -87,6 +88,9 @@ if $kill; then
   # A build of its own, in which each of them is numbered.
   run_tests kill --config=steps -- //tests/kill:kill_test
   grep -h '^\[kill\]' "$(bazel info --config=steps bazel-testlogs)/tests/kill/kill_test/test.log" || true
+  run_tests instruction -- //tests/instruction:instruction_test
+  grep -h '^\[instruction\]' \
+    "$(bazel info bazel-testlogs)/tests/instruction/instruction_test/test.log" || true
 fi
 
 echo "$passed passed, $failed failed"
