@@ -8,7 +8,7 @@
 #                 UndefinedBehaviorSanitizer, and again with ThreadSanitizer
 #   --kill        then kills and stops processes at each of their steps (tests/kill), kills them
 #                 after each instruction of the innermost calls (tests/instruction), and prints how
-#                 many there were
+#                 many there were; and sees that the tests find built-in bugs (tests/bugs)
 #
 # The last line is "N passed, N failed". Exits with 1 if anything failed.
 set -euo pipefail
@@ -91,6 +91,16 @@ if $kill; then
   run_tests instruction -- //tests/instruction:instruction_test
   grep -h '^\[instruction\]' \
     "$(bazel info bazel-testlogs)/tests/instruction/instruction_test/test.log" || true
+  # And whether the tests find bugs: one build with all of them.
+  status=0
+  tests/bugs/run.py | tee "$scratch/bugs" || status=$?
+  if [[ $(tail -n 1 "$scratch/bugs") =~ passed\ ([0-9]+),\ failed\ ([0-9]+),\ skipped\ [0-9]+$ ]]; then
+    passed=$((passed + BASH_REMATCH[1]))
+    failed=$((failed + BASH_REMATCH[2]))
+  else
+    echo "bugs: FAILED tests/bugs/run.py: exit code $status"
+    failed=$((failed + 1))
+  fi
 fi
 
 echo "$passed passed, $failed failed"

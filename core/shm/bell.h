@@ -27,6 +27,7 @@
 
 #include "absl/base/optimization.h"
 #include "absl/time/time.h"
+#include "core/base/seeded_bug.h"
 #include "core/shm/barrier.h"
 #include "core/shm/futex.h"
 #include "core/shm/publication.h"
@@ -129,7 +130,9 @@ class Parker {
   // if there was nothing.
   FutexWord Park() {
     const uint32_t gate = gate_->gate.load();
+    if (SEEDED_BUG(STREAMS_READ_BEFORE_PARKS) && gate_->streams.exchange(0) != 0) BarrierForAll();
     parked_ = bell_->parks.fetch_add(1) + 1;
+    if (SEEDED_BUG(STREAMS_READ_BEFORE_PARKS)) return {&gate_->gate, gate};
     without_barrier_ = gate_->streams.exchange(0) != 0 && !BarrierForAll();
     // The looks that follow are weaker loads, and must not be taken before.
     std::atomic_thread_fence(std::memory_order_seq_cst);

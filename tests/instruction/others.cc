@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -80,6 +81,20 @@ void ExpectTakenUp(Channel& channel, size_t sender, uint64_t published_bulk,
   const auto room = lane->Claim(kBulk, Channel::kMaxBytes, absl::InfinitePast());
   ASSERT_TRUE(room.ok()) << "room for large bodies is lost: " << room.status();
   lane->Free(**room);
+}
+
+void WriteToFreeRoom(OutgoingLane& lane) {
+  // More than stands in a lane itself.
+  constexpr size_t kBytes = 5000;
+  std::vector<SlabRoom> rooms;
+  while (true) {
+    const auto room = lane.Claim(kBulk, kBytes, absl::InfinitePast());
+    if (!room.ok()) break;
+    std::memset((*room)->data, 0xee, kBytes);
+    rooms.push_back(**room);
+  }
+  EXPECT_GT(rooms.size(), 0u);
+  for (const SlabRoom& room : rooms) lane.Free(room);
 }
 
 void ExpectRoomIsFree(Channel& channel, size_t sender) {

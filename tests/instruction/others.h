@@ -33,6 +33,9 @@ uint64_t ExpectInOrder(const std::vector<Received>& received, size_t sender, uin
 void ExpectTakenUp(Channel& channel, size_t sender, uint64_t published_bulk,
                    uint64_t published_urgent);
 
+// Writes to all room for bulk bodies that this sending end has for free.
+void WriteToFreeRoom(OutgoingLane& lane);
+
 // The lane of one who lives is empty, and has all its room.
 void ExpectRoomIsFree(Channel& channel, size_t sender);
 
