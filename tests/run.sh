@@ -6,8 +6,9 @@
 #   PATTERN       Bazel target patterns; without one, //...
 #   --sanitizers  then runs the patterns (without one, //core/...) with AddressSanitizer and
 #                 UndefinedBehaviorSanitizer, and again with ThreadSanitizer
-#   --kill        then kills and stops processes at each of their steps (tests/kill), and prints how
-#                 many there were
+#   --kill        then kills and stops processes at each of their steps (tests/kill), kills them
+#                 after each instruction of the innermost calls (tests/instruction), and prints how
+#                 many there were; and sees that the tests find built-in bugs (tests/bugs)
 #   --soak        how long tests/soak goes on, 60 s without it; with MAILRAIL_SOAK_SEED set it
 #                 repeats that seed's schedule
 #
@@ -101,6 +102,19 @@ if $kill; then
   # A build of its own, in which each of them is numbered.
   run_tests kill --config=steps -- //tests/kill:kill_test
   grep -h '^\[kill\]' "$(bazel info --config=steps bazel-testlogs)/tests/kill/kill_test/test.log" || true
+  run_tests instruction -- //tests/instruction:instruction_test
+  grep -h '^\[instruction\]' \
+    "$(bazel info bazel-testlogs)/tests/instruction/instruction_test/test.log" || true
+  # And whether the tests find bugs: one build with all of them.
+  status=0
+  tests/bugs/run.py | tee "$scratch/bugs" || status=$?
+  if [[ $(tail -n 1 "$scratch/bugs") =~ passed\ ([0-9]+),\ failed\ ([0-9]+),\ skipped\ [0-9]+$ ]]; then
+    passed=$((passed + BASH_REMATCH[1]))
+    failed=$((failed + BASH_REMATCH[2]))
+  else
+    echo "bugs: FAILED tests/bugs/run.py: exit code $status"
+    failed=$((failed + 1))
+  fi
 fi
 
 echo "$passed passed, $failed failed"

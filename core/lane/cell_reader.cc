@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/base/seeded_bug.h"
 #include "core/shm/futex.h"
 #include "core/shm/prefetch.h"
 
@@ -86,9 +87,11 @@ Look CellReader::Peek(int priority, CellHead* head) {
 }
 
 bool CellReader::Claim(int priority, const CellHead& head, uint32_t owner) {
+  if (SEEDED_BUG(OWNER_NOT_NAMED)) owner = 0;
   const CellState claimed{static_cast<uint32_t>(head.position), owner, head.attempts,
                           Phase::kLeased};
   uint64_t expected = head.seen;
+  if (SEEDED_BUG(NO_EPOCH_CHECK)) expected = states(priority)[head.slot].load();
   return states(priority)[head.slot].compare_exchange_strong(expected, claimed.Pack());
 }
 
@@ -112,6 +115,12 @@ absl::optional<uint32_t> CellReader::TakeSmall(int priority, const CellHead& hea
     return absl::nullopt;
   }
   RingSender();
+  if (SEEDED_BUG(COPY_AFTER_CLAIM)) {
+    for (uint32_t i = 0; i * 8 < length; ++i) {
+      const uint64_t word = slot.inline_words[i].load(std::memory_order_relaxed);
+      memcpy(to + size_t{i} * 8, &word, sizeof(word));
+    }
+  }
   FetchAhead(priority, head.position);
   return length;
 }
@@ -205,7 +214,7 @@ bool CellReader::Return(int priority, uint32_t slot, uint64_t position, uint32_t
   state_header_->returns.fetch_add(1);
   const bool moved =
       Move(priority, slot, position, owner, Phase::kLeased, Phase::kReturned, attempted);
-  state_header_->returns.fetch_add(1);
+  if (!SEEDED_BUG(RETURNS_BUMPED_ONCE)) state_header_->returns.fetch_add(1);
   return moved;
 }
 
@@ -276,6 +285,7 @@ CellReader::Counts CellReader::Count() const {
 void CellReader::RingSender() {
   const uint64_t parks = header_->room_parks.load();
   if (state_header_->last_room_rung.load(std::memory_order_relaxed) == parks) return;
+  if (SEEDED_BUG(RUNG_BEFORE_RING)) state_header_->last_room_rung.store(parks);
   state_header_->room_gate.fetch_add(1);
   FutexWakeAll(&state_header_->room_gate);
   // Last: a receiver that dies or is stopped before leaves the ringing to the others.

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/seeded_bug.h"
 #include "core/shm/prefetch.h"
 
 namespace mailrail {
@@ -45,6 +46,9 @@ SharedAtomic<uint64_t>* CellWriter::states(int priority) const {
 bool CellWriter::Done(int priority, uint32_t slot) const {
   // Acquire, partner of the receiver's store of DONE: it reads the slot no more.
   const CellState state = CellState::Unpack(states(priority)[slot].load(std::memory_order_acquire));
+  if (SEEDED_BUG(SLOT_REUSED_BEFORE_DONE)) {
+    return state.sequence == static_cast<uint32_t>(queues_[priority].uses[slot].position);
+  }
   return state.phase == Phase::kDone &&
          state.sequence == static_cast<uint32_t>(queues_[priority].uses[slot].position);
 }

@@ -82,7 +82,9 @@ bool RingWriter::AppendSlab(int priority, const SlabRoom& room, uint32_t length,
   const uint64_t sequence = rings_[priority].sequence + 1;
   const uint64_t tag = CellTag(priority, sequence);
   auto* entries = reinterpret_cast<CellEntry*>(own_ + geometry_.cell_offset());
-  entries[room.cell].tag.store(tag, std::memory_order_relaxed);
+  if (!SEEDED_BUG(INTENT_NOT_WRITTEN)) {
+    entries[room.cell].tag.store(tag, std::memory_order_relaxed);
+  }
   Step();
   entries[room.cell].offset = room.offset;
   Step();
@@ -112,6 +114,7 @@ void RingWriter::ReclaimCells() {
     // Acquire, partner of the receiver's release store: it reads the room no more.
     if (done[cell].load(std::memory_order_acquire) == use.tag) {
       slab_.Free(use.offset, use.bytes);
+      if (SEEDED_BUG(SLAB_FREED_TWICE)) slab_.Free(use.offset, use.bytes);
       free_cells_.push_back(cell);
     } else {
       published_cells_[kept++] = cell;

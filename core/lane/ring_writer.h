@@ -9,6 +9,7 @@
 #include "absl/base/optimization.h"
 #include "absl/status/status.h"
 #include "absl/types/optional.h"
+#include "core/base/seeded_bug.h"
 #include "core/lane/record.h"
 #include "core/lane/ring_layout.h"
 #include "core/shm/futex.h"
@@ -141,7 +142,9 @@ class RingWriter {
     } else if (!Wrap(priority, lines)) {
       return nullptr;
     }
-    At(ring, ring.line + lines)->head.store(0, std::memory_order_relaxed);
+    if (!SEEDED_BUG(HEAD_NOT_ZEROED_AHEAD)) {
+      At(ring, ring.line + lines)->head.store(0, std::memory_order_relaxed);
+    }
     return At(ring, ring.line);
   }
   // Publishes the record, and moves on.
@@ -149,7 +152,9 @@ class RingWriter {
                Publication publication = Publication::kFenced) {
     Ring& ring = rings_[priority];
     if (ABSL_PREDICT_FALSE((in_use_ >> priority & 1) == 0)) Use(priority);
-    if (publication == Publication::kFenced) {
+    if (SEEDED_BUG(MISSING_RELEASE)) {
+      record->head.store(head, std::memory_order_relaxed);
+    } else if (publication == Publication::kFenced) {
       record->head.exchange(head);
     } else {
       record->head.store(head, std::memory_order_release);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/base/seeded_bug.h"
 #include "core/message/message_access.h"
 
 namespace mailrail {
@@ -59,6 +60,7 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline ReceiveQueue::Claimed InboxQueue::Claim(cons
     DropCorrupt(best.lane);
     return Claimed::kCorrupt;
   }
+  if (SEEDED_BUG(CURSOR_BEFORE_COPY)) reader.Consume(best.priority, record);
   const internal::MessageOrigin origin{ring->sender(), best.priority, 0};
   const bool view = record.in_slab && ring->same_user() && record.length > kAlwaysCopied;
   const bool whole = view ? internal::MessageAccess::View(record, origin, ring, message)

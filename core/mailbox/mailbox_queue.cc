@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/base/seeded_bug.h"
 #include "core/message/message_access.h"
 
 namespace mailrail {
@@ -83,7 +84,7 @@ ReceiveQueue::Claimed MailboxQueue::Claim(const Candidate& best, Message* messag
     }
   }
   if (!reader.Claim(best.priority, head, number_)) return Claimed::kLost;
-  if (gone()) {
+  if (gone() && !SEEDED_BUG(GONE_NOT_READ_AFTER_CLAIM)) {
     // The agent has taken our claims away before this one, or will find it gone.
     reader.Return(best.priority, head.slot, head.position, number_, /*attempted=*/false);
     return Claimed::kVoid;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/seeded_bug.h"
 #include "core/shm/stamp.h"
 
 namespace mailrail {
@@ -116,8 +117,9 @@ absl::Status OutgoingLane::CheckAttached() {
 inline absl::Status OutgoingLane::Published(int priority, size_t count, size_t* taken_back) {
   // Looked at before the bell is rung, which may give the processor to the receiver: one that ends
   // after this message has received it.
-  const CloseReason closed = closed_reason();
-  ringer_.Ring();
+  const CloseReason closed =
+      SEEDED_BUG(CLOSED_NOT_READ_AFTER_PUBLISH) ? CloseReason::kOpen : closed_reason();
+  if (!SEEDED_BUG(CHECK_BEFORE_PUBLISH)) ringer_.Ring();
   *taken_back = 0;
   if (ABSL_PREDICT_TRUE(closed == CloseReason::kOpen && LookedAt())) {
     return absl::OkStatus();
@@ -156,7 +158,7 @@ absl::Status OutgoingLane::UntilRoom(absl::Time deadline, const Attempt& attempt
       if (spin_until == absl::InfiniteFuture()) spin_until = std::min(deadline, now + kSpinForRoom);
       if (now >= spin_until) {
         word = ParkLocked();
-        if (attempt() == Try::kDone) return absl::OkStatus();
+        if (!SEEDED_BUG(NO_LOOK_BEFORE_SLEEP) && attempt() == Try::kDone) return absl::OkStatus();
       }
     }
     if (word.word == nullptr) {
@@ -181,6 +183,7 @@ absl::Status OutgoingLane::Send(int priority, const Payload& payload, absl::Time
   size_t taken_back;
   {
     const HandleLockHolder lock(&lock_);
+    if (SEEDED_BUG(CHECK_BEFORE_PUBLISH)) ringer_.Ring();
     if (ABSL_PREDICT_TRUE(TrySend(priority, payload, ringer_.publication()) == Try::kDone)) {
       return Published(priority, 1, &taken_back);
     }

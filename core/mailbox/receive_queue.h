@@ -13,6 +13,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
+#include "core/base/seeded_bug.h"
 #include "core/mailbox/control_page.h"
 #include "core/mailbox/incoming_lane.h"
 #include "mailrail/mailbox.h"
@@ -167,7 +168,8 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline ReceiveQueue::Taken ReceiveQueue::TakeBest(
     typename Queue::Candidate best;
     Found found = queue->Find(only_from, &best);
     if (ABSL_PREDICT_FALSE(found == Found::kCorrupt)) return Taken::kCorrupt;
-    if (ABSL_PREDICT_FALSE(Behind(control))) {
+    if (ABSL_PREDICT_FALSE(Behind(control)) &&
+        !(SEEDED_BUG(MEMBERS_NOT_COMPARED) && best.found())) {
       TakeOverChanges();
       if (Behind(control)) return Taken::kBehind;
       if (queue->TakeEnd(only_from, message)) return Taken::kMessage;
@@ -176,7 +178,7 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline ReceiveQueue::Taken ReceiveQueue::TakeBest(
     if (!best.found()) return queue->TakeNothing(only_from, message);
     // The second look, until one finds nothing better: a message that goes before may have been
     // sent between our look at its place and the sending of the candidate.
-    for (size_t looks = 0; looks < kMaxLooks; ++looks) {
+    for (size_t looks = 0; looks < kMaxLooks && !SEEDED_BUG(NO_SECOND_LOOK); ++looks) {
       found = queue->FindBetter(only_from, &best);
       if (ABSL_PREDICT_TRUE(found == Found::kNothingBetter)) break;
       if (found == Found::kCorrupt) break;

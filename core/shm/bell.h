@@ -33,6 +33,7 @@
 
 #include "absl/base/optimization.h"
 #include "absl/time/time.h"
+#include "core/base/seeded_bug.h"
 #include "core/shm/barrier.h"
 #include "core/shm/futex.h"
 #include "core/shm/publication.h"
@@ -139,7 +140,9 @@ class Parker {
   // if there was nothing.
   FutexWord Park() {
     const uint32_t gate = gate_->gate.load();
+    if (SEEDED_BUG(STREAMS_READ_BEFORE_PARKS) && gate_->streams.exchange(0) != 0) BarrierForAll();
     parked_ = bell_->parks.fetch_add(1) + 1;
+    if (SEEDED_BUG(STREAMS_READ_BEFORE_PARKS)) return {&gate_->gate, gate};
     uint64_t streams = gate_->streams.load();
     without_barrier_ = streams != 0 && !BarrierForAll();
     // Also what no sound sender has written: nobody has seen a park that was not.
