@@ -46,6 +46,13 @@ MODELS = [
         "GATE_READ_AFTER_LOOK", "GIVEN_BY_STORE", "NO_LOOK_AGAIN", "PARKS_READ_BEFORE_GIVING",
         "RUNG_NOTED_BEFORE_RINGING"]),
     Model("room, one slot is not enough", "room", "NEEDED=2 FAILS", ["RUNG_IS_LATEST_PARK"]),
+    Model("ring, its sender fails", "ring", "", [
+        "CONSUMED_BEFORE_COPY", "HEAD_BEFORE_BODY", "NO_LINE_IS_LEFT", "NO_TAIL",
+        "NO_TAIL_AFTER_RECOVERY", "NO_ZERO_AHEAD", "ZERO_AFTER_PUBLISH"]),
+    Model("leases that expire", "lease", "", [
+        "ANY_OUTCOME", "EXPIRED_UNMARKED", "GONE_UNMARKED", "OUTCOME_BY_MESSAGE"]),
+    Model("a receiver that is gone and runs", "gone", "", [
+        "NO_LOOK_AFTER_CLAIM", "NO_OWNER", "NO_SEQUENCE", "RELEASED_BEFORE_GONE"]),
     Model("closing", "close", "", [
         "CLOSED_READ_BEFORE_PUBLISH", "COUNTED_BEFORE_CLOSED", "NOT_TAKEN_BACK", "NO_BARRIER",
         "TAKEN_BACK_WITHOUT_COMPARE"]),
