@@ -346,6 +346,25 @@ void Age(const Link& link, int priority, uint32_t line, uint64_t sequence) {
   peer_header->consumed_sequence[priority].store(sequence);
 }
 
+TEST(RingLaneTest, SendersThatDieBeforeTheyNoteTheTailLoseNoPlace) {
+  const Link link(kSmallRing);
+  RingReader reader = link.NewReader();
+  SharedAtomic<uint64_t>& tail =
+      reinterpret_cast<RingHeader*>(link.sender.writable())->tail[kPriority];
+  const std::string body(kMaxInlineRecord, 'x');
+  for (uint64_t sent = 0; sent < 12; ++sent) {
+    SCOPED_TRACE(sent);
+    RingWriter writer = link.NewWriter();
+    ASSERT_TRUE(writer.Recover().ok());
+    ASSERT_EQ(writer.sequence(kPriority), sent);
+    const uint64_t noted = tail.load();
+    ASSERT_TRUE(writer.Append(kPriority, {{}, body}, 0));
+    if (sent > 0) tail.store(noted);
+    ASSERT_EQ(Receive(&reader, kPriority), body);
+    reader.Flush();
+  }
+}
+
 TEST(RingLaneTest, LinesAndNumbersGoOnPastTheEndOf32Bits) {
   for (const uint64_t sequence : {uint64_t{0xfffffff0}, uint64_t{0x7ffffff0}, uint64_t{100}}) {
     for (const uint32_t line : {0xffffff80u, 0xfffffffeu, 0xffffffffu, 0x7ffffff0u}) {

@@ -155,11 +155,16 @@ absl::Status RingWriter::RecoverRing(int priority) {
   uint32_t line = tail.line;
   uint32_t expected = word == 0 ? 1 : tail.sequence;  // a first record begins at line 0
   ring.sequence = expected - 1;
+  uint32_t last = line;
   for (uint32_t walked = 0; walked <= total; ++walked) {
     const uint64_t head = At(ring, line)->head.load(std::memory_order_relaxed);
     if (HeadKind(head) == RecordKind::kNone) {
       ring.line = line;
       ring.consumed = line - seen > total ? line - total : seen;
+      // The record noted before may be overwritten by the time that we note one, and if we die
+      // before that, nobody could walk from there.
+      header_->tail[priority].store(RingMark{last, static_cast<uint32_t>(ring.sequence)}.Pack(),
+                                    std::memory_order_relaxed);
       return absl::OkStatus();
     }
     if (HeadKind(head) == RecordKind::kPadding) {
@@ -167,6 +172,7 @@ absl::Status RingWriter::RecoverRing(int priority) {
       continue;
     }
     if (HeadSequence(head) != expected) break;
+    last = line;
     line += LinesFor(HeadKind(head) == RecordKind::kInline
                          ? HeadLength(head)
                          : static_cast<uint32_t>(sizeof(SlabReference)));
