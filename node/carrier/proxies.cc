@@ -186,8 +186,9 @@ void Proxies::Publish(Entry* entry) {
     prefix.sender = *sender;
   }
   prefix.sequence = entry->delivery.lease().sequence();
-  prefix.attempts = static_cast<uint8_t>(
-      std::min(entry->delivery.lease().attempts(), uint32_t{std::numeric_limits<uint8_t>::max()}));
+  prefix.attempts = static_cast<uint8_t>(std::clamp(entry->delivery.lease().attempts(),
+                                                    uint32_t{entry->delivery.again()},
+                                                    uint32_t{std::numeric_limits<uint8_t>::max()}));
   const std::string encoded = EncodePrefix(prefix);
   WriteNote(entry);
   const absl::Status status = entry->proxy.lane->Send(

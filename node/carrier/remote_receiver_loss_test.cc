@@ -1,11 +1,14 @@
 // Receivers on other nodes of which nothing is heard, messages that none could take, and what the
 // home keeps meanwhile.
+#include <string.h>
+
 #include <memory>
 #include <string>
 #include <thread>
 
 #include "core/message/prefix.h"
 #include "gtest/gtest.h"
+#include "node/carrier/proxies.h"
 #include "node/carrier/remote_receiver_testing.h"
 
 namespace mailrail {
@@ -63,6 +66,24 @@ TEST_F(RemoteReceiverLossTest, WhatANodeThatIsAwayWasGivenGoesBackMarked) {
   Send(0, "second");
   // If it wants something before the carrier is there, what was delivered is still for it.
   for (std::string body; body != "second";) body = std::string(ReceiveRemotely().body());
+}
+
+TEST_F(RemoteReceiverLossTest, WhatAnAgentBringsThatKnowsNothingOfTheOneBeforeItIsMarked) {
+  beta.on_restart = [&] { AddProxy(true); };
+  Want(1);
+  Send(0, "first");
+  AwaitDelivered();
+  beta.Stop();
+  const Message before = receiver.Receive();
+  EXPECT_EQ(before.body(), "first");
+  EXPECT_FALSE(before.redelivered());
+  // What the carrier that published it had noted is lost.
+  const Mapping control = inner.destination.control_memory.Map();
+  memset(control.data() + ProxyNote::kOffset, 0, sizeof(ProxyNote));
+  beta.Start();
+  const Message after = receiver.Receive();
+  EXPECT_EQ(after.body(), "first");
+  EXPECT_TRUE(after.redelivered());
 }
 
 TEST_F(RemoteReceiverLossTest, AMessageThatIsTooLargeIsDroppedAtHome) {

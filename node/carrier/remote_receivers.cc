@@ -107,7 +107,9 @@ void RemoteReceivers::PeerUp(Peer* peer) {
   for (const auto& [key, entry] : entries_) {
     if (key.first != peer) continue;
     SayCheck(entry.get());
-    if (entry->lease.has_value()) Send(entry.get());
+    if (!entry->lease.has_value()) continue;
+    entry->again = true;
+    Send(entry.get());
   }
 }
 

@@ -79,7 +79,7 @@ class RemoteReceivers {
     absl::optional<Lease> lease;  // out
     uint64_t delivery = 0;        // the number under which it is out
     absl::Time since;             // when it was leased
-    bool again = false;           // it was out before, under a number that is not known
+    bool again = false;           // it was out before: on other sessions, or under another number
     // queue->version() when the agent was last told that it is behind.
     absl::optional<uint32_t> told_behind;
 
