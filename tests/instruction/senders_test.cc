@@ -181,7 +181,7 @@ class Sends : public Region {
 void KillEach(To to, const std::vector<Shape>& some, const std::vector<Shape>& others) {
   const auto elsewhere = [to](Shape* shape) {
     std::mt19937_64& random = Random();
-    if (shape->size == 40) shape->size = 1 + random() % (to == To::kInbox ? 120 : 96);
+    if (shape->size == 40) shape->size = 8 + random() % (to == To::kInbox ? 120 : 89);
     if (!shape->streams) shape->before = random() % 600;
     if (shape->left > 0) shape->left = 1 + random() % 10;
   };
