@@ -58,10 +58,10 @@ class HealthService::WatchCall {
                                   health->queue_, static_cast<Completion*>(&call->called_));
   }
 
-  // Says the status if it is not what was said last.
-  void Tell() ABSL_EXCLUSIVE_LOCKS_REQUIRED(health_->mu_) {
-    const Status now =
-        request_.service().empty() ? health_->status() : HealthCheckResponse::SERVICE_UNKNOWN;
+  // Says `status`, the server's, if that was not said last. Whoever calls it holds the service's
+  // lock, which no analysis sees from both sides.
+  void Tell(Status status) {
+    const Status now = request_.service().empty() ? status : HealthCheckResponse::SERVICE_UNKNOWN;
     if (is_over_ || writing_ || response_.status() == now) return;
     writing_ = true;
     response_.set_status(now);
@@ -79,7 +79,7 @@ class HealthService::WatchCall {
     Await(health_);
     absl::MutexLock lock(&health_->mu_);
     health_->watches_.insert(this);
-    Tell();
+    Tell(health_->status());
   }
   void OnWritten(bool /*ok*/) {
     bool last;
@@ -87,7 +87,7 @@ class HealthService::WatchCall {
       absl::MutexLock lock(&health_->mu_);
       writing_ = false;
       last = is_over_;
-      Tell();
+      Tell(health_->status());
     }
     if (last) delete this;
   }
@@ -122,7 +122,7 @@ void HealthService::Start() {
 void HealthService::AnnounceStop() {
   absl::MutexLock lock(&mu_);
   stopping_ = true;
-  for (WatchCall* const watch : watches_) watch->Tell();
+  for (WatchCall* const watch : watches_) watch->Tell(status());
 }
 
 HealthService::Status HealthService::status() const {
