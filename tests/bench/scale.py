@@ -12,7 +12,7 @@ import time
 LINKS = [10, 100, 1000, 10000]
 MAILBOXES = [1, 10, 100, 1000]
 SENDERS = [1, 2, 4, 8, 16, 32, 63]
-SIZES = [0, 8, 64, 512, 4096, 32768, 1 << 18, 1 << 21, 1 << 24, 1 << 26]
+SIZES = [1, 8, 64, 512, 4096, 32768, 1 << 18, 1 << 21, 1 << 24, 1 << 26]
 IDLE_SECONDS = 5
 SLICE_SECONDS = 0.5
 
@@ -113,7 +113,7 @@ def draw(folder, results):
         for name, value in values.items():
             axis.plot([row[key] for row in rows], [value(row) for row in rows], marker="o",
                       label=name)
-        axis.set_xscale("symlog" if rows[0][key] == 0 else "log", base=base)
+        axis.set_xscale("log", base=base)
         axis.set_ylim(bottom=0)
         axis.set_xlabel(key)
         axis.set_title(title)
@@ -133,7 +133,7 @@ def draw(folder, results):
     plot(axes[1][1], results["senders"], "senders", {"": lambda row: row["rate"] / 1e6},
          "senders of one inbox, M messages/s", base=2)
     plot(axes[1][2], results["sizes"], "size",
-         {"": lambda row: row["rate"] * max(row["size"], 1) / 1e9}, "one way, GB/s", base=2)
+         {"": lambda row: row["rate"] * row["size"] / 1e9}, "one way, GB/s", base=2)
     figure.tight_layout()
     figure.savefig(folder / "scale.svg")
 
