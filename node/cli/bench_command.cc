@@ -19,7 +19,7 @@ struct Settings {
   OutputFormat format = OutputFormat::kText;
 };
 
-constexpr uint64_t kMaxProcesses = 32;
+constexpr uint64_t kMaxProcesses = 64;
 constexpr uint64_t kMaxBatch = 4096;
 
 absl::StatusOr<uint64_t> ReadBodySize(absl::string_view text) {

@@ -11,7 +11,7 @@ import time
 
 LINKS = [10, 100, 1000, 10000]
 MAILBOXES = [1, 10, 100, 1000]
-SENDERS = [1, 2, 4, 8, 16, 32, 63]
+SENDERS = [1, 2, 4, 8, 16, 32, 64]
 SIZES = [1, 8, 64, 512, 4096, 32768, 1 << 18, 1 << 21, 1 << 24, 1 << 26]
 IDLE_SECONDS = 5
 SLICE_SECONDS = 0.5

@@ -56,7 +56,7 @@ struct Topology {
 // The first two also measure L, the round trip of a cache line between them, before and after.
 class Crew {
  public:
-  static constexpr size_t kMaxMembers = 64;
+  static constexpr size_t kMaxMembers = 128;
 
   explicit Crew(AttachOptions options);
   ~Crew();
