@@ -71,7 +71,7 @@ struct ReceiverProxy {
   Mapping bell;                        // BellWords of the private mailbox: `wanted`
   // The private mailbox's page of memory whose first part is the ControlPage, read-write: in its
   // last part the carrier keeps what one after it must know (ProxyNote). Without it, a receiver may
-  // get again what it had received, if the agent dies before the mailbox's home has heard of it.
+  // get again, marked, what it had received, if the agent dies before the home has heard of it.
   Mapping control;
   uint64_t peer_incarnation = 0;  // as above
 };
@@ -130,9 +130,10 @@ class CarrierEvents {
   virtual void OnMessageDropped(uint64_t mailbox) = 0;
 };
 
-// Moves messages between this host's shared memory and the peers' sessions, in a thread of its own
-// that sleeps while there is nothing to move. What to move is decided by the agent: it adds and
-// removes lanes and receivers by calls that are queued and carried out in order.
+// Moves messages between this host's shared memory and the peers' sessions: in the thread that has
+// read them, if nobody moves any just then, else in a thread of its own, which sleeps while there
+// is nothing to move. What to move is decided by the agent: it adds and removes lanes and receivers
+// by calls that are queued and carried out in order.
 //
 // From a lane to the wire: records are read and framed, up to the destination's window of bytes
 // per class; their room goes back to the sender when the peer has acknowledged them, that is, when

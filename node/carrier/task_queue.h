@@ -16,7 +16,7 @@
 
 namespace mailrail {
 
-// What other threads leave for the carrier's thread to do: commands of the agent, and what comes
+// What is left for whoever takes the carrier's next turn: commands of the agent, and what comes
 // from sessions. Commands and what urgent sessions bring are one queue, in order; what bulk
 // sessions bring is another, which waits for the first.
 //
