@@ -58,6 +58,12 @@ def largest_size(name):
         return 8192
 
 
+def environment():
+    """For what uses the agents of this run: none of its own settings, and no agent of its own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MAILRAIL_")}
+    return {**kept, "MAILRAIL_AUTOSTART": "0"}
+
+
 class Slice:
     """How to measure one thing once: a command, and the rows that its JSON gives."""
 
@@ -162,7 +168,8 @@ class Agents:
 
     def _connected(self, node):
         answer = subprocess.run([self.mailrail, "nodes", "-o", "json", "--socket",
-                                 self.socket(node)], capture_output=True, text=True, check=False)
+                                 self.socket(node)], capture_output=True, text=True, check=False,
+                                env=environment())
         return answer.returncode == 0 and all(n["connected"] for n in json.loads(answer.stdout))
 
 
@@ -218,12 +225,9 @@ def mailrail_slices(mailrail, agents, quick):
 
 def run_slice(one):
     """(rows, L, None), or (None, None, why not)."""
-    environment = {name: value for name, value in os.environ.items()
-                   if not name.startswith("MAILRAIL_")}
-    environment["MAILRAIL_AUTOSTART"] = "0"
     try:
         process = subprocess.Popen(one.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, text=True, env=environment,
+                                   stderr=subprocess.PIPE, text=True, env=environment(),
                                    start_new_session=True)
     except OSError as error:
         return None, None, str(error)
