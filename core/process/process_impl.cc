@@ -8,6 +8,7 @@
 #include "core/process/grants.h"
 #include "core/process/receiver_impl.h"
 #include "core/process/watcher.h"
+#include "core/shm/barrier.h"
 
 namespace mailrail::internal {
 namespace {
@@ -46,6 +47,9 @@ ProcessImpl::ProcessImpl(Fd socket)
 ProcessImpl::~ProcessImpl() { inbox_.reset(); }
 
 absl::StatusOr<std::shared_ptr<ProcessImpl>> ProcessImpl::Attach(const AttachOptions& options) {
+  // Here, so that no send waits for it.
+  RegisterForBarriers();
+  RegisterForBarriersOfThreads();
   const absl::Time deadline = absl::Now() + options.timeout;
   // Twice: an agent may stop, or be followed by another, just when it is reached.
   for (bool last = false;; last = true) {

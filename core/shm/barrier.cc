@@ -16,6 +16,13 @@ bool RegisterForBarriers() {
   return registered;
 }
 
+bool RegisterForBarriersOfThreads() {
+  static const bool registered = Command(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
+  return registered;
+}
+
 bool BarrierForAll() { return Command(MEMBARRIER_CMD_GLOBAL_EXPEDITED); }
+
+void BarrierForThreads() { Command(MEMBARRIER_CMD_PRIVATE_EXPEDITED); }
 
 }  // namespace mailrail

@@ -1,28 +1,13 @@
 #include "core/shm/handle_lock.h"
 
-#include <linux/membarrier.h>
 #include <sched.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+
+#include "core/shm/barrier.h"
 
 namespace mailrail {
-namespace {
-
-bool RegisterForPrivateBarriers() {
-  return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
-}
-
-// Whether this process may have all its threads pass a barrier. Asked once; a forked child keeps
-// what its parent has registered.
-bool HasBarriers() {
-  static const bool has = RegisterForPrivateBarriers();
-  return has;
-}
-
-}  // namespace
 
 void HandleLock::AddHandle() {
-  const bool has_barriers = HasBarriers();
+  const bool has_barriers = RegisterForBarriersOfThreads();
   const std::lock_guard<std::mutex> lock(mutex_);
   if (++handles_ == 1) {
     // Nobody uses it now.
@@ -31,7 +16,7 @@ void HandleLock::AddHandle() {
   }
   if (!sole_.load(std::memory_order_relaxed)) return;
   sole_.store(false, std::memory_order_relaxed);
-  syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+  BarrierForThreads();
   while (busy_.load(std::memory_order_acquire)) sched_yield();
 }
 

@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/name.h"
 #include "core/base/seqpacket.h"
+#include "core/shm/barrier.h"
 #include "mailrail/status.h"
 #include "node/agent/broker.h"
 #include "node/agent/local_service.h"
@@ -196,6 +197,8 @@ absl::Status Agent::StartTransport() {
 }
 
 absl::Status Agent::Start(int keeper_fd) {
+  // While this is the only thread: it is quick then.
+  RegisterForBarriers();
   std::unique_ptr<KeeperClient> keeper;
   if (keeper_fd >= 0) {
     absl::StatusOr<std::unique_ptr<KeeperClient>> client = KeeperClient::FromFd(Fd(keeper_fd));
