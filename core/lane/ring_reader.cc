@@ -26,7 +26,7 @@ void RingReader::Recover() {
     ring.consumed_sequence =
         noted + static_cast<uint64_t>(static_cast<int64_t>(
                     static_cast<int32_t>(ring.consumed.sequence - static_cast<uint32_t>(noted))));
-    ring.line = ring.told = ring.consumed.line;
+    ring.line = ring.flushed = ring.consumed.line;
     ring.sequence = ring.consumed_sequence;
   }
   ReleaseConsumedCells();
@@ -86,20 +86,24 @@ Look RingReader::CheckSlab(const Ring& ring, uint64_t head, Record* record) cons
   return Look::kReady;
 }
 
-void RingReader::Tell(int priority) {
-  Ring& ring = rings_[priority];
-  header_->consumed_sequence[priority].store(ring.consumed_sequence, std::memory_order_relaxed);
-  // Sequentially consistent, partner of the sender's room_parks.fetch_add: either it sees the room
-  // in its second look, or we see that it parked.
-  reinterpret_cast<ConsumedMark*>(own_ + 4096)[priority].mark.exchange(ring.consumed.Pack());
-  ring.told = ring.consumed.line;
-  untold_ &= ~(1u << priority);
+void RingReader::TellAll() {
+  auto* const consumed = reinterpret_cast<ConsumedMark*>(own_ + 4096);
+  for (uint32_t left = unflushed_; left != 0; left &= left - 1) {
+    const int priority = __builtin_ctz(left);
+    const Ring& ring = rings_[priority];
+    header_->consumed_sequence[priority].store(ring.consumed_sequence, std::memory_order_relaxed);
+    // Sequentially consistent, partner of the sender's room_parks.fetch_add: either it sees the
+    // room in its second look, or we see that it parked.
+    consumed[priority].mark.exchange(ring.consumed.Pack());
+  }
 }
 
 void RingReader::Flush() {
-  if (untold_ == 0) return;
-  for (int priority = 0; priority < kPriorityCount; ++priority) {
-    if ((untold_ >> priority & 1) != 0) Tell(priority);
+  if (unflushed_ == 0) return;
+  TellAll();
+  for (; unflushed_ != 0; unflushed_ &= unflushed_ - 1) {
+    Ring& ring = rings_[__builtin_ctz(unflushed_)];
+    ring.flushed = ring.consumed.line;
   }
   RingSender();
 }

@@ -30,6 +30,9 @@ class RingReader {
     return peer_header_->rings_in_use.load(std::memory_order_acquire);
   }
 
+  // Where they stand.
+  const SharedAtomic<uint32_t>* rings_in_use_word() const { return &peer_header_->rings_in_use; }
+
   // The next record at this priority, which stays next until Advance.
   Look Peek(int priority, Record* record) {
     // Acquire, partner of the sender's exchange: the record is whole.
@@ -47,23 +50,24 @@ class RingReader {
     rings_[priority].sequence = record.sequence;
   }
 
-  // Gives back the room in the ring up to the end of `record`; the sender is told when a sixteenth
-  // of the ring is free, or at once when it sleeps for room.
+  // Gives back the room in the ring up to the end of `record`. A sender that sleeps for room finds
+  // it when it looks again, and is woken when it is a sixteenth of the ring: of many senders that
+  // wait for one receiver none should be woken for each message.
   void Consume(int priority, const Record& record) {
     Ring& ring = rings_[priority];
     ring.consumed = {record.end_line, static_cast<uint32_t>(record.sequence)};
     ring.consumed_sequence = record.sequence;
-    untold_ |= uint32_t{1} << priority;
-    if (ABSL_PREDICT_FALSE(peer_header_->room_parks.load(std::memory_order_relaxed) !=
-                           last_room_rung_.load(std::memory_order_relaxed))) {
-      Flush();  // of all rings: it may wait for room in another
-    } else if (ABSL_PREDICT_FALSE(record.end_line - ring.told >= line_mask_ / 16)) {
-      Tell(priority);
-      RingSender();
+    unflushed_ |= uint32_t{1} << priority;
+    if (ABSL_PREDICT_FALSE(record.end_line - ring.flushed >= line_mask_ / 16)) {
+      Flush();
+    } else if (ABSL_PREDICT_FALSE(peer_header_->room_parks.load(std::memory_order_relaxed) !=
+                                  last_room_rung_.load(std::memory_order_relaxed))) {
+      TellAll();  // of all rings: it may wait for room in another
     }
   }
 
-  // Tells the sender of all room given back. Call when nothing was found, and before a park.
+  // Tells the sender of all room given back, and wakes it if it sleeps for some. Call when nothing
+  // was found, and before a park.
   void Flush();
 
   // Gives back the slab room of a record, identified by its cell, priority and sequence number. A
@@ -83,7 +87,7 @@ class RingReader {
     uint64_t sequence = 0;  // of the last record advanced over
     RingMark consumed;      // given back
     uint64_t consumed_sequence = 0;
-    uint32_t told = 0;  // the line up to which the sender knows
+    uint32_t flushed = 0;  // the line up to which it was told of by Flush
   };
 
   const RecordHead* At(const Ring& ring) const {
@@ -115,7 +119,7 @@ class RingReader {
   }
   Look CheckOther(int priority, uint64_t head, Record* record);
   Look CheckSlab(const Ring& ring, uint64_t head, Record* record) const;
-  void Tell(int priority);
+  void TellAll();
   // Of readers that died after they had consumed a message and before they let its body go.
   void ReleaseConsumedCells();
   // Wakes the sender if it sleeps for room.
@@ -128,7 +132,7 @@ class RingReader {
   RingHeader* const header_;
   const RingHeader* const peer_header_;
   Ring rings_[kPriorityCount];
-  uint32_t untold_ = 0;  // priorities with room that the sender does not know of
+  uint32_t unflushed_ = 0;                   // priorities with room given back since the last Flush
   std::atomic<uint64_t> last_room_rung_{0};  // room_parks when the sender was last woken
 };
 

@@ -11,7 +11,7 @@ namespace mailrail {
 void InboxQueue::AddLane(std::shared_ptr<IncomingLane> lane) {
   auto ring = std::static_pointer_cast<IncomingRing>(std::move(lane));
   RingReader* const reader = &ring->reader();
-  lanes_.push_back({std::move(ring), reader});
+  lanes_.push_back({std::move(ring), reader, reader->rings_in_use_word()});
 }
 
 void InboxQueue::EndLane(uint64_t id, EndReason reason) {
@@ -27,12 +27,12 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline ReceiveQueue::Found InboxQueue::Find(const P
                                                                          Candidate* best) {
   Found found = Found::kNothingBetter;
   const size_t count = lanes_.size();
-  size_t i = turn_ < count ? turn_ : 0;
-  for (size_t looked = 0; looked < count; ++looked, i = i + 1 < count ? i + 1 : 0) {
-    RingReader& reader = *lanes_[i].reader;
-    uint32_t rings = reader.rings_in_use();
+  size_t i = First();
+  for (size_t looked = 1; looked <= count; ++looked, i = After(i)) {
+    uint32_t rings = InUse(lanes_[i]);
     if (best->found()) rings &= Above(best->priority);
     if (rings == 0 || LeftOut(*lanes_[i].ring, only_from)) continue;
+    RingReader& reader = *lanes_[i].reader;
     while (rings != 0) {
       const int priority = 31 - __builtin_clz(rings);
       rings &= ~(uint32_t{1} << priority);
@@ -44,6 +44,7 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline ReceiveQueue::Found InboxQueue::Find(const P
       }
       best->lane = i;
       best->priority = priority;
+      best->looked = looked;
       found = Found::kBetter;
       break;
     }

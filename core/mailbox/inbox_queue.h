@@ -37,12 +37,14 @@ class InboxQueue final : public ReceiveQueue {
   struct Candidate {
     size_t lane = 0;
     int priority = -1;
+    size_t looked = 0;  // how many lanes the look had looked at when it found this one
     Record record;
     bool found() const { return priority >= 0; }
   };
   struct Lane {
     std::shared_ptr<IncomingRing> ring;
-    RingReader* reader = nullptr;  // the ring's
+    RingReader* reader = nullptr;                          // the ring's
+    const SharedAtomic<uint32_t>* rings_in_use = nullptr;  // what the sender says
     bool ended = false;
     EndReason reason = EndReason::kNone;
   };
@@ -53,16 +55,22 @@ class InboxQueue final : public ReceiveQueue {
 
   Found Find(const ProcessId* only_from, Candidate* best);
   Found FindBetter(const ProcessId* only_from, Candidate* best) {
-    // Only a higher priority goes before what was found.
+    // Only a higher priority goes before what was found, and only in a lane that the look had
+    // looked at before it found that.
     const uint32_t better = Above(best->priority);
-    for (const Lane& lane : lanes_) {
-      if (ABSL_PREDICT_FALSE((lane.reader->rings_in_use() & better) != 0)) {
-        return FindAgain(only_from, best);
-      }
+    size_t i = First();
+    for (size_t looked = 0; looked < best->looked; ++looked, i = After(i)) {
+      if (ABSL_PREDICT_FALSE((InUse(lanes_[i]) & better) != 0)) return FindAgain(only_from, best);
     }
     return Found::kNothingBetter;
   }
   Found FindAgain(const ProcessId* only_from, Candidate* best);
+  // Where a look begins, and where it goes on.
+  size_t First() const { return turn_ < lanes_.size() ? turn_ : 0; }
+  size_t After(size_t lane) const { return lane + 1 < lanes_.size() ? lane + 1 : 0; }
+  static uint32_t InUse(const Lane& lane) {
+    return lane.rings_in_use->load(std::memory_order_acquire);
+  }
   Claimed Claim(const Candidate& best, Message* message);
   Taken TakeNothing(const ProcessId* only_from, Message* message);
   const IncomingLane& lane(size_t index) const { return *lanes_[index].ring; }

@@ -22,6 +22,10 @@ constexpr int kSendsBetweenTimes = 64;
 // a part of a ring by then.
 constexpr absl::Duration kSpinForRoom = absl::Microseconds(50);
 constexpr int kPausesForRoom = 16;
+// When that was in vain so often in a row, it sleeps at once, and tries again each so many sleeps:
+// it takes the time that the receiver needs where there are more processes than processors.
+constexpr uint32_t kVainSpins = 4;
+constexpr uint32_t kSleepsBetweenSpins = 16;
 
 // A clock that costs little to read, and moves in steps of some milliseconds. Nanoseconds.
 int64_t CoarseTime() {
@@ -134,6 +138,10 @@ inline absl::Status OutgoingLane::Published(int priority, size_t count, size_t* 
   return *taken_back > 0 ? status : absl::OkStatus();
 }
 
+bool OutgoingLane::SpinPays() {
+  return vain_spins_ < kVainSpins || ++sleeps_ % kSleepsBetweenSpins == 0;
+}
+
 FutexWord OutgoingLane::ParkLocked() {
   return ring_ ? ring_->ParkForRoom() : cells_->ParkForRoom();
 }
@@ -141,11 +149,15 @@ FutexWord OutgoingLane::ParkLocked() {
 template <typename Attempt>
 absl::Status OutgoingLane::UntilRoom(absl::Time deadline, const Attempt& attempt) {
   absl::Time spin_until = absl::InfiniteFuture();
+  bool spins = false;
   while (true) {
     FutexWord word{nullptr, 0};
     {
       const HandleLockHolder lock(&lock_);
-      if (attempt() == Try::kDone) return absl::OkStatus();
+      if (attempt() == Try::kDone) {
+        if (spins) vain_spins_ = 0;
+        return absl::OkStatus();
+      }
       if (absl::Status status = closed_status(); !status.ok()) return status;
       if (absl::Status status = CheckAttached(); !status.ok()) return status;
       if (options_.when_full == FullPolicy::kReject) {
@@ -155,8 +167,12 @@ absl::Status OutgoingLane::UntilRoom(absl::Time deadline, const Attempt& attempt
         return absl::DeadlineExceededError(absl::StrCat(name_, " has no room now"));
       }
       const absl::Time now = absl::Now();
-      if (spin_until == absl::InfiniteFuture()) spin_until = std::min(deadline, now + kSpinForRoom);
+      if (spin_until == absl::InfiniteFuture()) {
+        spins = SpinPays();
+        spin_until = spins ? std::min(deadline, now + kSpinForRoom) : now;
+      }
       if (now >= spin_until) {
+        if (std::exchange(spins, false)) ++vain_spins_;
         word = ParkLocked();
         if (!SEEDED_BUG(NO_LOOK_BEFORE_SLEEP) && attempt() == Try::kDone) return absl::OkStatus();
       }

@@ -140,6 +140,8 @@ class OutgoingLane {
   // Repeats `attempt` (which returns whether it got its room) until then or until the deadline.
   template <typename Attempt>
   absl::Status UntilRoom(absl::Time deadline, const Attempt& attempt);
+  // Whether to look for room for a while before sleeping.
+  bool SpinPays() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   FutexWord ParkLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   size_t inline_limit() const { return ring_ ? kMaxInlineRecord : Slot::kInlineBytes; }
 
@@ -161,6 +163,8 @@ class OutgoingLane {
   int64_t last_time_ ABSL_GUARDED_BY(lock_) = 0;  // when the clock was looked at last
   int sends_between_times_ ABSL_GUARDED_BY(lock_) = 1;
   int sends_until_time_ ABSL_GUARDED_BY(lock_) = 1;
+  uint32_t vain_spins_ ABSL_GUARDED_BY(lock_) = 0;  // for room, in a row
+  uint32_t sleeps_ ABSL_GUARDED_BY(lock_) = 0;      // for room, since spins were in vain
 };
 
 }  // namespace mailrail
