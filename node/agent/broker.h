@@ -112,6 +112,9 @@ class Broker {
 
   // A process is gone: nothing it writes counts from now on.
   void ProcessGone(uint32_t number, EndReason reason);
+  // Before that, of one that runs on and does not know it yet: releases its claims once more when
+  // it has ended.
+  void AwaitEnd(const LocalProcess& process);
 
   // The agent's own lane to a destination, for one-shot senders.
   absl::StatusOr<std::shared_ptr<OutgoingLane>> AgentLane(LocalProcess* process) {
@@ -171,6 +174,12 @@ class Broker {
   absl::Duration sweep_delay_;
   std::map<std::pair<std::string, uint64_t>, std::shared_ptr<MailboxQueue>> remote_queues_;
   absl::flat_hash_map<uint64_t, std::shared_ptr<OutgoingLane>> agent_lanes_;  // by lane
+  // Receivers that are gone, and whose processes run on, by number.
+  struct Survivor {
+    Fd pidfd;
+    std::vector<uint64_t> mailboxes;
+  };
+  std::map<uint32_t, Survivor> survivors_;
   // Lanes of dead senders, which are looked at until they are drained.
   absl::flat_hash_map<uint64_t, std::shared_ptr<IncomingCells>> swept_;
 };

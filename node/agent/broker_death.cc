@@ -1,4 +1,6 @@
 // The broker's part when something ends: processes, lanes, and this agent.
+#include <sys/epoll.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -7,6 +9,13 @@
 #include "node/agent/mapped_lanes.h"
 
 namespace mailrail {
+namespace {
+
+// So many receivers that are gone are waited for, each with a descriptor; of more the one that has
+// been gone for longest is not.
+constexpr size_t kMaxSurvivors = 256;
+
+}  // namespace
 
 void Broker::ReleaseClaims(const LocalMailbox& mailbox, uint32_t number) {
   for (const uint64_t id : mailbox.lanes) {
@@ -14,6 +23,28 @@ void Broker::ReleaseClaims(const LocalMailbox& mailbox, uint32_t number) {
     if (cells.ok()) (*cells)->reader().ReleaseClaimsOf(number);
   }
   registry_->FindMailbox(mailbox.id)->destination.Ring();
+}
+
+// It may be in the midst of a claim, which it gives back when it sees that it is gone, unless it
+// dies before.
+void Broker::AwaitEnd(const LocalProcess& process) {
+  if (process.mailboxes.empty() || !process.pidfd.valid()) return;
+  if (survivors_.size() >= kMaxSurvivors) {
+    loop_->Unwatch(survivors_.begin()->second.pidfd.get());
+    survivors_.erase(survivors_.begin());
+  }
+  const uint32_t number = process.number;
+  Survivor& survivor = survivors_[number];
+  survivor.pidfd = process.pidfd.Duplicate();
+  survivor.mailboxes.assign(process.mailboxes.begin(), process.mailboxes.end());
+  loop_->Watch(survivor.pidfd.get(), EPOLLIN, [this, number](uint32_t) {
+    const auto ended = survivors_.extract(number);
+    loop_->Unwatch(ended.mapped().pidfd.get());
+    if (registry_->FindProcess(number) != nullptr) return;  // of another by now
+    for (const uint64_t id : ended.mapped().mailboxes) {
+      if (const LocalMailbox* mailbox = registry_->FindMailbox(id)) ReleaseClaims(*mailbox, number);
+    }
+  });
 }
 
 void Broker::ProcessGone(uint32_t number, EndReason reason) {

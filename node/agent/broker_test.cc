@@ -2,6 +2,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <string>
 
@@ -73,6 +77,12 @@ class BrokerTest : public testing::Test {
   void AwaitNoLanes() {
     if (registry_->lanes().empty()) return loop_.Stop();
     loop_.RunAfter(absl::Milliseconds(1), [this] { AwaitNoLanes(); });
+  }
+
+  // Runs the loop until nothing in the mailbox is claimed.
+  void AwaitNoLeases(const LocalMailbox& mailbox) {
+    if (broker_->Count(mailbox).leased == 0) return loop_.Stop();
+    loop_.RunAfter(absl::Milliseconds(1), [this, &mailbox] { AwaitNoLeases(mailbox); });
   }
 
   TestKeeper keeper_;
@@ -225,6 +235,32 @@ TEST_F(BrokerTest, AProcessThatClosedItsReceiverGivesBackWhatItHoldsWhenItIsGone
   broker_->ProcessGone(number, EndReason::kKilled);
   EXPECT_EQ(broker_->Count(*mailbox).leased, 0u);
   EXPECT_EQ(broker_->Count(*mailbox).waiting, 1u);
+}
+
+TEST_F(BrokerTest, AReceiverThatWasDetachedGivesBackWhatItClaimsAfterThatWhenItDies) {
+  const pid_t child = fork();
+  if (child == 0) {
+    pause();
+    _exit(0);
+  }
+  LocalProcess* process = registry_
+                              ->AddProcess(child, getuid(), Fd(dup(0)),
+                                           Fd(static_cast<int>(syscall(SYS_pidfd_open, child, 0))))
+                              .value();
+  LocalMailbox* mailbox = registry_->AddMailbox("orders", {}, 0, 0).value();
+  const uint32_t number = process->number;
+  ASSERT_TRUE(Send(broker_->AgentLane(mailbox).value().get()).ok());
+  ASSERT_TRUE(broker_->OpenReceiver(process, mailbox).ok());
+  broker_->AwaitEnd(*process);
+  broker_->ProcessGone(number, EndReason::kDetached);
+  // It had looked whether it is gone before the agent said so.
+  Claim(*mailbox, number);
+  EXPECT_EQ(broker_->Count(*mailbox).leased, 1u);
+  ASSERT_EQ(kill(child, SIGKILL), 0);
+  AwaitNoLeases(*mailbox);
+  loop_.Run();
+  EXPECT_EQ(broker_->Count(*mailbox).waiting, 1u);
+  EXPECT_EQ(waitpid(child, nullptr, 0), child);
 }
 
 TEST_F(BrokerTest, ClaimsOfNumbersThatNobodyHasAreReleasedAtARestart) {

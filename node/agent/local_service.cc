@@ -102,12 +102,15 @@ void LocalService::OnProcessGone(uint32_t number) {
                                ? HowItEnded(process->pidfd.get(), process->id.pid())
                                : EndReason::kDetached;
   loop_->Unwatch(process->pidfd.get());
+  bool said_so = false;
   const auto client = clients_.find(number);
   if (client != clients_.end()) {
     const ClientPtr keep = client->second;
+    said_so = keep->detached();
     clients_.erase(client);
     keep->Close();
   }
+  if (reason == EndReason::kDetached && !said_so) broker_->AwaitEnd(*process);
   broker_->ProcessGone(number, reason);
 }
 
