@@ -32,6 +32,22 @@ void WriteHead(Input* input, char* line) {
   Store(line, PackHead(kind, has_prefix, length, sequence));
 }
 
+// A message that is nearly right, with its entry.
+void WriteMessage(Input* input, char* data, int priority, uint32_t index) {
+  auto* const header = reinterpret_cast<CellHeader*>(data);
+  header->rings_in_use.fetch_or(uint32_t{1} << priority);
+  Slot& slot = reinterpret_cast<Slot*>(data + kFuzzCells.slot_offset(priority))[index];
+  const uint64_t position = input->Bool() ? 1 + input->Below(4) : input->Number();
+  slot.sequence = position;
+  slot.stamp = input->Number();
+  slot.length = static_cast<uint32_t>(input->Number());
+  slot.flags = input->Below(4);
+  slot.slab_at = input->Number();
+  Store(data + kFuzzCells.order_offset(priority) +
+            size_t{8} * (position & (kFuzzCells.order_entries() - 1)),
+        OrderEntry{position & 0xffffffffffff, index}.Pack());
+}
+
 }  // namespace
 
 GuardedMemory::GuardedMemory(size_t bytes)
@@ -152,9 +168,9 @@ void SpoilRingReceiver(Input* input, char* memory) {
 
 void SpoilCellData(Input* input, char* data) {
   const int priority = AnyPriority(input);
-  char* const slot =
-      data + kFuzzCells.slot_offset(priority) + sizeof(Slot) * input->Below(kFuzzCells.slots);
-  switch (input->Below(6)) {
+  const uint32_t index = input->Below(kFuzzCells.slots);
+  char* const slot = data + kFuzzCells.slot_offset(priority) + sizeof(Slot) * index;
+  switch (input->Below(8)) {
     case 0:
       return ChangeWord(input, data + kFuzzCells.order_offset(priority) +
                                    size_t{8} * input->Below(kFuzzCells.order_entries()));
@@ -170,6 +186,9 @@ void SpoilCellData(Input* input, char* data) {
       return ChangeWord(input, slot + offsetof(Slot, length));
     case 4:
       return ChangeWord(input, slot + offsetof(Slot, slab_at));
+    case 5:
+    case 6:
+      return WriteMessage(input, data, priority, index);
     default:
       return ChangeWord(input, data + size_t{128} * input->Below(sizeof(CellHeader) / 128));
   }
