@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds everything, runs the tests, and counts test cases (not test binaries).
 #
-#   tests/run.sh [--sanitizers] [--kill] [--soak SECONDS] [PATTERN...]
+#   tests/run.sh [--sanitizers] [--kill] [--fuzz [SECONDS]] [--soak SECONDS] [PATTERN...]
 #
 #   PATTERN       Bazel target patterns; without one, //...
 #   --sanitizers  then runs the patterns (without one, //core/...) with AddressSanitizer and
@@ -9,6 +9,8 @@
 #   --kill        then kills and stops processes at each of their steps (tests/kill), kills them
 #                 after each instruction of the innermost calls (tests/instruction), and prints how
 #                 many there were; and sees that the tests find built-in bugs (tests/bugs)
+#   --fuzz        then hands arbitrary memory and messages to receivers, senders and agents
+#                 (tests/fuzz), 60 s for each target if SECONDS do not say otherwise
 #   --soak        how long tests/soak goes on, 60 s without it; with MAILRAIL_SOAK_SEED set it
 #                 repeats that seed's schedule
 #
@@ -20,6 +22,7 @@ usage() { sed -n '2,/^set /s/^# \{0,1\}//p' tests/run.sh; }
 
 sanitizers=false
 kill=false
+fuzz_seconds=
 patterns=()
 soak_flags=()
 while (($# > 0)); do
@@ -34,6 +37,13 @@ while (($# > 0)); do
       ;;
     --sanitizers) sanitizers=true ;;
     --kill) kill=true ;;
+    --fuzz)
+      fuzz_seconds=60
+      if [[ ${1:-} =~ ^[0-9]+$ ]]; then
+        fuzz_seconds=$1
+        shift
+      fi
+      ;;
     -h | --help)
       usage
       exit 0
@@ -79,6 +89,20 @@ run_tests() {
   failed=$((failed + BASH_REMATCH[2]))
 }
 
+# run_script LABEL COMMAND...: runs what counts its cases itself, and adds to the counts.
+run_script() {
+  local label=$1 status=0
+  shift
+  "$@" | tee "$scratch/$label" || status=$?
+  if [[ $(tail -n 1 "$scratch/$label") =~ passed\ ([0-9]+),\ failed\ ([0-9]+),\ skipped\ [0-9]+$ ]]; then
+    passed=$((passed + BASH_REMATCH[1]))
+    failed=$((failed + BASH_REMATCH[2]))
+  else
+    echo "$label: FAILED $1: exit code $status"
+    failed=$((failed + 1))
+  fi
+}
+
 if ((${#patterns[@]} > 0)); then
   run_tests default "${soak_flags[@]}" -- "${patterns[@]}"
 else
@@ -106,15 +130,12 @@ if $kill; then
   grep -h '^\[instruction\]' \
     "$(bazel info bazel-testlogs)/tests/instruction/instruction_test/test.log" || true
   # And whether the tests find bugs: one build with all of them.
-  status=0
-  tests/bugs/run.py | tee "$scratch/bugs" || status=$?
-  if [[ $(tail -n 1 "$scratch/bugs") =~ passed\ ([0-9]+),\ failed\ ([0-9]+),\ skipped\ [0-9]+$ ]]; then
-    passed=$((passed + BASH_REMATCH[1]))
-    failed=$((failed + BASH_REMATCH[2]))
-  else
-    echo "bugs: FAILED tests/bugs/run.py: exit code $status"
-    failed=$((failed + 1))
-  fi
+  run_script bugs tests/bugs/run.py
+fi
+
+if [[ -n $fuzz_seconds ]]; then
+  # A build of its own, by clang.
+  run_script fuzz tests/fuzz/run.py --seconds "$fuzz_seconds"
 fi
 
 echo "$passed passed, $failed failed"

@@ -12,6 +12,7 @@
 #include <cstring>
 
 #define MAILRAIL_FOR_EACH_SEEDED_BUG(DO) \
+  DO(CELL_BODY_NOT_CHECKED)              \
   DO(CHECK_BEFORE_PUBLISH)               \
   DO(CLOSED_NOT_READ_AFTER_PUBLISH)      \
   DO(COPY_AFTER_CLAIM)                   \
@@ -25,7 +26,9 @@
   DO(NO_LOOK_BEFORE_SLEEP)               \
   DO(NO_SECOND_LOOK)                     \
   DO(OWNER_NOT_NAMED)                    \
+  DO(RECORD_LENGTH_NOT_CHECKED)          \
   DO(RETURNS_BUMPED_ONCE)                \
+  DO(RING_BODY_NOT_CHECKED)              \
   DO(RUNG_BEFORE_RING)                   \
   DO(SLAB_FREED_TWICE)                   \
   DO(SLOT_REUSED_BEFORE_DONE)            \

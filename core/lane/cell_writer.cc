@@ -98,7 +98,8 @@ absl::optional<uint32_t> CellWriter::FreeSlot(int priority) {
   const OrderEntry old = OrderEntry::Unpack(
       order(priority)[(queue.sequence + 1) & (geometry_.order_entries() - 1)].load(
           std::memory_order_relaxed));
-  if (old.position != 0 && queue.uses[old.slot].position == old.position) {
+  if (old.position != 0 && old.slot < geometry_.slots &&
+      queue.uses[old.slot].position == old.position) {
     const CellState state =
         CellState::Unpack(states(priority)[old.slot].load(std::memory_order_acquire));
     if (!state.ClaimedSince(old.position)) return absl::nullopt;

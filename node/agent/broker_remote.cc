@@ -13,11 +13,12 @@ using internal::ToProto;
 
 absl::StatusOr<InboundLane> Broker::AcceptLane(const std::string& node,
                                                const proto::LaneOpen& open) {
-  const ProcessId sender = FromProto(open.sender());
-  if (sender.node() != node) {
+  // Before ids are made of what it says: the names of nodes in them are kept for good.
+  if (open.sender().node() != node) {
     return absl::PermissionDeniedError(
-        absl::StrCat("node ", node, " may not send as process ", sender.ToString()));
+        absl::StrCat("node ", node, " may not send as a process of another node"));
   }
+  const ProcessId sender = FromProto(open.sender());
   InboundLane inbound;
   inbound.peer_node = node;
   inbound.peer_incarnation = registry_->PeerIncarnation(node);
@@ -25,6 +26,9 @@ absl::StatusOr<InboundLane> Broker::AcceptLane(const std::string& node,
   inbound.state.set_lane(open.lane());
   absl::StatusOr<std::shared_ptr<OutgoingLane>> lane = absl::InvalidArgumentError("no target");
   if (open.has_process()) {
+    if (open.process().node() != registry_->node()) {
+      return absl::InvalidArgumentError("the process is not of this node");
+    }
     LocalProcess* target = registry_->FindProcess(FromProto(open.process()));
     if (target == nullptr) {
       return absl::UnavailableError(

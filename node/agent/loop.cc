@@ -75,8 +75,22 @@ void Loop::RunDue() {
   }
 }
 
-void Loop::Run() {
+void Loop::Turn(int wait_ms) {
   epoll_event events[64];
+  const int count = epoll_wait(epoll_.get(), events, 64, wait_ms);
+  const uint64_t before = last_number_;
+  for (int i = 0; i < count; ++i) {
+    // What an earlier handler of this turn has unwatched, or replaced, is not called.
+    const auto it = watched_.find(events[i].data.fd);
+    if (it == watched_.end() || it->second.number > before) continue;
+    const std::shared_ptr<Handler> handler = it->second.handler;
+    (*handler)(events[i].events);
+  }
+  RunPosted();
+  RunDue();
+}
+
+void Loop::Run() {
   while (!stopped_) {
     int64_t wait_ms = -1;
     if (!timers_.empty()) {
@@ -84,17 +98,7 @@ void Loop::Run() {
       wait_ms =
           std::clamp<int64_t>(absl::ToInt64Milliseconds(left + absl::Microseconds(999)), 0, 60000);
     }
-    const int count = epoll_wait(epoll_.get(), events, 64, static_cast<int>(wait_ms));
-    const uint64_t before = last_number_;
-    for (int i = 0; i < count; ++i) {
-      // What an earlier handler of this turn has unwatched, or replaced, is not called.
-      const auto it = watched_.find(events[i].data.fd);
-      if (it == watched_.end() || it->second.number > before) continue;
-      const std::shared_ptr<Handler> handler = it->second.handler;
-      (*handler)(events[i].events);
-    }
-    RunPosted();
-    RunDue();
+    Turn(static_cast<int>(wait_ms));
   }
 }
 

@@ -43,8 +43,11 @@ class Loop {
   // Until Stop.
   void Run();
   void Stop();
+  // One turn of Run, with what there is to do now: for who has no thread to give.
+  void RunOnce() { Turn(/*wait_ms=*/0); }
 
  private:
+  void Turn(int wait_ms);
   void RunPosted();
   void RunDue();
 

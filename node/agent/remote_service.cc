@@ -190,7 +190,10 @@ void RemoteService::Answer(const std::string& node, const proto::Request& reques
     }
     case proto::Request::kOpenReceiver: {
       const proto::OpenReceiver& open = request.open_receiver();
-      if (LocalMailbox* mailbox = mailbox_of(open.mailbox())) {
+      if (open.receiver().node() != node) {
+        status = absl::PermissionDeniedError(
+            absl::StrCat("node ", node, " may not receive for a process of another node"));
+      } else if (LocalMailbox* mailbox = mailbox_of(open.mailbox())) {
         status = broker_->OpenRemoteReceiver(mailbox, node, open.receiver_key(),
                                              FromProto(open.receiver()));
         ToProto(mailbox->options, reply->mutable_spec());

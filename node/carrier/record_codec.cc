@@ -3,6 +3,8 @@
 #include <bit>
 #include <cstring>
 
+#include "core/base/seeded_bug.h"
+
 namespace mailrail {
 namespace {
 
@@ -49,7 +51,10 @@ bool UnpackRecord(absl::string_view* packed, Payload* payload) {
   if (packed->size() < kPackedHeadBytes) return false;
   const uint32_t length = ReadNumber(*packed, 0);
   const uint32_t flags = ReadNumber(*packed, 4);
-  if ((flags & ~kHasPrefix) != 0 || packed->size() - kPackedHeadBytes < length) return false;
+  if ((flags & ~kHasPrefix) != 0) return false;
+  if (packed->size() - kPackedHeadBytes < length && !SEEDED_BUG(RECORD_LENGTH_NOT_CHECKED)) {
+    return false;
+  }
   const absl::string_view bytes = packed->substr(kPackedHeadBytes, length);
   size_t prefix = 0;
   if (flags == kHasPrefix) {

@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <fstream>
 #include <iterator>
 #include <set>
+#include <sstream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -17,21 +19,64 @@ namespace {
 
 int LineOf(const YAML::Mark& mark) { return mark.is_null() ? 1 : mark.line + 1; }
 
+// Finds where a second document begins that has something in it. YAML::LoadAll would read them all,
+// but for some texts without an end.
+class SecondDocument final : public YAML::EventHandler {
+ public:
+  static YAML::Mark Find(const std::string& text) {
+    std::istringstream stream(text);
+    YAML::Parser parser(stream);
+    SecondDocument finder;
+    while (finder.documents_ < 2 && parser.HandleNextDocument(finder)) {
+    }
+    return finder.mark_;
+  }
+
+ private:
+  void OnDocumentStart(const YAML::Mark&) override { ++documents_; }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override { Note(mark); }
+  void OnScalar(const YAML::Mark& mark, const std::string&, YAML::anchor_t,
+                const std::string&) override {
+    Note(mark);
+  }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {
+    Note(mark);
+  }
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t,
+                  YAML::EmitterStyle::value) override {
+    Note(mark);
+  }
+  void OnMapEnd() override {}
+
+  void Note(const YAML::Mark& mark) {
+    if (documents_ == 2 && mark_.is_null()) mark_ = mark;
+  }
+
+  int documents_ = 0;
+  YAML::Mark mark_ = YAML::Mark::null_mark();
+};
+
 // Turns the nodes of one file into settings; the first error stays.
 class Reader {
  public:
   explicit Reader(const std::string& name) : name_(name) {}
 
-  absl::StatusOr<std::vector<FileSetting>> Read(const std::vector<YAML::Node>& documents) {
-    if (documents.size() > 1) Fail(LineOf(documents[1].Mark()), "a second document begins here");
+  absl::StatusOr<std::vector<FileSetting>> Read(const std::string& text) {
+    const YAML::Mark second = SecondDocument::Find(text);
+    if (!second.is_null()) Fail(LineOf(second), "a second document begins here");
+    const YAML::Node document = YAML::Load(text);
     std::vector<FileSetting> settings;
-    if (documents.empty() || documents[0].IsNull()) return Result(std::move(settings));
-    if (!documents[0].IsMap()) {
-      Fail(LineOf(documents[0].Mark()), "write settings as 'key: value' lines");
+    if (document.IsNull()) return Result(std::move(settings));
+    if (!document.IsMap()) {
+      Fail(LineOf(document.Mark()), "write settings as 'key: value' lines");
       return error_;
     }
     std::set<std::string> seen;
-    for (const auto& entry : documents[0]) {
+    for (const auto& entry : document) {
       FileSetting setting;
       setting.line = LineOf(entry.first.Mark());
       setting.key = Key(entry.first, &seen);
@@ -102,7 +147,7 @@ absl::StatusOr<std::vector<FileSetting>> ParseSettings(const std::string& text,
                                                        const std::string& name) {
   // yaml-cpp throws; nothing of that leaves this function.
   try {
-    return Reader(name).Read(YAML::LoadAll(text));
+    return Reader(name).Read(text);
   } catch (const YAML::Exception& error) {
     return absl::InvalidArgumentError(absl::StrCat(name, ":", LineOf(error.mark), ": ", error.msg));
   }
