@@ -3,6 +3,9 @@
 
 #include <utility>
 
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+
 namespace mailrail {
 
 // Owns one file descriptor and closes it. Move-only. Thread-compatible.
@@ -30,6 +33,13 @@ class Fd {
  private:
   int fd_ = -1;
 };
+
+// kResourceExhausted: says that this program is at its limit of open descriptors, which that is,
+// and what to do.
+absl::Status OutOfDescriptors();
+
+// The status of an errno value of what makes descriptors: OutOfDescriptors for EMFILE.
+absl::Status DescriptorError(int error, absl::string_view what);
 
 }  // namespace mailrail
 

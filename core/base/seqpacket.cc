@@ -58,7 +58,7 @@ absl::StatusOr<Fd> Lock(const std::string& path) {
 absl::StatusOr<Fd> NewSocket() {
   Step();
   Fd fd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-  if (!fd.valid()) return absl::ErrnoToStatus(errno, "socket");
+  if (!fd.valid()) return DescriptorError(errno, "socket");
   return fd;
 }
 

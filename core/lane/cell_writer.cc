@@ -16,19 +16,106 @@ constexpr size_t kReclaimed = 32;
 // How many slots ahead of the next one are fetched for writing: receivers have their lines.
 constexpr size_t kSlotsAhead = 6;
 
+// How many slots are reserved first, and how many order entries at a time.
+constexpr uint32_t kFirstSlots = 32;
+constexpr uint32_t kOrderStep = 512;
+// The slab grows by what it has, but by no more than this.
+constexpr uint64_t kLargestSlabStep = uint64_t{1} << 20;
+// A slab that is smaller grows; of a larger one what was let go of is taken back before.
+constexpr uint64_t kSlabGrowsFirst = uint64_t{512} << 10;
+
 }  // namespace
 
-CellWriter::CellWriter(const CellGeometry& geometry, uint32_t capacity, char* data, char* state)
+CellWriter::CellWriter(const CellGeometry& geometry, uint32_t capacity, char* data, char* state,
+                       Reserve* reserve)
     : geometry_(geometry),
       capacity_(std::min(capacity, geometry.slots)),
       data_(data),
       state_(state),
       header_(reinterpret_cast<CellHeader*>(data)),
       state_header_(reinterpret_cast<StateHeader*>(state)),
+      reserve_(reserve),
+      slab_end_(reserve == nullptr ? geometry.slab_bytes : 0),
       slab_(geometry.slab_bytes) {
+  if (reserve_ != nullptr) {
+    reserve_->Force(data_, sizeof(CellHeader));
+    reserve_->Force(state_, sizeof(StateHeader));
+  }
   Step();
   header_->magic = kCellMagic;
   state_header_->magic = kStateMagic;
+  if (reserve_ != nullptr) return;
+  for (Queue& queue : queues_) {
+    queue.ready = geometry_.slots;
+    queue.order_ready = geometry_.order_entries();
+  }
+}
+
+uint64_t CellWriter::FirstStepBytes(const CellGeometry& geometry) {
+  const uint32_t slots = std::min(kFirstSlots, geometry.slots);
+  return (sizeof(uint64_t) * geometry.order_entries() + sizeof(uint64_t) * geometry.slots +
+          sizeof(Slot) * slots + 3 * 4095) /
+         4096 * 4096;
+}
+
+bool CellWriter::ReserveOrder(int priority, uint32_t index) {
+  Queue& queue = queues_[priority];
+  if (!queue.counted) {
+    // All of it at once: without its next entry nothing could go on, however many slots come back.
+    // So are the states, which receivers look through.
+    const uint64_t bytes = sizeof(uint64_t) * (geometry_.order_entries() + geometry_.slots);
+    if (!reserve_->Count(bytes)) return false;
+    queue.counted = true;
+  }
+  const uint32_t next =
+      std::min(std::max(index + 1, queue.order_ready + kOrderStep), geometry_.order_entries());
+  if (!reserve_->Provide(reinterpret_cast<char*>(order(priority) + queue.order_ready),
+                         sizeof(uint64_t) * (next - queue.order_ready))) {
+    return false;
+  }
+  queue.order_ready = next;
+  return true;
+}
+
+bool CellWriter::GrowSlots(int priority) {
+  Queue& queue = queues_[priority];
+  // By as little as is possible when there is not enough to double them.
+  for (const uint32_t more : {std::max(queue.ready, kFirstSlots), kFirstSlots}) {
+    const uint32_t next = std::min(queue.ready + more, geometry_.slots);
+    if (next == queue.ready) return false;
+    if (reserve_->Provide(reinterpret_cast<char*>(states(priority) + queue.ready),
+                          sizeof(uint64_t) * (next - queue.ready)) &&
+        reserve_->Take(reinterpret_cast<char*>(slots(priority) + queue.ready),
+                       sizeof(Slot) * (next - queue.ready))) {
+      queue.ready = next;
+      return true;
+    }
+  }
+  return false;
+}
+
+bool CellWriter::FindSlots(int priority) {
+  Queue& queue = queues_[priority];
+  if (queue.ready > 0) ReclaimAll(priority);
+  // Looking at all of them is to pay.
+  if (queue.ready > 0 && queue.free.size() >= queue.ready / 4) return true;
+  if (GrowSlots(priority)) return true;
+  short_of_memory_ = queue.free.empty() && queue.ready < geometry_.slots;
+  return !queue.free.empty();
+}
+
+bool CellWriter::ReserveSlab(uint64_t offset, uint64_t bytes) {
+  const uint64_t end = offset + SlabAllocator::RoomFor(bytes);
+  if (end <= slab_end_) return true;
+  // In whole pages. The slab is used from its start, so what lies in between is not much.
+  const uint64_t least = (end + 4095) / 4096 * 4096;
+  const uint64_t more = slab_end_ + std::min(slab_end_, kLargestSlabStep);
+  for (const uint64_t next : {std::min(std::max(least, more), geometry_.slab_bytes), least}) {
+    if (!reserve_->Take(data_ + geometry_.slab_offset() + slab_end_, next - slab_end_)) continue;
+    slab_end_ = next;
+    return true;
+  }
+  return false;
 }
 
 SharedAtomic<uint64_t>* CellWriter::order(int priority) const {
@@ -92,25 +179,29 @@ absl::optional<uint32_t> CellWriter::FreeSlot(int priority) {
   if (queue.uses.empty()) queue.uses.resize(geometry_.slots);
   if (queue.free.size() <= 2 * kSlotsAhead) ReclaimOldest(priority);
   if (queue.outstanding.size() >= capacity_) ReclaimAll(priority);
+  short_of_memory_ = false;
   if (queue.outstanding.size() >= capacity_) return absl::nullopt;
+  const auto index = static_cast<uint32_t>((queue.sequence + 1) & (geometry_.order_entries() - 1));
+  if (index >= queue.order_ready && !ReserveOrder(priority, index)) {
+    short_of_memory_ = true;
+    return absl::nullopt;
+  }
   // The entry that the next one overwrites must have been claimed: it is two rounds of slots old,
   // so it is, unless it is the one message that everybody else overtook.
-  const OrderEntry old = OrderEntry::Unpack(
-      order(priority)[(queue.sequence + 1) & (geometry_.order_entries() - 1)].load(
-          std::memory_order_relaxed));
+  const OrderEntry old = OrderEntry::Unpack(order(priority)[index].load(std::memory_order_relaxed));
   if (old.position != 0 && old.slot < geometry_.slots &&
       queue.uses[old.slot].position == old.position) {
     const CellState state =
         CellState::Unpack(states(priority)[old.slot].load(std::memory_order_acquire));
     if (!state.ClaimedSince(old.position)) return absl::nullopt;
   }
-  if (!queue.free.empty()) {
-    const uint32_t slot = queue.free.front();
-    queue.free.pop_front();
-    return slot;
+  if (queue.free.empty() && queue.fresh == queue.ready && !FindSlots(priority)) {
+    return absl::nullopt;
   }
-  if (queue.fresh < geometry_.slots) return queue.fresh++;
-  return absl::nullopt;
+  if (queue.free.empty()) return queue.fresh++;
+  const uint32_t slot = queue.free.front();
+  queue.free.pop_front();
+  return slot;
 }
 
 void CellWriter::Publish(int priority, uint32_t slot, Publication publication) {
@@ -181,7 +272,12 @@ bool CellWriter::Append(int priority, const Payload& payload, uint64_t stamp,
 absl::optional<SlabRoom> CellWriter::Allocate(uint64_t bytes, bool urgent) {
   for (int look = 0; look < 2; ++look) {
     const absl::optional<uint64_t> offset = slab_.Allocate(bytes, urgent);
-    if (offset.has_value()) {
+    const bool waits = look == 0 && slab_end_ >= kSlabGrowsFirst && offset.has_value() &&
+                       *offset + bytes > slab_end_;
+    short_of_memory_ = offset.has_value() && !waits && !ReserveSlab(*offset, bytes);
+    if (waits || short_of_memory_) {
+      slab_.Free(*offset, bytes);
+    } else if (offset.has_value()) {
       SlabRoom room;
       room.offset = *offset;
       room.bytes = bytes;
@@ -262,6 +358,12 @@ bool CellWriter::Drained() {
 
 absl::Status CellWriter::RecoverQueue(int priority) {
   Queue& queue = queues_[priority];
+  if (reserve_ != nullptr) {
+    // All of it is looked through.
+    reserve_->Force(data_ + geometry_.order_offset(priority), geometry_.block_bytes());
+    reserve_->Force(state_ + geometry_.state_offset(priority), sizeof(uint64_t) * geometry_.slots);
+    queue.counted = true;
+  }
   // The last message that each slot stood for, as far as the order goes back.
   std::vector<uint64_t> last(geometry_.slots, 0);
   for (uint32_t i = 0; i < geometry_.order_entries(); ++i) {
@@ -272,7 +374,8 @@ absl::Status CellWriter::RecoverQueue(int priority) {
     queue.sequence = std::max(queue.sequence, entry.position);
   }
   queue.uses.assign(geometry_.slots, Use());
-  queue.fresh = geometry_.slots;
+  queue.fresh = queue.ready = geometry_.slots;
+  queue.order_ready = geometry_.order_entries();
   for (uint32_t i = 0; i < geometry_.slots; ++i) {
     const Slot& slot = slots(priority)[i];
     Use& use = queue.uses[i];
@@ -298,6 +401,16 @@ absl::Status CellWriter::RecoverQueue(int priority) {
     if (!slab_.Reserve(use.slab_at, use.slab_bytes)) {
       return absl::DataLossError(absl::StrCat("slot ", i, " overlaps another"));
     }
+  }
+  uint64_t used = 0;
+  for (const Use& use : queue.uses) {
+    if (use.slab_bytes == 0) continue;
+    used = std::max(used, use.slab_at + SlabAllocator::RoomFor(use.slab_bytes));
+  }
+  if (used > slab_end_) {
+    used = (used + 4095) / 4096 * 4096;
+    reserve_->Force(data_ + geometry_.slab_offset() + slab_end_, used - slab_end_);
+    slab_end_ = used;
   }
   std::sort(queue.outstanding.begin(), queue.outstanding.end(), [&](uint32_t a, uint32_t b) {
     return queue.uses[a].position < queue.uses[b].position;

@@ -12,6 +12,7 @@
 #include "core/lane/record.h"
 #include "core/lane/ring_writer.h"
 #include "core/shm/futex.h"
+#include "core/shm/reserve.h"
 #include "core/shm/slab.h"
 
 namespace mailrail {
@@ -19,12 +20,17 @@ namespace mailrail {
 // The sending end of a mailbox lane. Its books (which slots are free, what room they hold) are
 // private; from the shared state it reads which slots are done.
 //
-// Thread-compatible. `data` and `state` are mappings that outlive it.
+// What it writes it reserves first, in steps: slots begin with a page, and double when all of them
+// are in use. What cannot be reserved is room that is not there.
+//
+// Thread-compatible. `data` and `state` are mappings that outlive it, as does `reserve`; without
+// one all memory is there.
 class CellWriter {
  public:
   // A writer for memory that is all zeros (or Recover it). At most `capacity` messages of one
   // priority are in the lane at a time.
-  CellWriter(const CellGeometry& geometry, uint32_t capacity, char* data, char* state);
+  CellWriter(const CellGeometry& geometry, uint32_t capacity, char* data, char* state,
+             Reserve* reserve = nullptr);
 
   // Takes up the work of a writer that died, at whatever instruction. kDataLoss when the memory is
   // not what a writer leaves.
@@ -57,6 +63,11 @@ class CellWriter {
   // returned only if there was none.
   FutexWord ParkForRoom();
 
+  // What the first message of a priority takes of a budget.
+  static uint64_t FirstStepBytes(const CellGeometry& geometry);
+  // Whether the last thing that had no room had none because memory could not be reserved.
+  bool short_of_memory() const { return short_of_memory_; }
+
   // The number of the last message published at this priority.
   uint64_t sequence(int priority) const { return queues_[priority].sequence; }
 
@@ -72,6 +83,9 @@ class CellWriter {
   struct Queue {
     uint64_t sequence = 0;
     uint32_t fresh = 0;                // slots from here on were never used
+    uint32_t ready = 0;                // slots up to here are reserved
+    uint32_t order_ready = 0;          // as are order entries up to here
+    bool counted = false;              // all order entries and states are, against the budget
     size_t look_at = 0;                // so many outstanding before the next look at done ones
     std::deque<uint32_t> free;         // in the order in which they became so
     std::deque<uint32_t> outstanding;  // in the order of their messages
@@ -81,6 +95,12 @@ class CellWriter {
   SharedAtomic<uint64_t>* order(int priority) const;
   Slot* slots(int priority) const;
   SharedAtomic<uint64_t>* states(int priority) const;
+  // Each reserves more; false when there is none.
+  bool ReserveOrder(int priority, uint32_t index);
+  bool GrowSlots(int priority);
+  bool ReserveSlab(uint64_t offset, uint64_t bytes);
+  // Takes slots back, or reserves more: whether there is one now.
+  bool FindSlots(int priority);
   // A slot for the next message, or nothing; makes sure that its order entry may be overwritten.
   absl::optional<uint32_t> FreeSlot(int priority);
   // Takes back slots that are done: some of the oldest, or every one.
@@ -99,6 +119,9 @@ class CellWriter {
   char* const state_;
   CellHeader* const header_;
   StateHeader* const state_header_;
+  Reserve* const reserve_;
+  bool short_of_memory_ = false;
+  uint64_t slab_end_ = 0;  // so much of the slab is reserved
   uint32_t in_use_ = 0;
   Queue queues_[kPriorityCount];
   SlabAllocator slab_;

@@ -20,7 +20,9 @@
 //   bits 60-62  kind: 0 not published, 1 inline, 2 in the slab, 3 padding to the end of the ring
 //   bit  63     the payload begins with a prefix
 // then the stamp and, from byte 16 on, the payload or the cell. Since there is one producer, it
-// zeroes the head after a record before it publishes that record, with one store of its head.
+// zeroes the head after a record before it publishes that record, with one store of its head. It
+// may go round at any place, by padding: a sender that has not reserved all of the ring does so
+// early.
 //
 // Positions count lines, and wrap at 2^32; so do sequence numbers in shared words. A position and a
 // sequence number that belong together are one word, so no death can tear them.
@@ -85,8 +87,9 @@ struct RingHeader {
   alignas(128) SharedAtomic<uint32_t> room_gate;
   // Receiver part, beside it: not 0 when this party refuses the other's lane as not well-formed.
   SharedAtomic<uint32_t> refused;
-  // Sender part: where the last record of each ring begins, written after it was published, for a
-  // sender that is started again. It may lag behind by one record.
+  // Sender part: where the last record of each ring begins, or the padding after it, with the
+  // number of that record, written after they were published, for a sender that is started again.
+  // It may lag behind by one record, or the padding.
   alignas(128) SharedAtomic<uint64_t> tail[kPriorityCount];
   // Receiver part: the high half of the sequence numbers in consumed[], likewise.
   alignas(128) SharedAtomic<uint64_t> consumed_sequence[kPriorityCount];

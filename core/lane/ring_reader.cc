@@ -5,13 +5,15 @@
 
 namespace mailrail {
 
-RingReader::RingReader(const RingGeometry& geometry, char* own, const char* peer)
+RingReader::RingReader(const RingGeometry& geometry, char* own, const char* peer, Reserve* reserve)
     : geometry_(geometry),
       line_mask_(geometry.ring_lines() - 1),
       own_(own),
       peer_(peer),
       header_(reinterpret_cast<RingHeader*>(own)),
-      peer_header_(reinterpret_cast<const RingHeader*>(peer)) {
+      peer_header_(reinterpret_cast<const RingHeader*>(peer)),
+      reserve_(reserve),
+      cells_ready_(reserve == nullptr ? geometry.cells : 0) {
   for (int priority = 0; priority < kPriorityCount; ++priority) {
     rings_[priority].lines = peer_ + geometry_.ring_offset(priority);
   }
@@ -65,7 +67,7 @@ Look RingReader::CheckOther(int priority, uint64_t head, Record* record) {
   }
 }
 
-Look RingReader::CheckSlab(const Ring& ring, uint64_t head, Record* record) const {
+Look RingReader::CheckSlab(const Ring& ring, uint64_t head, Record* record) {
   const char* at = reinterpret_cast<const char*>(At(ring));
   record->length = HeadLength(head);
   record->has_prefix = HeadHasPrefix(head);
@@ -80,6 +82,12 @@ Look RingReader::CheckSlab(const Ring& ring, uint64_t head, Record* record) cons
                       geometry_.slab_bytes - reference.offset >= record->length;
   if (reference.cell >= geometry_.cells || (!inside && !SEEDED_BUG(RING_BODY_NOT_CHECKED))) {
     return Look::kCorrupt;
+  }
+  if (ABSL_PREDICT_FALSE(reference.cell >= cells_ready_)) {
+    // Whatever the budget says: what was received must be let go of.
+    reserve_->Force(own_ + geometry_.done_offset() + size_t{8} * cells_ready_,
+                    size_t{8} * (geometry_.cells - cells_ready_));
+    cells_ready_ = geometry_.cells;
   }
   record->data = peer_ + geometry_.slab_offset() + reference.offset;
   record->cell = reference.cell;

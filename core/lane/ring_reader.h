@@ -9,6 +9,7 @@
 #include "absl/base/optimization.h"
 #include "core/lane/record.h"
 #include "core/lane/ring_layout.h"
+#include "core/shm/reserve.h"
 
 namespace mailrail {
 
@@ -16,10 +17,11 @@ namespace mailrail {
 // once and checked; a lane that is not well-formed is kCorrupt, and stays so.
 //
 // Thread-compatible, but for ReleaseCell, which is thread-safe. `own` and `peer` are mappings of
-// geometry.memory_bytes() that outlive it.
+// geometry.memory_bytes() that outlive it, as does `reserve`, by which it has what it writes
+// itself; without one all memory is there.
 class RingReader {
  public:
-  RingReader(const RingGeometry& geometry, char* own, const char* peer);
+  RingReader(const RingGeometry& geometry, char* own, const char* peer, Reserve* reserve = nullptr);
 
   // Goes on where a reader that died had said that it has consumed, and lets go of the slab room
   // of all messages before.
@@ -118,7 +120,7 @@ class RingReader {
     return Look::kReady;
   }
   Look CheckOther(int priority, uint64_t head, Record* record);
-  Look CheckSlab(const Ring& ring, uint64_t head, Record* record) const;
+  Look CheckSlab(const Ring& ring, uint64_t head, Record* record);
   void TellAll();
   // Of readers that died after they had consumed a message and before they let its body go.
   void ReleaseConsumedCells();
@@ -131,6 +133,8 @@ class RingReader {
   const char* const peer_;
   RingHeader* const header_;
   const RingHeader* const peer_header_;
+  Reserve* const reserve_;
+  uint32_t cells_ready_;  // so many words of done[] are reserved
   Ring rings_[kPriorityCount];
   uint32_t unflushed_ = 0;                   // priorities with room given back since the last Flush
   std::atomic<uint64_t> last_room_rung_{0};  // room_parks when the sender was last woken

@@ -49,17 +49,22 @@ std::vector<Operation> Plan(TestRandom* random, int count) {
   return plan;
 }
 
+// Whether there is memory for the whole rings, or for a page of each.
+enum class Rings { kWhole, kSmall };
+
 // The child: a sender and a receiver.
 class BothEnds {
  public:
-  BothEnds(const Link& link, const TwiceMapped& progress_memory)
+  BothEnds(const Link& link, const TwiceMapped& progress_memory, Rings rings)
       : sender_(link.sender.MapWritable()),
         sender_seen_(link.sender.MapReadable()),
         receiver_(link.receiver.MapWritable()),
         receiver_seen_(link.receiver.MapReadable()),
         progress_mapping_(progress_memory.MapWritable()),
         progress_(reinterpret_cast<Progress*>(progress_mapping_.data())),
-        writer_(link.geometry, sender_.data(), receiver_seen_.data()),
+        one_page_(link.geometry, sender_.data()),
+        writer_(link.geometry, sender_.data(), receiver_seen_.data(),
+                rings == Rings::kSmall ? &one_page_ : nullptr),
         reader_(link.geometry, receiver_.data(), sender_seen_.data()) {}
 
   void Do(const Operation& operation) {
@@ -128,6 +133,7 @@ class BothEnds {
 
   const Mapping sender_, sender_seen_, receiver_, receiver_seen_, progress_mapping_;
   Progress* const progress_;
+  OnePageOfEachRing one_page_;
   RingWriter writer_;
   RingReader reader_;
   uint32_t end_line_[2] = {};
@@ -222,10 +228,13 @@ class RingStepsTest : public ::testing::Test {
     reader->Flush();
   }
 
+  // Kills both ends after each instruction of some plans.
+  void StepThroughPlans(Rings rings);
+
   uint64_t checks_ = 0;
 };
 
-TEST_F(RingStepsTest, EveryInstructionLeavesALaneThatIsTakenUpAgain) {
+void RingStepsTest::StepThroughPlans(Rings rings) {
   TestRandom random;
   uint64_t steps = 0;
   for (int scenario = 0; scenario < std::max(1, 6 / kSlowdown); ++scenario) {
@@ -239,9 +248,11 @@ TEST_F(RingStepsTest, EveryInstructionLeavesALaneThatIsTakenUpAgain) {
                               1 + static_cast<uint32_t>(random.Below(20))};
     LinkSnapshot snapshot(link);
     const auto child = [&] {
-      BothEnds ends(link, progress_memory);
+      BothEnds ends(link, progress_memory, rings);
       for (const Operation& operation : before) ends.Do(operation);
-      for (int lane = 0; lane < 2; ++lane) ends.MoveNearEnd(lane, lines[lane]);
+      for (int lane = 0; lane < 2 && rings == Rings::kWhole; ++lane) {
+        ends.MoveNearEnd(lane, lines[lane]);
+      }
       BeginSteps();
       for (const Operation& operation : plan) ends.Do(operation);
       EndSteps();
@@ -258,6 +269,15 @@ TEST_F(RingStepsTest, EveryInstructionLeavesALaneThatIsTakenUpAgain) {
   RecordProperty("steps", std::to_string(steps));
   RecordProperty("states", std::to_string(checks_));
   EXPECT_GT(checks_, 100u / kSlowdown);
+}
+
+TEST_F(RingStepsTest, EveryInstructionLeavesALaneThatIsTakenUpAgain) {
+  StepThroughPlans(Rings::kWhole);
+}
+
+// Round the small rings some times.
+TEST_F(RingStepsTest, EveryInstructionLeavesALaneInSmallRingsThatIsTakenUpAgain) {
+  StepThroughPlans(Rings::kSmall);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "core/lane/lane_testing.h"
 #include "core/lane/ring_reader.h"
 #include "core/lane/ring_writer.h"
+#include "core/shm/reserve.h"
 
 namespace mailrail {
 
@@ -35,6 +36,26 @@ struct Link {
   RingGeometry geometry;
   TwiceMapped sender;
   TwiceMapped receiver;
+};
+
+// Never has more than the first page of a ring, and all of the rest.
+class OnePageOfEachRing : public Reserve {
+ public:
+  OnePageOfEachRing(const RingGeometry& geometry, char* own) : geometry_(geometry), own_(own) {}
+
+  bool Take(char* at, size_t bytes) override {
+    const auto offset = static_cast<size_t>(at - own_);
+    if (offset < geometry_.ring_offset(0) || offset >= geometry_.slab_offset()) return true;
+    return (offset - geometry_.ring_offset(0)) % geometry_.ring_bytes == 0 && bytes <= 4096;
+  }
+  bool Count(size_t) override { return true; }
+  bool Provide(char*, size_t) override { return true; }
+  void Force(char*, size_t) override {}
+  std::string Why() const override { return "one page is enough"; }
+
+ private:
+  const RingGeometry geometry_;
+  char* const own_;
 };
 
 // Sends a payload where it belongs: in the ring, or in the slab. False when there is no room.

@@ -1,23 +1,41 @@
 #include "core/lane/ring_writer.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
 
 namespace mailrail {
-RingWriter::RingWriter(const RingGeometry& geometry, char* own, const char* peer)
+namespace {
+
+// What is reserved first in a ring, in lines.
+constexpr uint32_t kFirstStep = 64;
+// The slab grows by what it has, but by no more than this.
+constexpr uint64_t kLargestSlabStep = uint64_t{1} << 20;
+// A slab that is smaller grows; of a larger one what was let go of is taken back before.
+constexpr uint64_t kSlabGrowsFirst = uint64_t{512} << 10;
+
+}  // namespace
+
+RingWriter::RingWriter(const RingGeometry& geometry, char* own, const char* peer, Reserve* reserve)
     : geometry_(geometry),
       line_mask_(geometry.ring_lines() - 1),
       own_(own),
       peer_(peer),
       header_(reinterpret_cast<RingHeader*>(own)),
       peer_header_(reinterpret_cast<const RingHeader*>(peer)),
+      reserve_(reserve),
       slab_(geometry.slab_bytes),
       uses_(geometry.cells) {
   Step();
   header_->magic = kRingMagic;
   for (int priority = 0; priority < kPriorityCount; ++priority) {
     rings_[priority].lines = own_ + geometry_.ring_offset(priority);
+    if (reserve_ == nullptr) rings_[priority].end = geometry_.ring_lines();
+  }
+  if (reserve_ == nullptr) {
+    slab_end_ = geometry_.slab_bytes;
+    cells_ready_ = geometry_.cells;
   }
   free_cells_.reserve(geometry.cells);
   for (uint32_t cell = geometry.cells; cell > 0; --cell) free_cells_.push_back(cell - 1);
@@ -25,6 +43,7 @@ RingWriter::RingWriter(const RingGeometry& geometry, char* own, const char* peer
 
 bool RingWriter::LookForRoom(int priority, uint32_t lines) {
   Ring& ring = rings_[priority];
+  short_of_memory_ = ring.starved;
   const uint32_t total = line_mask_ + 1;
   const auto* consumed = reinterpret_cast<const ConsumedMark*>(peer_ + 4096) + priority;
   // Acquire, partner of the receiver's exchange: what it read it has read before we overwrite it.
@@ -32,6 +51,48 @@ bool RingWriter::LookForRoom(int priority, uint32_t lines) {
   if (ring.line - seen > total) return false;  // not a number that a sound receiver writes
   ring.consumed = seen;
   return total - (ring.line - seen) > lines;
+}
+
+bool RingWriter::GoBeyondEnd(int priority, uint32_t lines) {
+  Ring& ring = rings_[priority];
+  if (ring.end == line_mask_ + 1) return Wrap(priority, lines);
+  const uint32_t index = ring.line & line_mask_;
+  // It goes round only if it has room for two such records: else one in the middle would neither
+  // fit before the end nor, as the padding that says so must stay until it is read, before itself.
+  const uint32_t enough = std::max(index + lines, 2 * lines);
+  if (ring.end < kGrowsFirst && Grow(priority, enough)) return HasRoom(priority, lines);
+  if (ring.end >= 2 * lines && Wrap(priority, lines)) return true;
+  if (index + lines > line_mask_ + 1) return false;
+  if (Grow(priority, enough)) return HasRoom(priority, lines);
+  short_of_memory_ = true;
+  return false;
+}
+
+bool RingWriter::Grow(int priority, uint32_t index) {
+  Ring& ring = rings_[priority];
+  const uint32_t total = line_mask_ + 1;
+  if (index > total || ring.end == total) return false;
+  // One line more for the head after the last record, unless that is at the start of the ring.
+  const uint32_t least = std::min(index + 1, total);
+  const uint32_t reserved = ring.end == 0 ? 0 : ring.end + 1;
+  uint32_t next = std::max(2 * reserved, kFirstStep);
+  while (next < least) next *= 2;
+  next = std::min(next, total);
+  // By as little as is needed when there is not enough to double it.
+  constexpr uint32_t kPageLines = 4096 / kLine;
+  const uint32_t little = std::min((least + kPageLines - 1) / kPageLines * kPageLines, total);
+  ring.starved = !GrowTo(&ring, next) && (little >= next || !GrowTo(&ring, little));
+  return !ring.starved;
+}
+
+bool RingWriter::GrowTo(Ring* ring, uint32_t reserved_lines) {
+  const uint32_t reserved = ring->end == 0 ? 0 : ring->end + 1;
+  if (!reserve_->Take(ring->lines + size_t{reserved} * kLine,
+                      size_t{reserved_lines - reserved} * kLine)) {
+    return false;
+  }
+  ring->end = reserved_lines == line_mask_ + 1 ? reserved_lines : reserved_lines - 1;
+  return true;
 }
 
 bool RingWriter::Wrap(int priority, uint32_t lines) {
@@ -43,6 +104,10 @@ bool RingWriter::Wrap(int priority, uint32_t lines) {
   // Release: whoever sees the padding sees the zero at the start of the ring.
   padding->head.store(PackHead(RecordKind::kPadding, false, 0, ring.sequence + 1),
                       std::memory_order_release);
+  // In a small ring the record noted last may soon be written over, the padding not before another
+  // record is noted. (There is one: a ring does not begin with padding.)
+  header_->tail[priority].store(RingMark{ring.line, static_cast<uint32_t>(ring.sequence)}.Pack(),
+                                std::memory_order_relaxed);
   ring.line += to_end;
   return true;
 }
@@ -52,13 +117,40 @@ void RingWriter::Use(int priority) {
   header_->rings_in_use.fetch_or(uint32_t{1} << priority);
 }
 
+bool RingWriter::ReserveRoom(uint32_t cell, uint64_t offset, uint64_t bytes) {
+  if (cell >= cells_ready_) {
+    const uint32_t more = std::min(std::max(cells_ready_, 128u), geometry_.cells - cells_ready_);
+    char* const entry = own_ + geometry_.cell_offset() + sizeof(CellEntry) * cells_ready_;
+    if (!reserve_->Take(entry, sizeof(CellEntry) * more)) return false;
+    cells_ready_ += more;
+  }
+  const uint64_t end = offset + SlabAllocator::RoomFor(bytes);
+  if (end <= slab_end_) return true;
+  // In whole pages. The slab is used from its start, so what lies in between is not much.
+  const uint64_t least = (end + 4095) / 4096 * 4096;
+  const uint64_t more = slab_end_ + std::min(slab_end_, kLargestSlabStep);
+  for (const uint64_t next : {std::min(std::max(least, more), geometry_.slab_bytes), least}) {
+    if (!reserve_->Take(own_ + geometry_.slab_offset() + slab_end_, next - slab_end_)) continue;
+    slab_end_ = next;
+    return true;
+  }
+  return false;
+}
+
 absl::optional<SlabRoom> RingWriter::Allocate(uint64_t bytes, bool urgent) {
+  short_of_memory_ = false;
   // Two looks: the second after taking back what the receiver has let go of.
   for (int look = 0; look < 2; ++look) {
     const size_t kept = urgent ? 0 : uses_.size() / 8;
     if (free_cells_.size() > kept) {
       const absl::optional<uint64_t> offset = slab_.Allocate(bytes, urgent);
-      if (offset.has_value()) {
+      const bool waits = look == 0 && slab_end_ >= kSlabGrowsFirst && offset.has_value() &&
+                         *offset + bytes > slab_end_;
+      short_of_memory_ =
+          offset.has_value() && !waits && !ReserveRoom(free_cells_.back(), *offset, bytes);
+      if (waits || short_of_memory_) {
+        slab_.Free(*offset, bytes);
+      } else if (offset.has_value()) {
         SlabRoom room;
         room.cell = free_cells_.back();
         free_cells_.pop_back();
@@ -145,6 +237,18 @@ bool RingWriter::Drained() {
   return published_cells_.empty();
 }
 
+void RingWriter::RecoverReserved(int priority) {
+  // What the writer before this one has written beyond that is reserved again when it is reached.
+  Ring& ring = rings_[priority];
+  if (reserve_ == nullptr) return;
+  const uint32_t total = line_mask_ + 1;
+  uint32_t reserved = kFirstStep;
+  while (reserved < total && reserved <= (ring.line & line_mask_)) reserved *= 2;
+  reserved = std::min(reserved, total);
+  reserve_->Force(ring.lines, size_t{reserved} * kLine);
+  ring.end = reserved == total ? total : reserved - 1;
+}
+
 absl::Status RingWriter::RecoverRing(int priority) {
   Ring& ring = rings_[priority];
   const uint32_t total = geometry_.ring_lines();
@@ -154,6 +258,11 @@ absl::Status RingWriter::RecoverRing(int priority) {
   const uint32_t seen = RingMark::Unpack(consumed->mark.load(std::memory_order_acquire)).line;
   uint32_t line = tail.line;
   uint32_t expected = word == 0 ? 1 : tail.sequence;  // a first record begins at line 0
+  // What it notes last may be a padding that came after that record.
+  if (word != 0 &&
+      HeadKind(At(ring, line)->head.load(std::memory_order_relaxed)) == RecordKind::kPadding) {
+    ++expected;
+  }
   ring.sequence = expected - 1;
   uint32_t last = line;
   for (uint32_t walked = 0; walked <= total; ++walked) {
@@ -168,6 +277,7 @@ absl::Status RingWriter::RecoverRing(int priority) {
       return absl::OkStatus();
     }
     if (HeadKind(head) == RecordKind::kPadding) {
+      last = line;
       line += total - (line & (total - 1));
       continue;
     }
@@ -186,6 +296,7 @@ absl::Status RingWriter::Recover() {
   for (int priority = 0; priority < kPriorityCount; ++priority) {
     if ((in_use_ >> priority & 1) == 0) continue;
     if (absl::Status status = RecoverRing(priority); !status.ok()) return status;
+    RecoverReserved(priority);
   }
   return RecoverCells();
 }
@@ -194,7 +305,12 @@ absl::Status RingWriter::RecoverCells() {
   auto* entries = reinterpret_cast<CellEntry*>(own_ + geometry_.cell_offset());
   const auto* done =
       reinterpret_cast<const SharedAtomic<uint64_t>*>(peer_ + geometry_.done_offset());
+  if (reserve_ != nullptr) {
+    reserve_->Force(reinterpret_cast<char*>(entries), sizeof(CellEntry) * geometry_.cells);
+    cells_ready_ = geometry_.cells;
+  }
   free_cells_.clear();
+  uint64_t used = 0;
   for (uint32_t cell = geometry_.cells; cell-- > 0;) {
     CellEntry& entry = entries[cell];
     const uint64_t tag = entry.tag.load(std::memory_order_relaxed);
@@ -211,10 +327,14 @@ absl::Status RingWriter::RecoverCells() {
     } else if (slab_.Reserve(entry.offset, entry.bytes)) {
       uses_[cell] = {tag, entry.offset, entry.bytes};
       published_cells_.push_back(cell);
+      used = std::max(used, entry.offset + SlabAllocator::RoomFor(entry.bytes));
     } else {
       return absl::DataLossError(absl::StrCat("cell ", cell, " overlaps another"));
     }
   }
+  if (reserve_ == nullptr || used == 0) return absl::OkStatus();
+  slab_end_ = (used + 4095) / 4096 * 4096;
+  reserve_->Force(own_ + geometry_.slab_offset(), slab_end_);
   return absl::OkStatus();
 }
 

@@ -14,6 +14,7 @@
 #include "core/lane/ring_layout.h"
 #include "core/shm/futex.h"
 #include "core/shm/prefetch.h"
+#include "core/shm/reserve.h"
 #include "core/shm/slab.h"
 
 namespace mailrail {
@@ -29,11 +30,16 @@ struct SlabRoom {
 // The sending end of a ring lane. It reads nothing from the receiver's memory but how much room
 // came back, and checks that: a broken receiver can only make it wait.
 //
-// Thread-compatible. `own` and `peer` are mappings of geometry.memory_bytes() that outlive it.
+// What it writes it reserves first, in steps: a ring begins with a page, and doubles when it is
+// used. While it is small it goes round early, by padding, which is its own decision: to the
+// receiver it is a ring like any other. What cannot be reserved is room that is not there.
+//
+// Thread-compatible. `own` and `peer` are mappings of geometry.memory_bytes() that outlive it, as
+// does `reserve`; without one all memory is there.
 class RingWriter {
  public:
   // A writer for memory that is all zeros (or Recover it).
-  RingWriter(const RingGeometry& geometry, char* own, const char* peer);
+  RingWriter(const RingGeometry& geometry, char* own, const char* peer, Reserve* reserve = nullptr);
 
   // Takes up the work of a writer that died, at whatever instruction. kDataLoss when the memory is
   // not what a writer leaves.
@@ -84,6 +90,9 @@ class RingWriter {
   // returned only if there was none.
   FutexWord ParkForRoom();
 
+  // Whether the last thing that had no room had none because memory could not be reserved.
+  bool short_of_memory() const { return short_of_memory_; }
+
   // Whether the receiver has refused this lane.
   bool refused() const { return peer_header_->refused.load(std::memory_order_relaxed) != 0; }
 
@@ -98,10 +107,16 @@ class RingWriter {
   static constexpr uint32_t kLinesAhead = 16;
   // How much of a payload stands in the line of the head.
   static constexpr uint32_t kFirstLine = kLine - sizeof(RecordHead);
+  // A ring that is smaller grows rather than goes round.
+  static constexpr uint32_t kGrowsFirst = 1023;
 
   struct Ring {
     char* lines = nullptr;
-    uint32_t line = 0;      // where the next record begins
+    uint32_t line = 0;  // where the next record begins
+    // Records end at or before this index. It is the end of the ring, or the last line of what is
+    // reserved, which is left for the head that stays zero, or says that the rest is padding.
+    uint32_t end = 0;
+    bool starved = false;   // the last time that more was to be reserved, there was none
     uint64_t sequence = 0;  // of the last record
     uint32_t consumed = 0;  // as last seen; room may have come back since
   };
@@ -131,15 +146,20 @@ class RingWriter {
   }
   // The same after a look at how much was consumed.
   bool LookForRoom(int priority, uint32_t lines);
+  // For a record that does not fit before the end: reserves more, or goes round.
+  bool GoBeyondEnd(int priority, uint32_t lines);
   // Goes on at the start of the ring, if there is room for `lines` lines.
   bool Wrap(int priority, uint32_t lines);
+  // Moves the end to `index` or beyond, if that can be reserved.
+  bool Grow(int priority, uint32_t index);
+  bool GrowTo(Ring* ring, uint32_t reserved_lines);
   // Where a record of `lines` lines begins, after padding if it would not fit before the end of
   // the ring; nullptr when there is no room. The head after it is zeroed.
   RecordHead* Begin(int priority, uint32_t lines) {
     Ring& ring = rings_[priority];
-    if (ABSL_PREDICT_TRUE(lines <= line_mask_ + 1 - (ring.line & line_mask_))) {
+    if (ABSL_PREDICT_TRUE((ring.line & line_mask_) + lines <= ring.end)) {
       if (!HasRoom(priority, lines)) return nullptr;
-    } else if (!Wrap(priority, lines)) {
+    } else if (!GoBeyondEnd(priority, lines)) {
       return nullptr;
     }
     if (!SEEDED_BUG(HEAD_NOT_ZEROED_AHEAD)) {
@@ -171,7 +191,10 @@ class RingWriter {
   void Use(int priority);
   // Takes back the room of cells that the receiver has let go of.
   void ReclaimCells();
+  // Reserves what a large payload is written to, and its cell.
+  bool ReserveRoom(uint32_t cell, uint64_t offset, uint64_t bytes);
   absl::Status RecoverRing(int priority);
+  void RecoverReserved(int priority);
   absl::Status RecoverCells();
 
   const RingGeometry geometry_;
@@ -180,9 +203,13 @@ class RingWriter {
   const char* const peer_;
   RingHeader* const header_;
   const RingHeader* const peer_header_;
+  Reserve* const reserve_;
+  bool short_of_memory_ = false;
   uint32_t in_use_ = 0;
   Ring rings_[kPriorityCount];
   SlabAllocator slab_;
+  uint64_t slab_end_ = 0;             // so much of the slab is reserved
+  uint32_t cells_ready_ = 0;          // and the entries of so many cells
   std::vector<CellUse> uses_;         // by cell; tag 0: allocated, not published
   std::vector<uint32_t> free_cells_;  // used last first
   std::vector<uint32_t> published_cells_;

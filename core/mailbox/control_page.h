@@ -36,6 +36,9 @@ struct ControlPage {
   // Of a mailbox: not 0 since before a second lane was granted. While there is but one, messages
   // are in its order, and their stamps are 0: before those of any lane that joins.
   SharedAtomic<uint32_t> stamped;
+  // Of an inbox: how many bytes of shared memory its process may have reserved (core/shm/budget.h);
+  // 0: as many as it wants. It changes at any time.
+  SharedAtomic<uint64_t> memory_bytes;
 };
 static_assert(sizeof(ControlPage) == 384);
 

@@ -8,7 +8,7 @@ IncomingRing::IncomingRing(uint64_t id, const ProcessId& sender, bool same_user,
                            std::shared_ptr<LinkMemory> link, bool by_agent)
     : IncomingLane(id, sender, same_user, by_agent),
       link_(std::move(link)),
-      reader_(link_->geometry, link_->own.data(), link_->peer.data()) {}
+      reader_(link_->geometry, link_->own.data(), link_->peer.data(), link_->reserve.get()) {}
 
 IncomingCells::IncomingCells(uint64_t id, const ProcessId& sender, bool same_user,
                              std::shared_ptr<const CellMemory> memory, bool by_agent)

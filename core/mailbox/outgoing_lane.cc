@@ -27,6 +27,9 @@ constexpr int kPausesForRoom = 16;
 constexpr uint32_t kVainSpins = 4;
 constexpr uint32_t kSleepsBetweenSpins = 16;
 
+// How often a sender looks that waits for memory: nobody rings when there is some.
+constexpr absl::Duration kLookForMemory = absl::Milliseconds(1);
+
 // A clock that costs little to read, and moves in steps of some milliseconds. Nanoseconds.
 int64_t CoarseTime() {
   timespec now;
@@ -36,25 +39,34 @@ int64_t CoarseTime() {
 
 }  // namespace
 
+void LinkMemory::ReserveBy(const std::shared_ptr<Budget>& budget) {
+  reserve = ReserveOf(budget);
+  if (reserve != nullptr) reserve->Force(own.data(), kFixedBytes);
+}
+
 OutgoingLane::OutgoingLane(std::string name, const MailboxOptions& options,
                            std::shared_ptr<LinkMemory> link, DestinationMemory destination)
     : name_(std::move(name)),
       options_(options),
       link_(std::move(link)),
+      reserve_(link_->reserve),
       destination_(std::move(destination)),
-      ring_(new RingWriter(link_->geometry, link_->own.data(), link_->peer.data())),
+      ring_(new RingWriter(link_->geometry, link_->own.data(), link_->peer.data(), reserve_.get())),
       ringer_(destination_.bell_words(), destination_.gate_word()) {}
 
 OutgoingLane::OutgoingLane(std::string name, const MailboxOptions& options,
                            const CellGeometry& geometry, Mapping data, Mapping state,
-                           uint32_t number, DestinationMemory destination)
+                           uint32_t number, DestinationMemory destination,
+                           std::shared_ptr<Reserve> reserve)
     : name_(std::move(name)),
       options_(options),
       data_(std::move(data)),
       state_(std::move(state)),
+      reserve_(std::move(reserve)),
       number_(number),
       destination_(std::move(destination)),
-      cells_(new CellWriter(geometry, options.capacity_messages, data_.data(), state_.data())),
+      cells_(new CellWriter(geometry, options.capacity_messages, data_.data(), state_.data(),
+                            reserve_.get())),
       ringer_(destination_.bell_words(), destination_.gate_word()) {}
 
 absl::Status OutgoingLane::Recover() {
@@ -146,12 +158,19 @@ FutexWord OutgoingLane::ParkLocked() {
   return ring_ ? ring_->ParkForRoom() : cells_->ParkForRoom();
 }
 
+std::string OutgoingLane::Full(absl::string_view how) const {
+  if (!short_of_memory()) return absl::StrCat(name_, " ", how);
+  return absl::StrCat(name_, " ", how, ", as no shared memory is left for it: ", reserve_->Why());
+}
+
 template <typename Attempt>
 absl::Status OutgoingLane::UntilRoom(absl::Time deadline, const Attempt& attempt) {
   absl::Time spin_until = absl::InfiniteFuture();
   bool spins = false;
   while (true) {
     FutexWord word{nullptr, 0};
+    absl::Duration most = kLookAgain;
+    std::string full;
     {
       const HandleLockHolder lock(&lock_);
       if (attempt() == Try::kDone) {
@@ -161,10 +180,10 @@ absl::Status OutgoingLane::UntilRoom(absl::Time deadline, const Attempt& attempt
       if (absl::Status status = closed_status(); !status.ok()) return status;
       if (absl::Status status = CheckAttached(); !status.ok()) return status;
       if (options_.when_full == FullPolicy::kReject) {
-        return absl::ResourceExhaustedError(absl::StrCat(name_, " is full"));
+        return absl::ResourceExhaustedError(Full("is full"));
       }
       if (deadline == absl::InfinitePast()) {
-        return absl::DeadlineExceededError(absl::StrCat(name_, " has no room now"));
+        return absl::DeadlineExceededError(Full("has no room now"));
       }
       const absl::Time now = absl::Now();
       if (spin_until == absl::InfiniteFuture()) {
@@ -175,6 +194,8 @@ absl::Status OutgoingLane::UntilRoom(absl::Time deadline, const Attempt& attempt
         if (std::exchange(spins, false)) ++vain_spins_;
         word = ParkLocked();
         if (!SEEDED_BUG(NO_LOOK_BEFORE_SLEEP) && attempt() == Try::kDone) return absl::OkStatus();
+        if (short_of_memory()) most = kLookForMemory;
+        if (now >= deadline) full = Full("had no room until the deadline");
       }
     }
     if (word.word == nullptr) {
@@ -183,11 +204,9 @@ absl::Status OutgoingLane::UntilRoom(absl::Time deadline, const Attempt& attempt
       continue;
     }
     // Without the lock: another thread's urgent message may have room where this one has none.
+    if (!full.empty()) return absl::DeadlineExceededError(full);
     const absl::Duration left = deadline - absl::Now();
-    if (left <= absl::ZeroDuration()) {
-      return absl::DeadlineExceededError(absl::StrCat(name_, " had no room until the deadline"));
-    }
-    FutexWait(word.word, word.expected, std::min(left, kLookAgain));
+    if (left > absl::ZeroDuration()) FutexWait(word.word, word.expected, std::min(left, most));
   }
 }
 

@@ -18,6 +18,7 @@
 #include "core/mailbox/attachment.h"
 #include "core/mailbox/control_page.h"
 #include "core/shm/bell.h"
+#include "core/shm/budget.h"
 #include "core/shm/handle_lock.h"
 #include "core/shm/memory.h"
 #include "core/shm/stamp.h"
@@ -30,6 +31,14 @@ struct LinkMemory {
   RingGeometry geometry;
   Mapping own;   // read-write
   Mapping peer;  // read-only
+  // Of the own one, which is as sparse as it was; null: all of it is there.
+  std::shared_ptr<Reserve> reserve = nullptr;
+
+  // What a party writes there in any case, and the first step of its lane.
+  static constexpr uint64_t kFixedBytes = kRingCountsBytes;
+  static constexpr uint64_t kFirstBytes = kFixedBytes + 4096;
+  // From now on it reserves by this budget, beginning with what is written in any case.
+  void ReserveBy(const std::shared_ptr<Budget>& budget);
 };
 
 // What a sender maps of its destination.
@@ -56,8 +65,10 @@ class OutgoingLane {
   OutgoingLane(std::string name, const MailboxOptions& options, std::shared_ptr<LinkMemory> link,
                DestinationMemory destination);
   // A cell lane, to a mailbox of this node. `number` is the sender's, to take back messages with.
+  // It reserves by `reserve`, unless that is null.
   OutgoingLane(std::string name, const MailboxOptions& options, const CellGeometry& geometry,
-               Mapping data, Mapping state, uint32_t number, DestinationMemory destination);
+               Mapping data, Mapping state, uint32_t number, DestinationMemory destination,
+               std::shared_ptr<Reserve> reserve = nullptr);
 
   // For a lane of a process: with it sends are kAborted soon after the process is detached. Set
   // before the lane is used; outlives all sends. An agent's lanes have none.
@@ -143,6 +154,11 @@ class OutgoingLane {
   // Whether to look for room for a while before sleeping.
   bool SpinPays() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   FutexWord ParkLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  // Why there was no room.
+  bool short_of_memory() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
+    return ring_ ? ring_->short_of_memory() : cells_->short_of_memory();
+  }
+  std::string Full(absl::string_view how) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   size_t inline_limit() const { return ring_ ? kMaxInlineRecord : Slot::kInlineBytes; }
 
   const std::string name_;
@@ -150,6 +166,7 @@ class OutgoingLane {
   const std::shared_ptr<LinkMemory> link_;
   const Mapping data_;
   const Mapping state_;
+  const std::shared_ptr<Reserve> reserve_;
   const uint32_t number_ = 0;
   const DestinationMemory destination_;
   const Attachment* attachment_ = nullptr;

@@ -167,6 +167,11 @@ bool AgentConnection::ReadUntil(absl::FunctionRef<bool()> done, absl::Time deadl
   return true;
 }
 
+void AgentConnection::Tell(const control::Request& request) const {
+  if (fork_generation_ != ForkGeneration()) return;
+  SendPacket(socket_.get(), request.SerializeAsString()).IgnoreError();
+}
+
 void AgentConnection::ReadNotices() {
   absl::MutexLock lock(&mutex_);
   if (reading_ || !lost_.ok()) return;

@@ -55,6 +55,10 @@ class AgentConnection {
   absl::StatusOr<AgentReply> Call(control::Request request, absl::Time deadline,
                                   absl::Span<const int> fds = {});
 
+  // Tells the agent something that it does not answer. Never waits, and calls nobody: when the
+  // agent is behind it is not told.
+  void Tell(const control::Request& request) const;
+
   // Reads the notices that wait, without waiting for more.
   void ReadNotices();
 

@@ -72,7 +72,8 @@ absl::StatusOr<DestinationMemory> MapDestination(absl::Span<const Fd> fds) {
   return DestinationMemory{*std::move(control), *std::move(bell), *std::move(gate)};
 }
 
-absl::StatusOr<MappedLink> MapLink(const control::LinkGrant& grant, absl::Span<const Fd> fds) {
+absl::StatusOr<MappedLink> MapLink(const control::LinkGrant& grant, absl::Span<const Fd> fds,
+                                   const std::shared_ptr<Budget>& budget) {
   absl::StatusOr<RingGeometry> geometry = FromProto(grant.geometry());
   if (!geometry.ok()) return geometry.status();
   if (fds.size() != 5) return Misfit();
@@ -87,6 +88,7 @@ absl::StatusOr<MappedLink> MapLink(const control::LinkGrant& grant, absl::Span<c
   MappedLink link;
   link.memory =
       std::make_shared<LinkMemory>(LinkMemory{*geometry, *std::move(own), *std::move(peer)});
+  link.memory->ReserveBy(budget);
   const std::string name = grant.mailbox().empty()
                                ? absl::StrCat("process ", FromProto(grant.peer()).ToString())
                                : absl::StrCat("mailbox ", grant.mailbox());
@@ -96,10 +98,16 @@ absl::StatusOr<MappedLink> MapLink(const control::LinkGrant& grant, absl::Span<c
 }
 
 absl::StatusOr<std::shared_ptr<OutgoingLane>> MapLane(const control::LaneGrant& grant,
-                                                      uint32_t number, absl::Span<const Fd> fds) {
+                                                      uint32_t number, absl::Span<const Fd> fds,
+                                                      const std::shared_ptr<Budget>& budget) {
   absl::StatusOr<CellGeometry> geometry = FromProto(grant.geometry());
   if (!geometry.ok()) return geometry.status();
   if (fds.size() != 5) return Misfit();
+  if (budget != nullptr) {
+    const absl::Status room = budget->CheckRoom(
+        CellWriter::FirstStepBytes(*geometry), absl::StrCat("a lane to mailbox ", grant.mailbox()));
+    if (!room.ok()) return room;
+  }
   absl::StatusOr<Mapping> data = Mapping::Map(fds[0], geometry->data_bytes(), Access::kReadWrite);
   if (!data.ok()) return data.status();
   absl::StatusOr<Mapping> state = Mapping::Map(fds[1], geometry->state_bytes(), Access::kReadWrite);
@@ -107,9 +115,9 @@ absl::StatusOr<std::shared_ptr<OutgoingLane>> MapLane(const control::LaneGrant& 
   absl::StatusOr<DestinationMemory> destination = MapDestination(fds.subspan(2));
   if (!destination.ok()) return destination.status();
   if (absl::Status status = SealAgainstWriting(fds[0]); !status.ok()) return status;
-  return std::make_shared<OutgoingLane>(absl::StrCat("mailbox ", grant.mailbox()),
-                                        FromProto(grant.spec()), *geometry, *std::move(data),
-                                        *std::move(state), number, *std::move(destination));
+  return std::make_shared<OutgoingLane>(
+      absl::StrCat("mailbox ", grant.mailbox()), FromProto(grant.spec()), *geometry,
+      *std::move(data), *std::move(state), number, *std::move(destination), ReserveOf(budget));
 }
 
 absl::StatusOr<std::shared_ptr<const CellMemory>> MapIncoming(const control::LaneJoined& joined,

@@ -33,12 +33,16 @@ struct MappedLink {
   std::shared_ptr<LinkMemory> memory;
   std::shared_ptr<OutgoingLane> lane;
 };
-// Maps a link, and seals the process's own memory against every other writer.
-absl::StatusOr<MappedLink> MapLink(const control::LinkGrant& grant, absl::Span<const Fd> fds);
+// Maps a link, and seals the process's own memory against every other writer. What it writes it
+// reserves by `budget`, unless that is null.
+absl::StatusOr<MappedLink> MapLink(const control::LinkGrant& grant, absl::Span<const Fd> fds,
+                                   const std::shared_ptr<Budget>& budget = nullptr);
 
-// Maps the sending end of a mailbox lane. `number` is the process's.
-absl::StatusOr<std::shared_ptr<OutgoingLane>> MapLane(const control::LaneGrant& grant,
-                                                      uint32_t number, absl::Span<const Fd> fds);
+// Maps the sending end of a mailbox lane, likewise. `number` is the process's. kResourceExhausted
+// when the budget has no room for its first step.
+absl::StatusOr<std::shared_ptr<OutgoingLane>> MapLane(
+    const control::LaneGrant& grant, uint32_t number, absl::Span<const Fd> fds,
+    const std::shared_ptr<Budget>& budget = nullptr);
 
 // Maps the receiving end of a mailbox lane.
 absl::StatusOr<std::shared_ptr<const CellMemory>> MapIncoming(const control::LaneJoined& joined,

@@ -9,9 +9,13 @@
 #include "core/process/receiver_impl.h"
 #include "core/process/watcher.h"
 #include "core/shm/barrier.h"
+#include "core/shm/memory_limit.h"
 
 namespace mailrail::internal {
 namespace {
+
+// The most that comes with a link or a lane, and is mapped.
+constexpr int kDescriptorsOfGrant = 5;
 
 // Versions wrap.
 uint32_t Newer(uint32_t a, uint32_t b) { return static_cast<int32_t>(a - b) > 0 ? a : b; }
@@ -40,8 +44,11 @@ absl::StatusOr<std::shared_ptr<const ReceiverMemory>> MapReceiver(absl::Span<con
 
 }  // namespace
 
+// Half of what its cgroup may have, since shared memory is not all that a process uses.
 ProcessImpl::ProcessImpl(Fd socket)
-    : fork_generation_(ForkGeneration()), connection_(std::move(socket), this) {}
+    : fork_generation_(ForkGeneration()),
+      connection_(std::move(socket), this),
+      budget_(std::make_shared<Budget>("this process", CgroupMemoryLimit() / 2)) {}
 
 // The inbox uses the rest of this when it ends.
 ProcessImpl::~ProcessImpl() { inbox_.reset(); }
@@ -74,7 +81,17 @@ absl::Status ProcessImpl::Introduce(absl::Time deadline) {
   id_ = FromProto(attached.process());
   number_ = attached.number();
   inbox_id_ = attached.inbox_id();
-  set_page(reinterpret_cast<const ControlPage*>((*memory)->control.data()));
+  const auto* const page = reinterpret_cast<const ControlPage*>((*memory)->control.data());
+  set_page(page);
+  budget_->set_granted({*memory, &page->memory_bytes},
+                       [weak = weak_from_this()](uint64_t used_bytes, uint64_t wanted_bytes) {
+                         const std::shared_ptr<ProcessImpl> process = weak.lock();
+                         if (process == nullptr) return;
+                         control::Request use;
+                         use.mutable_memory_use()->set_used_bytes(used_bytes);
+                         use.mutable_memory_use()->set_wanted_bytes(wanted_bytes);
+                         process->connection_.Tell(use);
+                       });
   const auto queue = std::make_shared<InboxQueue>();
   queue->set_limits({.max_message_bytes = attached.max_message_bytes()});
   inbox_ = ReceiverAccess::Make(
@@ -102,6 +119,11 @@ absl::StatusOr<AgentReply> ProcessImpl::Call(control::Request request, absl::Tim
   return connection_.Call(std::move(request), deadline);
 }
 
+absl::Status ProcessImpl::CheckRoomForLane(const std::string& name) {
+  if (absl::Status status = CheckRoomToMap(kDescriptorsOfGrant); !status.ok()) return status;
+  return budget_->CheckRoom(LinkMemory::kFirstBytes, absl::StrCat("a lane to ", name));
+}
+
 absl::StatusOr<std::shared_ptr<OutgoingLane>> ProcessImpl::ConnectProcess(const std::string& name,
                                                                           absl::Time deadline) {
   if (const absl::StatusOr<ProcessId> id = ProcessId::Parse(name); id.ok()) {
@@ -112,6 +134,7 @@ absl::StatusOr<std::shared_ptr<OutgoingLane>> ProcessImpl::ConnectProcess(const 
       if (lane->closed_status().ok()) return lane;
     }
   }
+  if (absl::Status status = CheckRoomForLane(name); !status.ok()) return status;
   control::Request request;
   request.set_connect_process(name);
   absl::StatusOr<AgentReply> reply = Call(std::move(request), deadline);
@@ -135,6 +158,7 @@ absl::StatusOr<std::shared_ptr<OutgoingLane>> ProcessImpl::ConnectMailbox(const 
     }
     DropClosedLanes();
   }
+  if (absl::Status status = CheckRoomForLane(name); !status.ok()) return status;
   control::Request request;
   request.set_connect_mailbox(name);
   absl::StatusOr<AgentReply> reply = Call(std::move(request), deadline);
@@ -143,9 +167,9 @@ absl::StatusOr<std::shared_ptr<OutgoingLane>> ProcessImpl::ConnectMailbox(const 
   const uint64_t id = response.has_lane() ? response.lane().lane_id() : response.link().link_id();
   absl::StatusOr<std::shared_ptr<OutgoingLane>> lane = absl::InternalError("no lane granted");
   if (response.has_lane()) {
-    lane = MapLane(response.lane(), number_, reply->fds);
+    lane = MapLane(response.lane(), number_, reply->fds, budget_);
   } else if (response.has_link()) {
-    absl::StatusOr<MappedLink> mapped = MapLink(response.link(), reply->fds);
+    absl::StatusOr<MappedLink> mapped = MapLink(response.link(), reply->fds, budget_);
     lane =
         mapped.ok() ? absl::StatusOr<std::shared_ptr<OutgoingLane>>(mapped->lane) : mapped.status();
   }
@@ -293,7 +317,7 @@ absl::Status ProcessImpl::OnLinkJoined(const control::LinkGrant& grant, std::vec
     inbox_queue_->Reach(version);
     return absl::OkStatus();
   }
-  absl::StatusOr<MappedLink> mapped = MapLink(grant, fds);
+  absl::StatusOr<MappedLink> mapped = MapLink(grant, fds, budget_);
   if (!mapped.ok()) return mapped.status();
   mapped->lane->set_attachment(this);
   const Link link{FromProto(grant.peer()), mapped->lane};

@@ -19,6 +19,7 @@
 #include "core/mailbox/mailbox_queue.h"
 #include "core/mailbox/outgoing_lane.h"
 #include "core/process/agent_connection.h"
+#include "core/shm/budget.h"
 #include "mailrail/process.h"
 
 namespace mailrail::internal {
@@ -105,6 +106,9 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
   explicit ProcessImpl(Fd socket);
   static absl::Status Unusable();
   absl::Status Introduce(absl::Time deadline);
+  // kResourceExhausted, in words, when this program has not what a new lane takes: then the agent
+  // is not asked for one, which might not be taken over.
+  absl::Status CheckRoomForLane(const std::string& name);
   // Adds this process as a receiver of what the agent has opened.
   absl::StatusOr<OpenedMailbox> AddReceiver(AgentReply reply);
   // Tells the agent of mailboxes that this process receives from no more, unless one is being
@@ -123,6 +127,8 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
   ProcessId id_;
   uint32_t number_ = 0;
   uint64_t inbox_id_ = 0;
+  // For all that this process writes.
+  const std::shared_ptr<Budget> budget_;
   std::unique_ptr<Receiver> inbox_;
 
   absl::Mutex mutex_;

@@ -2,11 +2,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/fork.h"
@@ -20,6 +24,15 @@ namespace mailrail {
 namespace {
 
 constexpr size_t kPage = 4096;
+
+std::atomic<size_t> mappings_now{0};
+
+absl::Status MappingError(int error) {
+  if (error != ENOMEM) return absl::ErrnoToStatus(error, "mmap");
+  return absl::ResourceExhaustedError(absl::StrCat(
+      program_invocation_short_name, " (pid ", getpid(), ") can map no more memory: it may have ",
+      MappingsAtMost(), " mappings (vm.max_map_count): close what is not needed, or raise that"));
+}
 
 size_t RoundUpToPages(size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
 
@@ -35,7 +48,7 @@ int NewMemfd(const std::string& name) {
 
 absl::StatusOr<Fd> CreateMemory(const std::string& name, size_t bytes, MoreSeals more) {
   Fd fd(NewMemfd(name));
-  if (!fd.valid()) return absl::ErrnoToStatus(errno, "memfd_create");
+  if (!fd.valid()) return DescriptorError(errno, "memfd_create");
   const int seals = F_SEAL_SHRINK | F_SEAL_GROW | (more == MoreSeals::kRefused ? F_SEAL_SEAL : 0);
   if (ftruncate(fd.get(), static_cast<off_t>(RoundUpToPages(bytes))) != 0 ||
       fchmod(fd.get(), 0400) != 0 || fcntl(fd.get(), F_ADD_SEALS, seals) != 0) {
@@ -47,7 +60,7 @@ absl::StatusOr<Fd> CreateMemory(const std::string& name, size_t bytes, MoreSeals
 absl::StatusOr<Fd> OpenReadOnly(const Fd& memory) {
   Step();
   Fd fd(open(absl::StrCat("/proc/self/fd/", memory.get()).c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.valid()) return absl::ErrnoToStatus(errno, "reopening memory for reading");
+  if (!fd.valid()) return DescriptorError(errno, "reopening memory for reading");
   return fd;
 }
 
@@ -57,6 +70,41 @@ absl::Status SealAgainstWriting(const Fd& memory) {
     return absl::ErrnoToStatus(errno, "sealing memory");
   }
   return absl::OkStatus();
+}
+
+size_t MappingsNow() { return mappings_now.load(std::memory_order_relaxed); }
+
+size_t MappingsAtMost() {
+  static const size_t most = [] {
+    size_t limit = 65530;
+    if (FILE* const file = fopen("/proc/sys/vm/max_map_count", "re"); file != nullptr) {
+      if (fscanf(file, "%zu", &limit) != 1) limit = 65530;
+      fclose(file);
+    }
+    return limit;
+  }();
+  return most;
+}
+
+absl::Status CheckRoomToMap(int descriptors) {
+  std::vector<Fd> fds;
+  for (int i = 0; i < descriptors; ++i) {
+    fds.emplace_back(eventfd(0, EFD_CLOEXEC));
+    if (!fds.back().valid()) return DescriptorError(errno, "opening a descriptor");
+  }
+  // Shared ones are never merged with their neighbours.
+  std::vector<void*> pages;
+  int error = 0;
+  for (int i = 0; i < descriptors && error == 0; ++i) {
+    void* const page = mmap(nullptr, kPage, PROT_NONE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED) {
+      error = errno;
+    } else {
+      pages.push_back(page);
+    }
+  }
+  for (void* const page : pages) munmap(page, kPage);
+  return error == 0 ? absl::OkStatus() : MappingError(error);
 }
 
 Mapping::Mapping(Mapping&& other) noexcept
@@ -75,6 +123,7 @@ Mapping::~Mapping() {
   if (data_ == nullptr || fork_generation_ != ForkGeneration()) return;
   Step();
   munmap(data_, size_);
+  mappings_now.fetch_sub(1, std::memory_order_relaxed);
 }
 
 absl::StatusOr<Mapping> Mapping::Map(const Fd& memory, size_t bytes, Access access) {
@@ -89,7 +138,8 @@ absl::StatusOr<Mapping> Mapping::Map(const Fd& memory, size_t bytes, Access acce
   const int protection = access == Access::kReadOnly ? PROT_READ : PROT_READ | PROT_WRITE;
   Step();
   void* data = mmap(nullptr, size, protection, MAP_SHARED | MAP_NORESERVE, memory.get(), 0);
-  if (data == MAP_FAILED) return absl::ErrnoToStatus(errno, "mmap");
+  if (data == MAP_FAILED) return MappingError(errno);
+  mappings_now.fetch_add(1, std::memory_order_relaxed);
   Step();
   madvise(data, size, MADV_DONTFORK);
   madvise(data, size, MADV_DONTDUMP);

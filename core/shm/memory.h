@@ -34,6 +34,14 @@ absl::StatusOr<Fd> OpenReadOnly(const Fd& memory);
 // kPermissionDenied for memory that was created with MoreSeals::kRefused.
 absl::Status SealAgainstWriting(const Fd& memory);
 
+// kResourceExhausted, in words, when this program could not take over so many descriptors, or not
+// map them, for its limits. A look: others may take what is left.
+absl::Status CheckRoomToMap(int descriptors);
+
+// How many of these mappings this program has, and how many of all kinds the kernel lets it have.
+size_t MappingsNow();
+size_t MappingsAtMost();
+
 enum class Access { kReadOnly, kReadWrite };
 
 // A mapping of such memory, not in core dumps and not inherited by fork: where it stood the child
@@ -47,7 +55,7 @@ class Mapping {
   ~Mapping();
 
   // Maps at least `bytes` of `memory`. kDataLoss when the memory is smaller or not sealed against
-  // shrinking, so that using it could end in SIGBUS.
+  // shrinking, so that using it could end in SIGBUS; kResourceExhausted at the limit of mappings.
   static absl::StatusOr<Mapping> Map(const Fd& memory, size_t bytes, Access access);
 
   bool valid() const { return data_ != nullptr; }

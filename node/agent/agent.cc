@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -19,10 +20,13 @@
 #include "core/base/name.h"
 #include "core/base/seqpacket.h"
 #include "core/shm/barrier.h"
+#include "core/shm/memory_limit.h"
 #include "mailrail/status.h"
 #include "node/agent/broker.h"
+#include "node/agent/limit_watch.h"
 #include "node/agent/local_service.h"
 #include "node/agent/loop.h"
+#include "node/agent/memory_shares.h"
 #include "node/agent/peer_calls.h"
 #include "node/agent/registry.h"
 #include "node/agent/remote_service.h"
@@ -37,6 +41,12 @@ namespace mailrail {
 namespace {
 
 constexpr absl::Duration kDrainLook = absl::Milliseconds(20);
+
+// Half: shared memory is not all that runs on a host.
+uint64_t NodeMemory(const AgentConfig& config) {
+  if (config.memory_bytes != 0) return config.memory_bytes;
+  return std::min(CgroupMemoryLimit(), PhysicalMemory()) / 2;
+}
 
 uint64_t NewIncarnation() {
   std::random_device device;
@@ -83,6 +93,7 @@ class Agent {
   Fd signals_;
   bool restored_ = false;
   bool draining_ = false;
+  Fd spare_;           // let go of to accept a connection when there are no descriptors left
   bool full_ = false;  // the last connection could not be accepted for want of a descriptor
   absl::Time idle_since_ = absl::Now();
   std::unique_ptr<Vault> vault_;
@@ -90,10 +101,12 @@ class Agent {
   std::unique_ptr<RemoteService> remote_;
   std::unique_ptr<Carrier> carrier_;
   std::unique_ptr<Registry> registry_;
+  std::unique_ptr<MemoryShares> memory_;
   std::unique_ptr<PeerCalls> calls_;
   std::unique_ptr<EmbeddedDirectory> directory_;
   std::unique_ptr<Broker> broker_;
   std::unique_ptr<LocalService> local_;
+  std::unique_ptr<LimitWatch> limits_;
   std::unique_ptr<PeerTransport> transport_;
 };
 
@@ -157,6 +170,10 @@ void Agent::MakeParts(uint64_t incarnation) {
     local_->Notify(number, std::move(notice), std::move(fds));
   };
   broker_options.log = log;
+  memory_ = std::make_unique<MemoryShares>(
+      MemoryShares::Options{NodeMemory(config_), config_.process_memory_bytes, log}, &loop_,
+      registry_.get());
+  broker_options.budget = memory_->agent_budget();
   broker_options.link_ended = [this](uint64_t link, const absl::Status& why) {
     local_->OnLaneState(link, why);
   };
@@ -167,8 +184,10 @@ void Agent::MakeParts(uint64_t incarnation) {
   local_options.max_processes = config_.max_processes;
   local_options.nodes = [this] { return Nodes(); };
   local_options.log = log;
-  local_ = std::make_unique<LocalService>(std::move(local_options), &loop_, registry_.get(),
-                                          broker_.get(), directory_.get(), calls_.get());
+  local_ =
+      std::make_unique<LocalService>(std::move(local_options), &loop_, registry_.get(),
+                                     broker_.get(), memory_.get(), directory_.get(), calls_.get());
+  limits_ = std::make_unique<LimitWatch>(log, config_.max_processes, &loop_, registry_.get());
   remote_->Connect(registry_.get(), broker_.get(), local_.get(), calls_.get(), carrier_.get());
 }
 
@@ -216,6 +235,7 @@ absl::Status Agent::Start(int keeper_fd) {
   registry_->Begin();
   for (const auto& [node, incarnation] : registry_->peers()) remote_->Restore(node, incarnation);
   if (restored_) {
+    memory_->Resume();
     local_->Resume();
     broker_->Resume();
   }
@@ -240,18 +260,26 @@ void Agent::WatchAll() {
     loop_.Watch(vault_->keeper()->fd(), 0, [this](uint32_t) { OnKeeperGone(); });
   }
   if (config_.idle_exit != absl::InfiniteDuration()) CheckIdle();
+  spare_.Reset(eventfd(0, EFD_CLOEXEC));
+  limits_->Look();
 }
 
 void Agent::OnAccept() {
+  if (!spare_.valid()) spare_.Reset(eventfd(0, EFD_CLOEXEC));
   for (int i = 0; i < 64; ++i) {
     Fd socket(accept4(listener_.socket.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!socket.valid() && errno == EMFILE && spare_.valid()) {
+      // One at a time is told that there are none.
+      spare_.Reset();
+      continue;
+    }
     if (socket.valid()) {
-      full_ = false;
+      full_ = full_ && !spare_.valid();
       local_->Accept(std::move(socket));
       continue;
     }
     if (errno == EMFILE || errno == ENFILE) {
-      if (!full_) Log("no descriptors left for another connection");
+      if (!full_) Log(absl::StrCat("cannot accept: ", OutOfDescriptors().message()));
       full_ = true;
       loop_.Unwatch(listener_.socket.get());
       loop_.RunAfter(absl::Milliseconds(100), [this] {

@@ -15,7 +15,8 @@ Broker::Broker(Options options, Loop* loop, Registry* registry, const Destinatio
       loop_(loop),
       registry_(registry),
       carrier_bell_(carrier_bell),
-      links_({options_.notify, options_.log, options_.link_ended}, registry, carrier_bell) {}
+      links_({options_.notify, options_.log, options_.link_ended, options_.budget}, registry,
+             carrier_bell) {}
 
 Broker::~Broker() = default;
 

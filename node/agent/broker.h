@@ -33,6 +33,7 @@ class Broker {
     std::function<void(absl::string_view)> log;
     // As of Links.
     std::function<void(uint64_t link, const absl::Status& why)> link_ended;
+    std::shared_ptr<Budget> budget;
   };
 
   // All outlive it. `carrier_bell` is the bell of all lanes that the carrier reads.

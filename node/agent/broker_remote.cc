@@ -46,8 +46,9 @@ absl::StatusOr<InboundLane> Broker::AcceptLane(const std::string& node,
     absl::StatusOr<MailboxLane*> cells =
         JoinMailbox(mailbox, Endpoint::OfRemoteProcess(sender), sender, 0, open.lane());
     if (!cells.ok()) return cells.status();
-    lane = MapCellSender(absl::StrCat("mailbox ", mailbox->name), mailbox->options,
-                         (*cells)->geometry, (*cells)->data, (*cells)->state, mailbox->destination);
+    lane =
+        MapCellSender(absl::StrCat("mailbox ", mailbox->name), mailbox->options, (*cells)->geometry,
+                      (*cells)->data, (*cells)->state, mailbox->destination, options_.budget);
     ToProto(mailbox->options, inbound.state.mutable_spec());
   }
   if (!lane.ok()) return lane.status();
@@ -117,7 +118,7 @@ void Broker::StartProxy(const Proxy& proxy) {
   options.when_full = FullPolicy::kBlock;
   absl::StatusOr<std::shared_ptr<OutgoingLane>> lane =
       MapCellSender(absl::StrCat("mailbox ", proxy.mailbox), options, proxy.geometry, proxy.data,
-                    proxy.state, proxy.destination);
+                    proxy.state, proxy.destination, options_.budget);
   absl::StatusOr<Mapping> bell = proxy.destination.MapBell();
   absl::StatusOr<Mapping> control = proxy.destination.MapControl();
   if (!lane.ok() || !bell.ok() || !control.ok()) {
@@ -143,7 +144,7 @@ absl::StatusOr<std::shared_ptr<OutgoingLane>> Broker::AgentLane(LocalMailbox* ma
   if (lane == nullptr) {
     absl::StatusOr<std::shared_ptr<OutgoingLane>> mapped =
         MapCellSender(absl::StrCat("mailbox ", mailbox->name), mailbox->options, (*cells)->geometry,
-                      (*cells)->data, (*cells)->state, mailbox->destination);
+                      (*cells)->data, (*cells)->state, mailbox->destination, options_.budget);
     if (!mapped.ok()) return mapped.status();
     lane = *std::move(mapped);
   }

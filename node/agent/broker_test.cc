@@ -60,7 +60,7 @@ class BrokerTest : public testing::Test {
   }
   // What end a of a link to another node sends on.
   std::shared_ptr<OutgoingLane> SenderOf(const Link& link) {
-    return MapLinkSender("test", link, true, link.far, bell_).value();
+    return MapLinkSender("test", link, true, link.far, bell_, nullptr).value();
   }
   static absl::Status Send(OutgoingLane* lane) {
     return lane->Send(0, {{}, "x"}, absl::InfinitePast());
@@ -399,9 +399,9 @@ TEST_F(BrokerTest, LanesOfTheDeadGoWhenTheyAreDrained) {
   LocalMailbox* mailbox = registry_->AddMailbox("orders", {}, 0, 0).value();
   const Endpoint sender = Endpoint::OfProcess(process->number);
   MailboxLane* lane = broker_->JoinMailbox(mailbox, sender, process->id, 0, 0).value();
-  auto out =
-      MapCellSender("test", {}, lane->geometry, lane->data, lane->state, mailbox->destination)
-          .value();
+  auto out = MapCellSender("test", {}, lane->geometry, lane->data, lane->state,
+                           mailbox->destination, nullptr)
+                 .value();
   ASSERT_TRUE(Send(out.get()).ok());
   broker_->ProcessGone(process->number, EndReason::kKilled);
   EXPECT_EQ(broker_->Purge(mailbox), 1u);

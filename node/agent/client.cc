@@ -92,6 +92,11 @@ void Client::Read() {
       detached_ = true;
       continue;
     }
+    if (request.call_case() == control::Request::kMemoryUse) {
+      // Nobody waits for an answer.
+      handlers_.request(shared_from_this(), request, {});
+      continue;
+    }
     const bool too_many = requests_pending_ >= kMaxPendingRequests;
     ++requests_pending_;
     if (too_many) {

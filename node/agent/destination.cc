@@ -72,7 +72,7 @@ absl::StatusOr<std::vector<Fd>> Destination::Grant(bool receiver) const {
   fds.push_back(*std::move(bell));
   fds.push_back(gate_.Duplicate());
   if (!fds[1].valid() || !fds[2].valid()) {
-    return absl::ResourceExhaustedError("the agent has no descriptors left");
+    return OutOfDescriptors();
   }
   return fds;
 }

@@ -6,7 +6,7 @@ namespace mailrail {
 
 absl::StatusOr<std::vector<Fd>> AllOpen(std::vector<Fd> fds) {
   for (const Fd& fd : fds) {
-    if (!fd.valid()) return absl::ResourceExhaustedError("the agent has no descriptors left");
+    if (!fd.valid()) return OutOfDescriptors();
   }
   return fds;
 }

@@ -117,7 +117,7 @@ absl::StatusOr<std::vector<Fd>> Links::FarFds(const Link& link) {
 }
 
 void Links::StartOutbound(Link* link, bool recover) {
-  absl::StatusOr<std::shared_ptr<LinkMemory>> memory = MapLinkEnd(*link, false);
+  absl::StatusOr<std::shared_ptr<LinkMemory>> memory = MapLinkEnd(*link, false, options_.budget);
   if (!memory.ok()) {
     options_.log(absl::StrCat("cannot map link ", link->id, ": ", memory.status().ToString()));
     return EndOutbound(link->id, CloseReason::kRefused);
@@ -194,7 +194,7 @@ absl::StatusOr<std::shared_ptr<OutgoingLane>> Links::AcceptLane(LocalProcess* ta
   }
   *options = link->options;
   return MapLinkSender(absl::StrCat("process ", target->id.ToString()), *link, false, target->inbox,
-                       target->inbox);
+                       target->inbox, options_.budget);
 }
 
 absl::StatusOr<std::shared_ptr<OutgoingLane>> Links::AgentLane(LocalProcess* process) {
@@ -210,7 +210,7 @@ absl::StatusOr<std::shared_ptr<OutgoingLane>> Links::AgentLane(LocalProcess* pro
   if (lane == nullptr) {
     absl::StatusOr<std::shared_ptr<OutgoingLane>> mapped =
         MapLinkSender(absl::StrCat("process ", process->id.ToString()), *link, true, process->inbox,
-                      process->inbox);
+                      process->inbox, options_.budget);
     if (!mapped.ok()) return mapped.status();
     lane = *std::move(mapped);
   }
@@ -221,7 +221,7 @@ absl::StatusOr<std::shared_ptr<OutgoingLane>> Links::AgentLane(const Link& link)
   std::shared_ptr<OutgoingLane>& lane = agent_lanes_[link.id];
   if (lane == nullptr) {
     absl::StatusOr<std::shared_ptr<OutgoingLane>> mapped =
-        MapLinkSender(link.b.Name(), link, true, link.far, *carrier_bell_);
+        MapLinkSender(link.b.Name(), link, true, link.far, *carrier_bell_, options_.budget);
     if (!mapped.ok()) return mapped.status();
     lane = *std::move(mapped);
   }

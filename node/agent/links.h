@@ -50,6 +50,8 @@ class Links {
     std::function<void(absl::string_view)> log;
     // A link has gone: whoever waits for it to open waits in vain.
     std::function<void(uint64_t link, const absl::Status& why)> ended;
+    // For what the agent writes itself; may be null.
+    std::shared_ptr<Budget> budget;
   };
 
   // All outlive it. `carrier_bell` is the bell of all lanes that the carrier reads.

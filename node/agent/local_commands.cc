@@ -72,7 +72,7 @@ class Page {
   size_t rows_ = 0;
 };
 
-control::ProcessRow RowOf(const LocalProcess& process) {
+control::ProcessRow RowOf(const LocalProcess& process, const MemoryShares::Use& memory) {
   control::ProcessRow row;
   ToProto(process.id, row.mutable_process());
   row.set_own_pid(process.own_pid);
@@ -81,6 +81,8 @@ control::ProcessRow RowOf(const LocalProcess& process) {
   for (const std::string& name : process.names) row.add_names(name);
   row.set_links(static_cast<uint32_t>(process.links.size()));
   row.set_dropped(process.dropped);
+  row.set_memory_bytes(memory.used_bytes);
+  row.set_memory_limit_bytes(memory.limit_bytes);
   return row;
 }
 
@@ -173,7 +175,8 @@ void LocalService::List(const CallPtr& call) {
     case control::PROCESSES:
       for (const auto& [number, process] : registry_->processes()) {
         if (number <= after) continue;
-        if (!put(RowOf(*process), number, listing->mutable_processes())) break;
+        control::ProcessRow row = RowOf(*process, memory_->Of(*process));
+        if (!put(std::move(row), number, listing->mutable_processes())) break;
       }
       break;
     case control::MAILBOXES:

@@ -163,8 +163,7 @@ void LocalService::OpenFarMailbox(const CallPtr& call, const FoundMailbox& found
                  fds->push_back(broker_->DuplicateCarrierGate());
                  if (!fds->back().valid()) {
                    broker_->CloseReceiver(process, id);
-                   return Respond(
-                       *call, absl::ResourceExhaustedError("the agent has no descriptors left"));
+                   return Respond(*call, OutOfDescriptors());
                  }
                  broker_->StartProxy(*opened_proxy);
                  control::Opened* opened = response.mutable_opened();

@@ -22,11 +22,12 @@ constexpr absl::Duration kDeathTakes = absl::Milliseconds(50);
 using internal::ToProto;
 
 LocalService::LocalService(Options options, Loop* loop, Registry* registry, Broker* broker,
-                           Directory* directory, PeerCaller* peers)
+                           MemoryShares* memory, Directory* directory, PeerCaller* peers)
     : options_(std::move(options)),
       loop_(loop),
       registry_(registry),
       broker_(broker),
+      memory_(memory),
       directory_(directory),
       peers_(peers),
       resolver_(registry, directory),
@@ -161,6 +162,10 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
       return List(call);
     case Kind::kPing:
       return Ping(call);
+    case Kind::kMemoryUse:
+      if (!attached) return;
+      return memory_->OnUse(call->number, request.memory_use().used_bytes(),
+                            request.memory_use().wanted_bytes());
     default:
       break;
   }
@@ -213,12 +218,13 @@ void LocalService::Attach(const ClientPtr& client, const CallPtr& call) {
 absl::StatusOr<LocalProcess*> LocalService::Register(const ClientPtr& client) {
   if (attached() >= options_.max_processes) {
     return absl::ResourceExhaustedError(
-        absl::StrCat("this agent serves at most ", options_.max_processes, " processes"));
+        absl::StrCat("this agent serves its limit of ", options_.max_processes,
+                     " processes: end one, or raise the agent's --max-processes"));
   }
   Fd socket = client->DuplicateSocket();
   Fd pidfd = client->OpenPidfd();
   if (!socket.valid() || (!pidfd.valid() && errno != ESRCH)) {
-    return absl::ResourceExhaustedError("the agent has no descriptors left");
+    return OutOfDescriptors();
   }
   absl::StatusOr<LocalProcess*> process =
       registry_->AddProcess(client->pid(), client->uid(), std::move(socket), std::move(pidfd));
@@ -227,6 +233,7 @@ absl::StatusOr<LocalProcess*> LocalService::Register(const ClientPtr& client) {
   newcomers_.erase(client->serial());
   clients_[(*process)->number] = client;
   WatchProcess(**process);
+  memory_->OnAttach(**process);
   return process;
 }
 

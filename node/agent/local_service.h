@@ -12,6 +12,7 @@
 #include "node/agent/client.h"
 #include "node/agent/limits.h"
 #include "node/agent/loop.h"
+#include "node/agent/memory_shares.h"
 #include "node/agent/name_resolver.h"
 #include "node/agent/post_queue.h"
 #include "node/agent/registry.h"
@@ -34,7 +35,7 @@ class LocalService {
 
   // All outlive it.
   LocalService(Options options, Loop* loop, Registry* registry, Broker* broker,
-               Directory* directory, PeerCaller* peers);
+               MemoryShares* memory, Directory* directory, PeerCaller* peers);
 
   // A new connection.
   void Accept(Fd socket);
@@ -101,6 +102,7 @@ class LocalService {
   Loop* const loop_;
   Registry* const registry_;
   Broker* const broker_;
+  MemoryShares* const memory_;
   Directory* const directory_;
   PeerCaller* const peers_;
   std::map<uint32_t, ClientPtr> clients_;    // attached

@@ -18,11 +18,9 @@ absl::StatusOr<std::shared_ptr<IncomingCells>> MapCells(const MailboxLane& lane)
                                          /*by_agent=*/lane.sender.kind != Endpoint::Kind::kProcess);
 }
 
-absl::StatusOr<std::shared_ptr<OutgoingLane>> MapCellSender(std::string name,
-                                                            const MailboxOptions& options,
-                                                            const CellGeometry& geometry,
-                                                            const Fd& data, const Fd& state,
-                                                            const Destination& destination) {
+absl::StatusOr<std::shared_ptr<OutgoingLane>> MapCellSender(
+    std::string name, const MailboxOptions& options, const CellGeometry& geometry, const Fd& data,
+    const Fd& state, const Destination& destination, const std::shared_ptr<Budget>& budget) {
   absl::StatusOr<Mapping> data_map = Mapping::Map(data, geometry.data_bytes(), Access::kReadWrite);
   if (!data_map.ok()) return data_map.status();
   absl::StatusOr<Mapping> state_map =
@@ -32,12 +30,13 @@ absl::StatusOr<std::shared_ptr<OutgoingLane>> MapCellSender(std::string name,
   if (!memory.ok()) return memory.status();
   auto sender = std::make_shared<OutgoingLane>(std::move(name), options, geometry,
                                                *std::move(data_map), *std::move(state_map),
-                                               /*number=*/0, *std::move(memory));
+                                               /*number=*/0, *std::move(memory), ReserveOf(budget));
   if (absl::Status status = sender->Recover(); !status.ok()) return status;
   return sender;
 }
 
-absl::StatusOr<std::shared_ptr<LinkMemory>> MapLinkEnd(const Link& link, bool end_a) {
+absl::StatusOr<std::shared_ptr<LinkMemory>> MapLinkEnd(const Link& link, bool end_a,
+                                                       const std::shared_ptr<Budget>& budget) {
   const Fd& own = end_a ? link.memory_a : link.memory_b;
   const Fd& peer = end_a ? link.memory_b : link.memory_a;
   absl::StatusOr<Mapping> own_map =
@@ -46,14 +45,17 @@ absl::StatusOr<std::shared_ptr<LinkMemory>> MapLinkEnd(const Link& link, bool en
   absl::StatusOr<Mapping> peer_map =
       Mapping::Map(peer, link.geometry.memory_bytes(), Access::kReadOnly);
   if (!peer_map.ok()) return peer_map.status();
-  return std::make_shared<LinkMemory>(
+  auto memory = std::make_shared<LinkMemory>(
       LinkMemory{link.geometry, *std::move(own_map), *std::move(peer_map)});
+  memory->ReserveBy(budget);
+  return memory;
 }
 
 absl::StatusOr<std::shared_ptr<OutgoingLane>> MapLinkSender(std::string name, const Link& link,
                                                             bool end_a, const Destination& control,
-                                                            const Destination& bell) {
-  absl::StatusOr<std::shared_ptr<LinkMemory>> memory = MapLinkEnd(link, end_a);
+                                                            const Destination& bell,
+                                                            const std::shared_ptr<Budget>& budget) {
+  absl::StatusOr<std::shared_ptr<LinkMemory>> memory = MapLinkEnd(link, end_a, budget);
   if (!memory.ok()) return memory.status();
   absl::StatusOr<DestinationMemory> destination = control.MapSender(bell);
   if (!destination.ok()) return destination.status();

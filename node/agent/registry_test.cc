@@ -172,7 +172,7 @@ TEST_F(RegistryTest, AfterTheLastNumberThoseThatNobodyHasAreUsedAgainAndHoldNoth
   LocalMailbox* mailbox = registry->AddMailbox("orders", {}, /*creator=*/2, 1).value();
   MailboxLane* lane = registry->AddLane(mailbox, Endpoint::OfProcess(4), {}, 0, 0).value();
   auto sender = MapCellSender("test", mailbox->options, lane->geometry, lane->data, lane->state,
-                              mailbox->destination)
+                              mailbox->destination, nullptr)
                     .value();
   ASSERT_TRUE(sender->Send(0, {{}, "x"}, absl::InfinitePast()).ok());
   auto cells = MapCells(*lane).value();

@@ -25,7 +25,8 @@ LaneSource::LaneSource(OutboundLane lane, Peer* peer, Carrier::Counters* counter
     : lane_(std::move(lane)),
       peer_(peer),
       counters_(counters),
-      reader_(lane_.memory->geometry, lane_.memory->own.data(), lane_.memory->peer.data()) {
+      reader_(lane_.memory->geometry, lane_.memory->own.data(), lane_.memory->peer.data(),
+              lane_.memory->reserve.get()) {
   lane_.max_message_bytes =
       std::min<uint64_t>(lane_.max_message_bytes, kLargestMaxMessageBytes);  // a peer said it
   if (!lane_.recover) return;

@@ -58,7 +58,9 @@ Json ToJson(const control::ProcessRow& row) {
           {"program", row.program()},
           {"names", std::vector<std::string>(row.names().begin(), row.names().end())},
           {"links", row.links()},
-          {"dropped", row.dropped()}};
+          {"dropped", row.dropped()},
+          {"memory_bytes", row.memory_bytes()},
+          {"memory_limit_bytes", row.memory_limit_bytes()}};
 }
 
 Json ToJson(const control::MailboxRow& row) {

@@ -29,6 +29,11 @@ struct AgentConfig {
   // How long SIGTERM waits for what is on its way to other nodes.
   absl::Duration drain_timeout = absl::Seconds(5);
   uint32_t max_processes = 20000;
+  // Shared memory for messages on this node; 0: half of the host's, or of what the agent's cgroup
+  // may have.
+  uint64_t memory_bytes = 0;
+  // The most of it that one process may have for what it sends; 0: a share of what is left.
+  uint64_t process_memory_bytes = 0;
 };
 
 }  // namespace mailrail

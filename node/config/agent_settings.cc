@@ -114,6 +114,18 @@ std::string GetMaxProcesses(const AgentConfig& config) {
   return absl::StrCat(config.max_processes);
 }
 
+absl::Status SetMemoryBytes(absl::string_view text, AgentConfig* config) {
+  return Store(ReadSize(text), &config->memory_bytes);
+}
+std::string GetMemoryBytes(const AgentConfig& config) { return FormatSize(config.memory_bytes); }
+
+absl::Status SetProcessMemoryBytes(absl::string_view text, AgentConfig* config) {
+  return Store(ReadSize(text), &config->process_memory_bytes);
+}
+std::string GetProcessMemoryBytes(const AgentConfig& config) {
+  return FormatSize(config.process_memory_bytes);
+}
+
 constexpr AgentSetting kSettings[] = {
     {"node", "--node", "MAILRAIL_NODE", "NAME",
      "this node's name in the cluster (default: the host's)", false, SetNode, GetNode},
@@ -139,6 +151,13 @@ constexpr AgentSetting kSettings[] = {
     {"max_processes", "--max-processes", "MAILRAIL_MAX_PROCESSES", "N",
      "how many processes may be attached (default: 20000)", false, SetMaxProcesses,
      GetMaxProcesses},
+    {"memory_bytes", "--memory-bytes", "MAILRAIL_MEMORY_BYTES", "SIZE",
+     "shared memory for messages, as 512M (default: half of the host's memory, or of the agent's "
+     "cgroup's limit)",
+     false, SetMemoryBytes, GetMemoryBytes},
+    {"process_memory_bytes", "--process-memory-bytes", "MAILRAIL_PROCESS_MEMORY_BYTES", "SIZE",
+     "the most of that for what one process sends (default: a share of what is left)", false,
+     SetProcessMemoryBytes, GetProcessMemoryBytes},
 };
 
 absl::Status At(absl::string_view place, const absl::Status& status) {

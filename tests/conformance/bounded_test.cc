@@ -1,6 +1,7 @@
 // Promise 6: every queue has a capacity, and a policy for when it is full; a slow receiver slows
 // nobody else, and is never disconnected. And of promise 2: bulk does not take what urgent traffic
 // needs.
+#include <chrono>
 #include <fstream>
 #include <future>
 #include <memory>
@@ -212,6 +213,74 @@ TEST_P(MailboxBoundsTest, AMailboxMayRejectWhenItIsFull) {
   // It takes more when there is room again.
   EXPECT_TRUE(Eventually([&] { return peer().Send(handle, {{.number = 1}}).status.ok(); }));
   EXPECT_THAT(self().Receive(receiver, 1), IsOk());
+}
+
+// Small bodies, bodies in the slab, and bodies written in place.
+TEST_P(BoundedTest, AReceiveMakesRoomForASenderThatWaitsWhateverItSends) {
+  for (const size_t bytes : {size_t{20}, size_t{3000}, size_t{100000}}) {
+    for (const bool claims : {false, true}) {
+      const std::unique_ptr<LocalParty> sender = NewSelf();
+      ASSERT_OK_AND_ASSIGN(
+          channel, Open(*sender, peer(), {.max_message_bytes = 100000, .capacity_messages = 16}));
+      Sender& to = sender->sender(channel.sender);
+      const std::string body(bytes, 'x');
+      const auto send = [&](absl::Time deadline, int priority) -> absl::Status {
+        if (!claims) return to.Send(body, {.priority = priority}, deadline);
+        absl::StatusOr<ClaimedMessage> claim = to.Claim(bytes, {.priority = priority}, deadline);
+        if (!claim.ok()) return claim.status();
+        body.copy(claim->body().data(), bytes);
+        return claim->Commit(deadline);
+      };
+      size_t sent = 0;
+      absl::Status full;
+      while ((full = send(Soon(), 0)).ok()) ++sent;
+      EXPECT_THAT(full, HasCode(absl::StatusCode::kDeadlineExceeded));
+      EXPECT_THAT(send(absl::InfinitePast(), 0), HasCode(absl::StatusCode::kDeadlineExceeded));
+      // What is urgent has its own.
+      EXPECT_THAT(send(absl::InfinitePast(), kUrgentPriority), IsOk());
+      ++sent;
+      auto waiting = std::async(std::launch::async, [&] { return send(Patience(), 0); });
+      // Room for bodies comes back with the body; between nodes, when enough is on its way.
+      size_t received = 0;
+      while (waiting.wait_for(std::chrono::milliseconds(100)) != std::future_status::ready) {
+        ASSERT_LT(received, sent);
+        ASSERT_THAT(peer().Receive(channel.receiver, 1), IsOk());
+        ++received;
+      }
+      EXPECT_THAT(waiting.get(), IsOk());
+      EXPECT_THAT(peer().Receive(channel.receiver, sent + 1 - received), IsOk());
+    }
+  }
+}
+
+TEST_P(MailboxBoundsTest, AFullMailboxThatRejectsRefusesClaimsAndLargeBodiesUntilThereIsRoom) {
+  for (const size_t bytes : {size_t{20}, size_t{100000}}) {
+    const std::string name = NewName();
+    ASSERT_THAT(self().CreateMailbox(name, {.max_message_bytes = 100000,
+                                            .capacity_messages = 16,
+                                            .when_full = FullPolicy::kReject}),
+                IsOk());
+    const std::unique_ptr<LocalParty> sender = NewSelf();
+    ASSERT_OK_AND_ASSIGN(handle, sender->ConnectMailbox(name));
+    Sender& to = sender->sender(handle);
+    const auto claim = [&]() -> absl::Status {
+      absl::StatusOr<ClaimedMessage> claimed = to.Claim(bytes, {}, absl::InfiniteFuture());
+      return claimed.ok() ? claimed->Commit(absl::InfiniteFuture()) : claimed.status();
+    };
+    size_t sent = 0;
+    absl::Status full;
+    while ((full = claim()).ok()) ++sent;
+    EXPECT_EQ(sent, 16u);
+    EXPECT_THAT(full, HasCode(absl::StatusCode::kResourceExhausted));
+    EXPECT_THAT(to.Send(std::string(bytes, 'x'), {}, absl::InfiniteFuture()),
+                HasCode(absl::StatusCode::kResourceExhausted));
+    // What is urgent has its own room, and one receive makes room for one.
+    EXPECT_THAT(to.Send(std::string(bytes, 'x'), {.priority = kUrgentPriority}), IsOk());
+    ASSERT_OK_AND_ASSIGN(receiver, peer().OpenMailbox(name));
+    ASSERT_THAT(peer().Receive(receiver, 2), IsOk());
+    EXPECT_TRUE(Eventually([&] { return claim().ok(); }));
+    EXPECT_THAT(peer().Receive(receiver, 16), IsOk());
+  }
 }
 
 TEST_P(MailboxBoundsTest, ABatchIsSentAsFarAsThereIsRoom) {

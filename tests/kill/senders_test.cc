@@ -72,16 +72,17 @@ class Sends : public Scenario {
   std::vector<Received> received_;
 };
 
-// Goes round the end of a ring, and so pads it.
-class Wraps : public Sends {
+// Goes beyond what is reserved of a ring, in messages of 64 lines: reserves more, or, where a ring
+// that is received goes round rather than grow, pads it.
+class GoesBeyond : public Sends {
  public:
-  explicit Wraps(World* world) : Sends(world, To::kInbox, kFull, {0, 0}) {}
+  // `before`: how many it has sent before. A ring has 256 lines after the first and 1024 after the
+  // eighth, one of which is left; then it goes round.
+  GoesBeyond(World* world, int before) : Sends(world, To::kInbox, kFull, {0, 0}), before_(before) {}
 
   void Prepare() override {
     Sends::Prepare();
-    // 64 lines each, and a ring has 16384; half a message before the end comes the next whole one.
-    for (int i = 1; i < 255; ++i) SendNext(*sender_, kFull);
-    SendNext(*sender_, 2000);
+    for (int i = 1; i < before_; ++i) SendNext(*sender_, kFull);
   }
   void Ready() override {
     EXPECT_TRUE(Soon([this] { return witnessed_ == page().told; }));
@@ -89,6 +90,7 @@ class Wraps : public Sends {
 
  private:
   static constexpr size_t kFull = 4080;
+  const int before_;
 };
 
 // Writes in place: one message that it lets go of, and one that it sends.
@@ -132,7 +134,8 @@ MAILRAIL_KILL_SCENARIO(SendLargeToMailbox, Sends, To::kMailbox, kLarge);
 MAILRAIL_KILL_SCENARIO(GrowLaneToInbox, Sends, To::kInbox, kSmall, std::vector<int>({3, 30, 3}));
 MAILRAIL_KILL_SCENARIO(GrowLaneToMailbox, Sends, To::kMailbox, kSmall,
                        std::vector<int>({3, 30, 3}));
-MAILRAIL_KILL_SCENARIO(GoRoundTheRing, Wraps);
+MAILRAIL_KILL_SCENARIO(ReserveMoreOfARing, GoesBeyond, 3);
+MAILRAIL_KILL_SCENARIO(GoRoundTheRing, GoesBeyond, 15);
 MAILRAIL_KILL_SCENARIO(ClaimAndAbandonToInbox, Claims, To::kInbox);
 MAILRAIL_KILL_SCENARIO(ClaimAndAbandonToMailbox, Claims, To::kMailbox);
 

@@ -49,6 +49,10 @@ MODELS = [
     Model("ring, its sender fails", "ring", "", [
         "CONSUMED_BEFORE_COPY", "HEAD_BEFORE_BODY", "NO_LINE_IS_LEFT", "NO_TAIL",
         "NO_TAIL_AFTER_RECOVERY", "NO_ZERO_AHEAD", "ZERO_AFTER_PUBLISH"]),
+    Model("a ring that grows, its sender fails", "grow", "", [
+        "NO_LINE_IS_LEFT", "NO_TAIL_AT_PADDING", "NO_TAIL_AT_PADDING_AFTER_RECOVERY",
+        "NO_ZERO_AT_START", "PADDING_BEFORE_ZERO", "PADDING_ENDS_THE_WALK", "ROUND_WITHOUT_ROOM",
+        "TOO_SMALL_TO_GO_ROUND"]),
     Model("leases that expire", "lease", "", [
         "ANY_OUTCOME", "EXPIRED_UNMARKED", "GONE_UNMARKED", "OUTCOME_BY_MESSAGE"]),
     Model("a receiver that is gone and runs", "gone", "", [
