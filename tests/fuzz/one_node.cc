@@ -18,6 +18,8 @@ constexpr int kTurns = 6;
 
 constexpr size_t kDestinationFds = 3;
 
+constexpr uint64_t kMemoryBytes = uint64_t{64} << 20;
+
 void Ignore(absl::string_view) {}
 
 }  // namespace
@@ -42,6 +44,9 @@ OneNode::OneNode(bool carries) : bell_(Destination::Create("carrier").value()) {
     local_->Notify(number, std::move(notice), std::move(fds));
   };
   broker_options.log = Ignore;
+  memory_ = std::make_unique<MemoryShares>(MemoryShares::Options{kMemoryBytes, 0, Ignore}, &loop_,
+                                           registry_.get());
+  broker_options.budget = memory_->agent_budget();
   broker_options.link_ended = [this](uint64_t link, const absl::Status& why) {
     local_->OnLaneState(link, why);
   };
@@ -52,8 +57,9 @@ OneNode::OneNode(bool carries) : bell_(Destination::Create("carrier").value()) {
   local_options.max_mailboxes = 8;
   local_options.nodes = [] { return std::vector<control::NodeRow>(1); };
   local_options.log = Ignore;
-  local_ = std::make_unique<LocalService>(std::move(local_options), &loop_, registry_.get(),
-                                          broker_.get(), directory_.get(), calls_.get());
+  local_ =
+      std::make_unique<LocalService>(std::move(local_options), &loop_, registry_.get(),
+                                     broker_.get(), memory_.get(), directory_.get(), calls_.get());
   remote_->Connect(registry_.get(), broker_.get(), local_.get(), calls_.get(), carrier_.get());
   registry_->Begin();
 }

@@ -16,6 +16,7 @@
 #include "node/agent/broker.h"
 #include "node/agent/local_service.h"
 #include "node/agent/loop.h"
+#include "node/agent/memory_shares.h"
 #include "node/agent/peer_calls.h"
 #include "node/agent/registry.h"
 #include "node/agent/remote_service.h"
@@ -53,6 +54,7 @@ class OneNode {
   std::unique_ptr<RemoteService> remote_;
   std::unique_ptr<Carrier> carrier_;
   std::unique_ptr<Registry> registry_;
+  std::unique_ptr<MemoryShares> memory_;
   std::unique_ptr<PeerCalls> calls_;
   std::unique_ptr<EmbeddedDirectory> directory_;
   std::unique_ptr<Broker> broker_;
