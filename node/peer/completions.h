@@ -2,7 +2,6 @@
 #define MAILRAIL_NODE_PEER_COMPLETIONS_H_
 
 #include <memory>
-#include <optional>
 #include <thread>
 
 #include "grpcpp/completion_queue.h"
@@ -27,27 +26,6 @@ class CompletionOf final : public Completion {
 
  private:
   Owner* const owner_;
-};
-
-// While one exists, what its thread starts and what is done at once need not come out of `queue`,
-// whose thread would be woken for it. One at a time for each thread.
-class DoneAtOnce {
- public:
-  explicit DoneAtOnce(grpc::CompletionQueue* queue);
-  ~DoneAtOnce();
-
-  DoneAtOnce(const DoneAtOnce&) = delete;
-  DoneAtOnce& operator=(const DoneAtOnce&) = delete;
-
-  // Whether `completion`, of an operation that was started since, is done, and how: then it will
-  // not be run. Nothing when it comes out of the queue. Once.
-  std::optional<bool> Take(const Completion* completion);
-
-  // Has it run by the queue's thread all the same.
-  void PutBack(Completion* completion, bool ok);
-
- private:
-  grpc::CompletionQueue* const queue_;
 };
 
 // gRPC's queue of what is done, and the one thread that takes from it: the same that waits for the

@@ -229,38 +229,22 @@ void StreamSession::ReadEnded() {
   Run(step);
 }
 
-bool StreamSession::MakesWritable(bool ok) const {
-  return ok && !ending_ && queue_.bytes() + bytes_in_flight_ >= kLowMarkBytes &&
-         queue_.bytes() < kLowMarkBytes;
-}
-
-void StreamSession::Written(bool ok) {
-  outgoing_.Clear();
-  write_in_flight_ = false;
-  bytes_in_flight_ = 0;
-  if (ok) return;
-  // The end shows in the read, after all that the peer had sent.
-  write_broken_ = true;
-  queue_.Clear();
-}
-
-bool StreamSession::WrittenAtOnce(bool ok) {
-  absl::MutexLock lock(&mu_);
-  if (MakesWritable(ok)) return false;
-  Written(ok);
-  return true;
-}
-
 void StreamSession::WriteDone(bool ok) {
+  outgoing_.Clear();
   Step step = Step::kNone;
   bool deliver = false;
   {
     absl::MutexLock lock(&mu_);
-    if (MakesWritable(ok)) {
+    write_in_flight_ = false;
+    const size_t before = queue_.bytes() + std::exchange(bytes_in_flight_, 0);
+    if (!ok) {
+      // The end shows in the read, after all that the peer had sent.
+      write_broken_ = true;
+      queue_.Clear();
+    } else if (before >= kLowMarkBytes && queue_.bytes() < kLowMarkBytes && !ending_) {
       writable_due_ = true;
       deliver = !std::exchange(delivering_, true);
     }
-    Written(ok);
     step = NextStep();
   }
   Run(step);

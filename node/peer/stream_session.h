@@ -93,9 +93,6 @@ class StreamSession : public Session, public std::enable_shared_from_this<Stream
   // What gRPC reports. Done() is the last; `why` is OK if the peer ended the stream in good order.
   void ReadDone(bool ok);
   void WriteDone(bool ok);
-  // Instead of WriteDone, in DoWrite. False when it is to be told by another thread: the handler
-  // would have to be called.
-  bool WrittenAtOnce(bool ok);
   void Done(absl::Status why);
 
  private:
@@ -107,9 +104,6 @@ class StreamSession : public Session, public std::enable_shared_from_this<Stream
   Step WriteStep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void SetEnd(bool abrupt, absl::Status why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ReadEnded();
-  // Whether OnWritable is due when the write in flight is done.
-  bool MakesWritable(bool ok) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void Written(bool ok) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Deliver(bool read_on);
 
   const bool dialed_;

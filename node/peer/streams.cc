@@ -39,7 +39,6 @@ std::shared_ptr<DialedStream> DialedStream::Start(const std::shared_ptr<grpc::Ch
                                                   absl::string_view node, proto::Hello hello,
                                                   Owner* owner, SessionHandler* handler) {
   auto stream = std::make_shared<DialedStream>(node, hello.session_class(), owner, handler);
-  stream->set_queue(queue);
   stream->rpc_ = proto::PeerLink::NewStub(channel)->PrepareAsyncSession(&*stream->context_, queue);
   // The call goes out with the hello, and reports nothing of its own.
   stream->rpc_->StartCall(nullptr);
@@ -72,7 +71,6 @@ AcceptedStream::AcceptedStream(Owner* owner, SessionHandler* handler)
 
 void AcceptedStream::Await(proto::PeerLink::AsyncService* service,
                            grpc::ServerCompletionQueue* queue, Completion* called) {
-  set_queue(queue);
   context_.AsyncNotifyWhenDone(GrpcStream::Start(&over_));
   service->RequestSession(&context_, &rpc_, queue, queue, called);
 }

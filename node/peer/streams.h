@@ -37,26 +37,11 @@ class GrpcStream : public StreamSession {
   void* StartEnd() { return static_cast<Completion*>(&end_); }
 
   void* StartRead() { return Start(&read_); }
-  // Starts a write by `write`, which takes the tag.
-  template <typename Write>
-  void StartWrite(const Write& write) {
-    DoneAtOnce at_once(queue_);
-    write(Start(&write_));
-    const std::optional<bool> ok = at_once.Take(&write_);
-    if (!ok.has_value()) return;
-    if (WrittenAtOnce(*ok)) {
-      Completed();
-    } else {
-      at_once.PutBack(&write_, *ok);
-    }
-  }
+  void* StartWrite() { return Start(&write_); }
   void* StartWritesDone() { return Start(&writes_done_); }
 
   // One that was started is done, and nothing more is started because of it.
   void Completed();
-
-  // Before the first operation. It outlives the stream.
-  void set_queue(grpc::CompletionQueue* queue) { queue_ = queue; }
 
  private:
   // All operations are done.
@@ -73,7 +58,6 @@ class GrpcStream : public StreamSession {
   CompletionOf<GrpcStream, &GrpcStream::OnEnd> end_{this};
   // One of them is the end, from the beginning.
   std::atomic<int> in_progress_{1};
-  grpc::CompletionQueue* queue_ = nullptr;
 };
 
 // A stream that this node dialed.
@@ -93,9 +77,7 @@ class DialedStream final : public GrpcStream {
 
  private:
   void DoRead(proto::Envelope* message) override { rpc_->Read(message, StartRead()); }
-  void DoWrite(const proto::Envelope& message) override {
-    StartWrite([&](void* tag) { rpc_->Write(message, tag); });
-  }
+  void DoWrite(const proto::Envelope& message) override { rpc_->Write(message, StartWrite()); }
   void DoWritesDone() override { rpc_->WritesDone(StartWritesDone()); }
   void DoEnd(bool abrupt, const absl::Status& why) override;
   absl::Status FinalStatus() override;
@@ -126,9 +108,7 @@ class AcceptedStream final : public GrpcStream {
 
  private:
   void DoRead(proto::Envelope* message) override { rpc_.Read(message, StartRead()); }
-  void DoWrite(const proto::Envelope& message) override {
-    StartWrite([&](void* tag) { rpc_.Write(message, tag); });
-  }
+  void DoWrite(const proto::Envelope& message) override { rpc_.Write(message, StartWrite()); }
   void DoWritesDone() override {}
   void DoEnd(bool abrupt, const absl::Status& why) override;
   absl::Status FinalStatus() override;
