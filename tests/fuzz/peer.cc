@@ -1,9 +1,7 @@
 // An agent whose peer says what the input says: in handshakes, in frames of every kind, on streams
 // of every kind, while a program of this node uses destinations there. Sessions, carrier, broker
 // and services are the real ones. A sound peer beside it sends to a program here all the time.
-#include <algorithm>
 #include <cstdint>
-#include <iterator>
 #include <memory>
 #include <string>
 #include <thread>
@@ -12,8 +10,8 @@
 
 #include "absl/time/clock.h"
 #include "core/process/grants.h"
-#include "node/carrier/record_codec.h"
 #include "tests/fuzz/fuzz_hub.h"
+#include "tests/fuzz/hostile_frames.h"
 #include "tests/fuzz/input.h"
 #include "tests/fuzz/lane_memory.h"
 #include "tests/fuzz/one_node.h"
@@ -38,26 +36,6 @@ PeerTransportOptions NodeOptions() {
   options.node = "alpha";
   options.node_incarnation = 1;
   return options;
-}
-
-proto::Hello HelloOf(const std::string& node, proto::SessionClass session_class) {
-  proto::Hello hello;
-  hello.set_cluster_id("fuzz");
-  hello.set_node(node);
-  hello.set_node_incarnation(1);
-  hello.set_protocol_version(kProtocolVersion);
-  hello.set_session_class(session_class);
-  return hello;
-}
-
-std::string Packed(absl::string_view body, bool has_prefix = false) {
-  Record record;
-  record.data = body.data();
-  record.length = static_cast<uint32_t>(body.size());
-  record.has_prefix = has_prefix;
-  std::string packed;
-  PackRecord(record, &packed);
-  return packed;
 }
 
 class PeerTarget {
@@ -120,7 +98,7 @@ class PeerTarget {
     proto::Frame frame;
     frame.mutable_data()->set_lane(kSoundLane);
     frame.mutable_data()->set_first_sequence(sent_.size() + 1);
-    frame.mutable_data()->set_records(Packed(body));
+    frame.mutable_data()->set_records(PackedRecord(body));
     SaySound(frame);
     sent_.push_back(body);
   }
@@ -189,7 +167,7 @@ class PeerTarget {
       case 1:
         return OpenHostile(static_cast<int>(input_->Below(5)));
       case 2:
-        return Say(AnyHello());
+        return Say(frames_.AnyHello());
       case 3: {
         proto::Envelope message;
         if (message.ParseFromString(std::string(input_->Bytes(input_->Below(64))))) Say(message);
@@ -238,230 +216,17 @@ class PeerTarget {
       node_.loop().RunOnce();
       for (const FuzzHub::Stream& stream : hostile_) {
         for (const proto::Envelope& message : stream->Pump()) {
-          for (const proto::Frame& frame : message.batch().frames()) Note(frame);
+          for (const proto::Frame& frame : message.batch().frames()) frames_.Note(frame);
         }
       }
     }
   }
-  void Note(const proto::Frame& frame) {
-    if (frame.has_lane_open()) last_lane_ = frame.lane_open().lane();
-    if (frame.has_request()) last_request_ = frame.request().id();
-    if (frame.has_want()) last_key_ = frame.want().receiver_key();
-    if (frame.has_request() && frame.request().has_open_receiver()) {
-      last_key_ = frame.request().open_receiver().receiver_key();
-    }
-    if (frame.has_delivery()) last_lease_ = frame.delivery().lease();
-    if (frame.has_data()) last_data_ = frame.data();
-  }
-
-  proto::Envelope AnyHello() {
-    proto::Envelope message;
-    if (input_->Byte() >= 0xe0) {
-      message.mutable_refusal()->mutable_status()->set_code(static_cast<int>(input_->Number()));
-      message.mutable_refusal()->mutable_status()->set_message(
-          std::string(input_->Bytes(input_->Below(16))));
-      return message;
-    }
-    const std::string nodes[] = {kHostileNode, "",         "alpha",
-                                 "beta",       "no name!", std::string(100, 'n')};
-    proto::Hello* const hello = message.mutable_hello();
-    *hello = HelloOf(nodes[input_->Byte() >= 0xc0 ? input_->Below(6) : 0],
-                     static_cast<proto::SessionClass>(input_->Below(input_->Bool() ? 3 : 2)));
-    hello->set_node_incarnation(input_->Below(4));
-    if (input_->Byte() >= 0xf0) hello->set_cluster_id("another");
-    if (input_->Byte() >= 0xf0) hello->set_protocol_version(input_->Below(4));
-    hello->set_advertised_address(std::string(input_->Bytes(input_->Below(8))));
-    return message;
-  }
-
   void SayFrames() {
     proto::Envelope message;
     for (uint32_t frames = 1 + input_->Below(4); frames > 0; --frames) {
-      *message.mutable_batch()->add_frames() = AnyFrame();
+      *message.mutable_batch()->add_frames() = frames_.AnyFrame();
     }
     Say(std::move(message));
-  }
-
-  uint64_t AnyLane() {
-    const uint32_t which = input_->Below(8);
-    return which == 7 ? last_lane_ : which == 6 ? kSoundLane : which;
-  }
-  int AnyCode() { return static_cast<int>(input_->Below(20)); }
-  uint64_t AnyKey() { return input_->Bool() ? last_key_ : input_->Below(5); }
-  std::string AnyMailbox() { return input_->Byte() < 0xc0 ? "q" : std::string(input_->Bytes(3)); }
-
-  void FillProcess(proto::ProcessRef* process) {
-    switch (input_->Below(4)) {
-      case 0:
-        return ToProto(witness_.id(), process);
-      case 1:
-        process->set_node(std::string(input_->Bytes(input_->Below(8))));
-        break;
-      default:
-        process->set_node(kHostileNode);
-    }
-    process->set_pid(static_cast<int32_t>(input_->Number()));
-    process->set_incarnation(input_->Number());
-  }
-  void FillLease(proto::LeaseName* lease) {
-    if (input_->Bool()) *lease = last_lease_;
-    if (input_->Bool()) return;
-    lease->set_lane(input_->Number());
-    lease->set_priority(input_->Below(34));
-    lease->set_sequence(input_->Number());
-    lease->set_attempts(static_cast<uint32_t>(input_->Number()));
-    lease->set_delivery(input_->Number());
-  }
-  void FillAccepted(proto::Accepted* accepted) {
-    accepted->set_priority(input_->Below(34));
-    accepted->set_sequence(input_->Number());
-  }
-
-  proto::Frame AnyFrame() {
-    proto::Frame frame;
-    switch (input_->Below(12)) {
-      case 0: {
-        proto::LaneOpen* const open = frame.mutable_lane_open();
-        open->set_lane(AnyLane());
-        FillProcess(open->mutable_sender());
-        if (input_->Bool()) {
-          FillProcess(open->mutable_process());
-        } else {
-          open->set_mailbox(AnyMailbox());
-        }
-        break;
-      }
-      case 1: {
-        proto::LaneState* const state = frame.mutable_lane_state();
-        state->set_lane(AnyLane());
-        if (input_->Byte() >= 0xc0) state->mutable_status()->set_code(AnyCode());
-        if (input_->Byte() >= 0xc0) FillAccepted(state->add_accepted());
-        state->set_bulk_window_bytes(input_->Bool() ? 65536 : input_->Number());
-        state->set_urgent_window_bytes(input_->Bool() ? 65536 : input_->Number());
-        break;
-      }
-      case 2:
-        frame.mutable_lane_end()->set_lane(AnyLane());
-        frame.mutable_lane_end()->set_end_reason(input_->Below(8));
-        break;
-      case 3:
-      case 4:
-        FillData(frame.mutable_data());
-        break;
-      case 5:
-        frame.mutable_ack()->set_lane(input_->Bool() ? last_data_.lane() : AnyLane());
-        for (uint32_t i = input_->Below(3); i > 0; --i) {
-          FillAccepted(frame.mutable_ack()->add_accepted());
-        }
-        break;
-      case 6:
-        FillRequest(frame.mutable_request());
-        break;
-      case 7:
-        FillReply(frame.mutable_reply());
-        break;
-      default:
-        FillReceiving(&frame);
-    }
-    return frame;
-  }
-
-  void FillData(proto::Data* data) {
-    data->set_lane(AnyLane());
-    data->set_priority(input_->Bool() ? 0 : input_->Below(34));
-    data->set_first_sequence(input_->Number());
-    std::string* const records = data->mutable_records();
-    for (uint32_t count = input_->Below(5); count > 0; --count) {
-      switch (input_->Below(4)) {
-        case 0:  // well-formed, of any size
-          *records += Packed(std::string(input_->Below(3000), 'm'));
-          break;
-        case 1: {  // with a prefix, which may make up a sender
-          const absl::string_view prefix = input_->Bytes(input_->Below(24));
-          *records += Packed(prefix, /*has_prefix=*/true);
-          break;
-        }
-        default: {
-          const auto length = static_cast<uint32_t>(input_->Number());
-          const auto flags = static_cast<uint32_t>(input_->Below(4));
-          records->append(reinterpret_cast<const char*>(&length), sizeof(length));
-          records->append(reinterpret_cast<const char*>(&flags), sizeof(flags));
-          const absl::string_view bytes = input_->Bytes(input_->Below(16));
-          records->append(bytes.data(), bytes.size());
-        }
-      }
-    }
-  }
-
-  void FillRequest(proto::Request* request) {
-    request->set_id(input_->Number());
-    switch (input_->Below(7)) {
-      case 0:
-        request->set_resolve_process(input_->Bool() ? witness_.id().ToString() : AnyMailbox());
-        break;
-      case 1:
-        request->set_find_mailbox(AnyMailbox());
-        break;
-      case 2:
-      case 3:
-        request->mutable_open_receiver()->set_mailbox(AnyMailbox());
-        request->mutable_open_receiver()->set_receiver_key(AnyKey());
-        FillProcess(request->mutable_open_receiver()->mutable_receiver());
-        break;
-      case 4:
-        request->mutable_ping();
-        break;
-      case 5:
-        request->set_find_name(AnyMailbox());
-        break;
-      default:
-        request->mutable_destroy_mailbox()->set_mailbox(AnyMailbox());
-        request->mutable_destroy_mailbox()->set_mailbox_id(input_->Number());
-    }
-  }
-
-  void FillReply(proto::Reply* reply) {
-    reply->set_id(input_->Byte() < 0xe0 ? last_request_ : input_->Number());
-    if (input_->Byte() >= 0xc0) reply->mutable_status()->set_code(AnyCode());
-    if (input_->Bool()) FillProcess(reply->mutable_process());
-    if (input_->Bool()) {
-      reply->mutable_spec()->set_max_message_bytes(input_->Bool() ? 2000 : input_->Number());
-      reply->mutable_spec()->set_capacity_messages(
-          input_->Bool() ? 16 : static_cast<uint32_t>(input_->Number()));
-      reply->mutable_spec()->set_fixed_size(input_->Byte() >= 0xe0);
-    }
-    reply->set_mailbox_id(input_->Below(4));
-  }
-
-  // Of mailboxes and their receivers on other nodes, either way.
-  void FillReceiving(proto::Frame* frame) {
-    switch (input_->Below(5)) {
-      case 0:
-        frame->mutable_want()->set_receiver_key(AnyKey());
-        frame->mutable_want()->set_count(input_->Below(3));
-        break;
-      case 1: {
-        proto::Delivery* const delivery = frame->mutable_delivery();
-        delivery->set_receiver_key(AnyKey());
-        FillLease(delivery->mutable_lease());
-        if (input_->Bool()) FillProcess(delivery->mutable_sender());
-        delivery->set_body(std::string(input_->Below(3000), 'd'));
-        delivery->set_again(input_->Bool());
-        break;
-      }
-      case 2:
-        frame->mutable_outcome()->set_receiver_key(AnyKey());
-        FillLease(frame->mutable_outcome()->mutable_lease());
-        frame->mutable_outcome()->set_taken(input_->Bool());
-        frame->mutable_outcome()->set_refused(input_->Bool());
-        break;
-      case 3:
-        frame->mutable_receiver_check()->set_receiver_key(AnyKey());
-        break;
-      default:
-        frame->mutable_receiver_gone()->set_receiver_key(AnyKey());
-        frame->mutable_receiver_gone()->set_mailbox_destroyed(input_->Bool());
-    }
   }
 
   // --- A program of this node that uses what is there.
@@ -551,9 +316,7 @@ class PeerTarget {
   size_t received_ = 0;
 
   std::vector<FuzzHub::Stream> hostile_;
-  uint64_t last_lane_ = 0, last_request_ = 0, last_key_ = 0;
-  proto::LeaseName last_lease_;
-  proto::Data last_data_;
+  HostileFrames frames_{input_, kHostileNode, witness_.id(), kSoundLane};
 
   const Fd program_ = Attached(&node_);
   uint64_t last_asked_ = 1;
