@@ -118,7 +118,7 @@ json_tells_all_of_a_message() {
     python3 -m json.tool <"$dir/out" || return 1
   printf '\xff\x00\x01' >"$dir/file"
   exits 0 send orders --file "$dir/file" && exits 0 recv orders -o json &&
-    json 'j["body_base64"] == "/wAB" and "body" not in j'
+    json 'j["body"] == "/wAB" and j["encoding"] == "base64"'
 }
 check JsonTellsAllOfAMessage json_tells_all_of_a_message
 

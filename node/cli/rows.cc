@@ -221,7 +221,8 @@ std::string FormatMessage(const ReceivedMessage& message, OutputFormat format) {
   if (IsUtf8(message.body)) {
     json["body"] = std::string(message.body);
   } else {
-    json["body_base64"] = absl::Base64Escape(message.body);
+    json["body"] = absl::Base64Escape(message.body);
+    json["encoding"] = "base64";
   }
   json["sender"] = message.sender;
   json["priority"] = message.priority;

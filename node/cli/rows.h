@@ -50,8 +50,8 @@ struct ReceivedMessage {
   bool redelivered = false;
   std::string mailbox;
 };
-// The body and a newline, or an object on one line: its body is a string ("body") where it is
-// UTF-8, and base64 ("body_base64") where it is not.
+// The body and a newline, or an object on one line: its body is a string where it is UTF-8, and
+// base64 where it is not, which "encoding" then says.
 std::string FormatMessage(const ReceivedMessage& message, OutputFormat format);
 
 // Whether `text` is well-formed UTF-8.

@@ -132,15 +132,15 @@ TEST(RowsTest, MessagesAreLinesOrObjectsOnOneLine) {
   EXPECT_EQ(object["sequence"], 9);
   EXPECT_EQ(object["redelivered"], false);
   EXPECT_EQ(object["mailbox"], "orders");
-  EXPECT_FALSE(object.contains("body_base64"));
+  EXPECT_FALSE(object.contains("encoding"));
 }
 
 TEST(RowsTest, BodiesThatAreNotUtf8AreBase64) {
   ReceivedMessage message;
   message.body = absl::string_view("\xff\x00\x01", 3);
   const json object = json::parse(FormatMessage(message, OutputFormat::kJson));
-  EXPECT_EQ(object["body_base64"], "/wAB");
-  EXPECT_FALSE(object.contains("body"));
+  EXPECT_EQ(object["body"], "/wAB");
+  EXPECT_EQ(object["encoding"], "base64");
 }
 
 TEST(RowsTest, Utf8IsToldFromWhatIsNot) {
