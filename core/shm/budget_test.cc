@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/synchronization/mutex.h"
 #include "core/shm/memory.h"
 #include "core/shm/memory_limit.h"
 #include "gmock/gmock.h"
@@ -26,11 +27,14 @@ struct GrantedBudget {
   explicit GrantedBudget(uint64_t granted, uint64_t most = kNoLimit)
       : word(std::make_shared<SharedAtomic<uint64_t>>(granted)),
         budget(std::make_shared<Budget>("the test", most)) {
-    budget->set_granted(
-        word, [this](uint64_t used, uint64_t wanted) { asks.emplace_back(used, wanted); });
+    budget->set_granted(word, [this](uint64_t used, uint64_t wanted) {
+      absl::MutexLock lock(&mutex);
+      asks.emplace_back(used, wanted);
+    });
   }
   std::shared_ptr<SharedAtomic<uint64_t>> word;
   std::shared_ptr<Budget> budget;
+  absl::Mutex mutex;  // of asks, while there are threads
   std::vector<std::pair<uint64_t, uint64_t>> asks;
 };
 
