@@ -204,9 +204,12 @@ class PeerTarget {
     Listen();
   }
 
-  void Say(proto::Envelope message) {
+  void Say(const proto::Envelope& message) {
     if (hostile_.empty()) return;
-    AnyStream()->Receive(std::move(message));
+    // As it comes off the wire, where strings that are not UTF-8 end the stream.
+    proto::Envelope read;
+    if (!read.ParseFromString(message.SerializeAsString())) return;
+    AnyStream()->Receive(std::move(read));
     Listen();
   }
 
@@ -226,7 +229,7 @@ class PeerTarget {
     for (uint32_t frames = 1 + input_->Below(4); frames > 0; --frames) {
       *message.mutable_batch()->add_frames() = frames_.AnyFrame();
     }
-    Say(std::move(message));
+    Say(message);
   }
 
   // --- A program of this node that uses what is there.
