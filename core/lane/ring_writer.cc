@@ -50,7 +50,9 @@ bool RingWriter::LookForRoom(int priority, uint32_t lines) {
   const uint32_t seen = RingMark::Unpack(consumed->mark.load(std::memory_order_acquire)).line;
   if (ring.line - seen > total) return false;  // not a number that a sound receiver writes
   ring.consumed = seen;
-  return total - (ring.line - seen) > lines;
+  if (total - (ring.line - seen) > lines) return true;
+  ring.lagged = true;
+  return false;
 }
 
 bool RingWriter::GoBeyondEnd(int priority, uint32_t lines) {
@@ -60,7 +62,8 @@ bool RingWriter::GoBeyondEnd(int priority, uint32_t lines) {
   // It goes round only if it has room for two such records: else one in the middle would neither
   // fit before the end nor, as the padding that says so must stay until it is read, before itself.
   const uint32_t enough = std::max(index + lines, 2 * lines);
-  if (ring.end < kGrowsFirst && Grow(priority, enough)) return HasRoom(priority, lines);
+  const bool grows = ring.end < kGrowsFirst || ring.lagged;
+  if (grows && Grow(priority, enough)) return HasRoom(priority, lines);
   if (ring.end >= 2 * lines && Wrap(priority, lines)) return true;
   if (index + lines > line_mask_ + 1) return false;
   if (Grow(priority, enough)) return HasRoom(priority, lines);
@@ -92,6 +95,7 @@ bool RingWriter::GrowTo(Ring* ring, uint32_t reserved_lines) {
     return false;
   }
   ring->end = reserved_lines == line_mask_ + 1 ? reserved_lines : reserved_lines - 1;
+  ring->lagged = false;
   return true;
 }
 

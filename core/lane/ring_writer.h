@@ -117,6 +117,7 @@ class RingWriter {
     // reserved, which is left for the head that stays zero, or says that the rest is padding.
     uint32_t end = 0;
     bool starved = false;   // the last time that more was to be reserved, there was none
+    bool lagged = false;    // there was no room once since it grew: it does not suffice
     uint64_t sequence = 0;  // of the last record
     uint32_t consumed = 0;  // as last seen; room may have come back since
   };
