@@ -19,10 +19,6 @@ constexpr size_t kSlotsAhead = 6;
 // How many slots are reserved first, and how many order entries at a time.
 constexpr uint32_t kFirstSlots = 32;
 constexpr uint32_t kOrderStep = 512;
-// The slab grows by what it has, but by no more than this.
-constexpr uint64_t kLargestSlabStep = uint64_t{1} << 20;
-// A slab that is smaller grows; of a larger one what was let go of is taken back before.
-constexpr uint64_t kSlabGrowsFirst = uint64_t{512} << 10;
 
 }  // namespace
 
@@ -35,8 +31,7 @@ CellWriter::CellWriter(const CellGeometry& geometry, uint32_t capacity, char* da
       header_(reinterpret_cast<CellHeader*>(data)),
       state_header_(reinterpret_cast<StateHeader*>(state)),
       reserve_(reserve),
-      slab_end_(reserve == nullptr ? geometry.slab_bytes : 0),
-      slab_(geometry.slab_bytes) {
+      slab_(data + geometry.slab_offset(), geometry.slab_bytes, reserve) {
   if (reserve_ != nullptr) {
     reserve_->Force(data_, sizeof(CellHeader));
     reserve_->Force(state_, sizeof(StateHeader));
@@ -102,20 +97,6 @@ bool CellWriter::FindSlots(int priority) {
   if (GrowSlots(priority)) return true;
   short_of_memory_ = queue.free.empty() && queue.ready < geometry_.slots;
   return !queue.free.empty();
-}
-
-bool CellWriter::ReserveSlab(uint64_t offset, uint64_t bytes) {
-  const uint64_t end = offset + SlabAllocator::RoomFor(bytes);
-  if (end <= slab_end_) return true;
-  // In whole pages. The slab is used from its start, so what lies in between is not much.
-  const uint64_t least = (end + 4095) / 4096 * 4096;
-  const uint64_t more = slab_end_ + std::min(slab_end_, kLargestSlabStep);
-  for (const uint64_t next : {std::min(std::max(least, more), geometry_.slab_bytes), least}) {
-    if (!reserve_->Take(data_ + geometry_.slab_offset() + slab_end_, next - slab_end_)) continue;
-    slab_end_ = next;
-    return true;
-  }
-  return false;
 }
 
 SharedAtomic<uint64_t>* CellWriter::order(int priority) const {
@@ -271,17 +252,13 @@ bool CellWriter::Append(int priority, const Payload& payload, uint64_t stamp,
 
 absl::optional<SlabRoom> CellWriter::Allocate(uint64_t bytes, bool urgent) {
   for (int look = 0; look < 2; ++look) {
-    const absl::optional<uint64_t> offset = slab_.Allocate(bytes, urgent);
-    const bool waits = look == 0 && slab_end_ >= kSlabGrowsFirst && offset.has_value() &&
-                       *offset + bytes > slab_end_;
-    short_of_memory_ = offset.has_value() && !waits && !ReserveSlab(*offset, bytes);
-    if (waits || short_of_memory_) {
-      slab_.Free(*offset, bytes);
-    } else if (offset.has_value()) {
+    const absl::optional<uint64_t> offset = slab_.Allocate(bytes, urgent, /*again=*/look == 1);
+    short_of_memory_ = slab_.short_of_memory();
+    if (offset.has_value()) {
       SlabRoom room;
       room.offset = *offset;
       room.bytes = bytes;
-      room.data = data_ + geometry_.slab_offset() + *offset;
+      room.data = slab_.at(*offset);
       return room;
     }
     for (int priority = 0; priority < kPriorityCount; ++priority) {
@@ -398,19 +375,9 @@ absl::Status CellWriter::RecoverQueue(int priority) {
     if ((slot.flags.load(std::memory_order_relaxed) & Slot::kInSlab) == 0) continue;
     use.slab_at = slot.slab_at.load(std::memory_order_relaxed);
     use.slab_bytes = std::max<uint64_t>(slot.length.load(std::memory_order_relaxed), 1);
-    if (!slab_.Reserve(use.slab_at, use.slab_bytes)) {
+    if (!slab_.Recover(use.slab_at, use.slab_bytes)) {
       return absl::DataLossError(absl::StrCat("slot ", i, " overlaps another"));
     }
-  }
-  uint64_t used = 0;
-  for (const Use& use : queue.uses) {
-    if (use.slab_bytes == 0) continue;
-    used = std::max(used, use.slab_at + SlabAllocator::RoomFor(use.slab_bytes));
-  }
-  if (used > slab_end_) {
-    used = (used + 4095) / 4096 * 4096;
-    reserve_->Force(data_ + geometry_.slab_offset() + slab_end_, used - slab_end_);
-    slab_end_ = used;
   }
   std::sort(queue.outstanding.begin(), queue.outstanding.end(), [&](uint32_t a, uint32_t b) {
     return queue.uses[a].position < queue.uses[b].position;

@@ -98,7 +98,6 @@ class CellWriter {
   // Each reserves more; false when there is none.
   bool ReserveOrder(int priority, uint32_t index);
   bool GrowSlots(int priority);
-  bool ReserveSlab(uint64_t offset, uint64_t bytes);
   // Takes slots back, or reserves more: whether there is one now.
   bool FindSlots(int priority);
   // A slot for the next message, or nothing; makes sure that its order entry may be overwritten.
@@ -121,10 +120,9 @@ class CellWriter {
   StateHeader* const state_header_;
   Reserve* const reserve_;
   bool short_of_memory_ = false;
-  uint64_t slab_end_ = 0;  // so much of the slab is reserved
   uint32_t in_use_ = 0;
   Queue queues_[kPriorityCount];
-  SlabAllocator slab_;
+  Slab slab_;
 };
 
 }  // namespace mailrail

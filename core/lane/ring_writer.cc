@@ -10,10 +10,6 @@ namespace {
 
 // What is reserved first in a ring, in lines.
 constexpr uint32_t kFirstStep = 64;
-// The slab grows by what it has, but by no more than this.
-constexpr uint64_t kLargestSlabStep = uint64_t{1} << 20;
-// A slab that is smaller grows; of a larger one what was let go of is taken back before.
-constexpr uint64_t kSlabGrowsFirst = uint64_t{512} << 10;
 
 }  // namespace
 
@@ -25,7 +21,7 @@ RingWriter::RingWriter(const RingGeometry& geometry, char* own, const char* peer
       header_(reinterpret_cast<RingHeader*>(own)),
       peer_header_(reinterpret_cast<const RingHeader*>(peer)),
       reserve_(reserve),
-      slab_(geometry.slab_bytes),
+      slab_(own + geometry.slab_offset(), geometry.slab_bytes, reserve),
       uses_(geometry.cells) {
   Step();
   header_->magic = kRingMagic;
@@ -33,10 +29,7 @@ RingWriter::RingWriter(const RingGeometry& geometry, char* own, const char* peer
     rings_[priority].lines = own_ + geometry_.ring_offset(priority);
     if (reserve_ == nullptr) rings_[priority].end = geometry_.ring_lines();
   }
-  if (reserve_ == nullptr) {
-    slab_end_ = geometry_.slab_bytes;
-    cells_ready_ = geometry_.cells;
-  }
+  if (reserve_ == nullptr) cells_ready_ = geometry_.cells;
   free_cells_.reserve(geometry.cells);
   for (uint32_t cell = geometry.cells; cell > 0; --cell) free_cells_.push_back(cell - 1);
 }
@@ -121,24 +114,13 @@ void RingWriter::Use(int priority) {
   header_->rings_in_use.fetch_or(uint32_t{1} << priority);
 }
 
-bool RingWriter::ReserveRoom(uint32_t cell, uint64_t offset, uint64_t bytes) {
-  if (cell >= cells_ready_) {
-    const uint32_t more = std::min(std::max(cells_ready_, 128u), geometry_.cells - cells_ready_);
-    char* const entry = own_ + geometry_.cell_offset() + sizeof(CellEntry) * cells_ready_;
-    if (!reserve_->Take(entry, sizeof(CellEntry) * more)) return false;
-    cells_ready_ += more;
-  }
-  const uint64_t end = offset + SlabAllocator::RoomFor(bytes);
-  if (end <= slab_end_) return true;
-  // In whole pages. The slab is used from its start, so what lies in between is not much.
-  const uint64_t least = (end + 4095) / 4096 * 4096;
-  const uint64_t more = slab_end_ + std::min(slab_end_, kLargestSlabStep);
-  for (const uint64_t next : {std::min(std::max(least, more), geometry_.slab_bytes), least}) {
-    if (!reserve_->Take(own_ + geometry_.slab_offset() + slab_end_, next - slab_end_)) continue;
-    slab_end_ = next;
-    return true;
-  }
-  return false;
+bool RingWriter::ReserveCell(uint32_t cell) {
+  if (cell < cells_ready_) return true;
+  const uint32_t more = std::min(std::max(cells_ready_, 128u), geometry_.cells - cells_ready_);
+  char* const entry = own_ + geometry_.cell_offset() + sizeof(CellEntry) * cells_ready_;
+  if (!reserve_->Take(entry, sizeof(CellEntry) * more)) return false;
+  cells_ready_ += more;
+  return true;
 }
 
 absl::optional<SlabRoom> RingWriter::Allocate(uint64_t bytes, bool urgent) {
@@ -147,22 +129,21 @@ absl::optional<SlabRoom> RingWriter::Allocate(uint64_t bytes, bool urgent) {
   for (int look = 0; look < 2; ++look) {
     const size_t kept = urgent ? 0 : uses_.size() / 8;
     if (free_cells_.size() > kept) {
-      const absl::optional<uint64_t> offset = slab_.Allocate(bytes, urgent);
-      const bool waits = look == 0 && slab_end_ >= kSlabGrowsFirst && offset.has_value() &&
-                         *offset + bytes > slab_end_;
-      short_of_memory_ =
-          offset.has_value() && !waits && !ReserveRoom(free_cells_.back(), *offset, bytes);
-      if (waits || short_of_memory_) {
-        slab_.Free(*offset, bytes);
-      } else if (offset.has_value()) {
+      const absl::optional<uint64_t> offset = slab_.Allocate(bytes, urgent, /*again=*/look == 1);
+      short_of_memory_ = slab_.short_of_memory();
+      if (offset.has_value() && ReserveCell(free_cells_.back())) {
         SlabRoom room;
         room.cell = free_cells_.back();
         free_cells_.pop_back();
         room.offset = *offset;
         room.bytes = bytes;
-        room.data = own_ + geometry_.slab_offset() + *offset;
+        room.data = slab_.at(*offset);
         uses_[room.cell] = {0, *offset, bytes};
         return room;
+      }
+      if (offset.has_value()) {
+        slab_.Free(*offset, bytes);
+        short_of_memory_ = true;
       }
     }
     if (look == 0) ReclaimCells();
@@ -314,7 +295,6 @@ absl::Status RingWriter::RecoverCells() {
     cells_ready_ = geometry_.cells;
   }
   free_cells_.clear();
-  uint64_t used = 0;
   for (uint32_t cell = geometry_.cells; cell-- > 0;) {
     CellEntry& entry = entries[cell];
     const uint64_t tag = entry.tag.load(std::memory_order_relaxed);
@@ -328,17 +308,13 @@ absl::Status RingWriter::RecoverCells() {
     // In use: its message was published, and the receiver has not let it go.
     if (!published || done[cell].load(std::memory_order_acquire) == tag) {
       free_cells_.push_back(cell);
-    } else if (slab_.Reserve(entry.offset, entry.bytes)) {
+    } else if (slab_.Recover(entry.offset, entry.bytes)) {
       uses_[cell] = {tag, entry.offset, entry.bytes};
       published_cells_.push_back(cell);
-      used = std::max(used, entry.offset + SlabAllocator::RoomFor(entry.bytes));
     } else {
       return absl::DataLossError(absl::StrCat("cell ", cell, " overlaps another"));
     }
   }
-  if (reserve_ == nullptr || used == 0) return absl::OkStatus();
-  slab_end_ = (used + 4095) / 4096 * 4096;
-  reserve_->Force(own_ + geometry_.slab_offset(), slab_end_);
   return absl::OkStatus();
 }
 

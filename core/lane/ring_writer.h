@@ -192,8 +192,8 @@ class RingWriter {
   void Use(int priority);
   // Takes back the room of cells that the receiver has let go of.
   void ReclaimCells();
-  // Reserves what a large payload is written to, and its cell.
-  bool ReserveRoom(uint32_t cell, uint64_t offset, uint64_t bytes);
+  // Whether the entry of this cell is reserved, now at least.
+  bool ReserveCell(uint32_t cell);
   absl::Status RecoverRing(int priority);
   void RecoverReserved(int priority);
   absl::Status RecoverCells();
@@ -208,9 +208,8 @@ class RingWriter {
   bool short_of_memory_ = false;
   uint32_t in_use_ = 0;
   Ring rings_[kPriorityCount];
-  SlabAllocator slab_;
-  uint64_t slab_end_ = 0;             // so much of the slab is reserved
-  uint32_t cells_ready_ = 0;          // and the entries of so many cells
+  Slab slab_;
+  uint32_t cells_ready_ = 0;          // the entries of so many cells are reserved
   std::vector<CellUse> uses_;         // by cell; tag 0: allocated, not published
   std::vector<uint32_t> free_cells_;  // used last first
   std::vector<uint32_t> published_cells_;

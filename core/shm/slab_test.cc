@@ -81,5 +81,82 @@ TEST(SlabTest, ReserveRefusesWhatOverflowsOrIsNotAligned) {
   EXPECT_TRUE(slab.Reserve(0, kBytes));
 }
 
+// Provides up to a limit, and remembers how far.
+class LimitedReserve : public Reserve {
+ public:
+  LimitedReserve(const char* data, uint64_t limit) : data_(data), limit_(limit) {}
+  bool Take(char* at, size_t bytes) override {
+    EXPECT_EQ(at, data_ + reserved);  // without a gap, and nothing twice
+    if (reserved + bytes > limit_) return false;
+    reserved += bytes;
+    return true;
+  }
+  bool Count(size_t) override { return true; }
+  bool Provide(char*, size_t) override { return true; }
+  void Force(char* at, size_t bytes) override {
+    EXPECT_EQ(at, data_ + reserved);
+    reserved += bytes;
+  }
+  std::string Why() const override { return "the test has none"; }
+
+  uint64_t reserved = 0;
+
+ private:
+  const char* const data_;
+  const uint64_t limit_;
+};
+
+constexpr uint64_t kMany = uint64_t{16} << 20;
+
+TEST(SlabTest, ReservesWhatIsUsedInGrowingStepsOfWholePages) {
+  std::vector<char> data(kMany);
+  LimitedReserve reserve(data.data(), kMany);
+  Slab slab(data.data(), kMany, &reserve);
+  EXPECT_EQ(slab.Allocate(100, false, false), 0u);
+  EXPECT_EQ(reserve.reserved, 4096u);
+  EXPECT_EQ(slab.Allocate(5000, false, false), 128u);
+  EXPECT_EQ(reserve.reserved, 8192u);
+  EXPECT_TRUE(slab.Allocate(100000, false, false).has_value());
+  EXPECT_EQ(reserve.reserved, 106496u);
+}
+
+TEST(SlabTest, ALargeOneGrowsOnlyWhenItIsAskedAgain) {
+  std::vector<char> data(kMany);
+  LimitedReserve reserve(data.data(), kMany);
+  Slab slab(data.data(), kMany, &reserve);
+  EXPECT_EQ(slab.Allocate(1 << 20, false, false), 0u);
+  EXPECT_FALSE(slab.Allocate(1 << 20, false, false).has_value());
+  EXPECT_FALSE(slab.short_of_memory());
+  EXPECT_EQ(slab.Allocate(1 << 20, false, true), uint64_t{1} << 20);
+  slab.Free(0, 1 << 20);
+  EXPECT_EQ(slab.Allocate(1 << 20, false, false), 0u);
+}
+
+TEST(SlabTest, WhatCannotBeReservedIsNotThereAndSaysSo) {
+  std::vector<char> data(kMany);
+  LimitedReserve reserve(data.data(), 12288);
+  Slab slab(data.data(), kMany, &reserve);
+  EXPECT_EQ(slab.Allocate(8192, false, true), 0u);
+  EXPECT_FALSE(slab.Allocate(4097, false, true).has_value());
+  EXPECT_TRUE(slab.short_of_memory());
+  // By less than it would, it still grows.
+  EXPECT_EQ(slab.Allocate(4096, false, true), 8192u);
+  EXPECT_FALSE(slab.short_of_memory());
+}
+
+TEST(SlabTest, WhatIsRecoveredCountsInAnyCaseAndOnce) {
+  std::vector<char> data(kMany);
+  LimitedReserve reserve(data.data(), 0);
+  Slab slab(data.data(), kMany, &reserve);
+  EXPECT_TRUE(slab.Recover(8192, 100));
+  EXPECT_EQ(reserve.reserved, 12288u);
+  EXPECT_TRUE(slab.Recover(0, 64));
+  EXPECT_EQ(reserve.reserved, 12288u);
+  EXPECT_FALSE(slab.Recover(0, 64));
+  EXPECT_FALSE(slab.Recover(kMany, 64));
+  EXPECT_EQ(reserve.reserved, 12288u);
+  EXPECT_EQ(slab.Allocate(64, false, true), 64u);
+}
+
 }  // namespace
 }  // namespace mailrail
