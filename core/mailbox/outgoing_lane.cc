@@ -1,12 +1,11 @@
 #include "core/mailbox/outgoing_lane.h"
 
-#include <time.h>
-
 #include <algorithm>
 #include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/coarse_clock.h"
 #include "core/base/seeded_bug.h"
 #include "core/shm/stamp.h"
 
@@ -22,20 +21,9 @@ constexpr int kSendsBetweenTimes = 64;
 // a part of a ring by then.
 constexpr absl::Duration kSpinForRoom = absl::Microseconds(50);
 constexpr int kPausesForRoom = 16;
-// When that was in vain so often in a row, it sleeps at once, and tries again each so many sleeps:
-// it takes the time that the receiver needs where there are more processes than processors.
-constexpr uint32_t kVainSpins = 4;
-constexpr uint32_t kSleepsBetweenSpins = 16;
 
 // How often a sender looks that waits for memory: nobody rings when there is some.
 constexpr absl::Duration kLookForMemory = absl::Milliseconds(1);
-
-// A clock that costs little to read, and moves in steps of some milliseconds. Nanoseconds.
-int64_t CoarseTime() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-  return int64_t{now.tv_sec} * 1000000000 + now.tv_nsec;
-}
 
 }  // namespace
 
@@ -150,10 +138,6 @@ inline absl::Status OutgoingLane::Published(int priority, size_t count, size_t* 
   return *taken_back > 0 ? status : absl::OkStatus();
 }
 
-bool OutgoingLane::SpinPays() {
-  return vain_spins_ < kVainSpins || ++sleeps_ % kSleepsBetweenSpins == 0;
-}
-
 FutexWord OutgoingLane::ParkLocked() {
   return ring_ ? ring_->ParkForRoom() : cells_->ParkForRoom();
 }
@@ -174,7 +158,7 @@ absl::Status OutgoingLane::UntilRoom(absl::Time deadline, const Attempt& attempt
     {
       const HandleLockHolder lock(&lock_);
       if (attempt() == Try::kDone) {
-        if (spins) vain_spins_ = 0;
+        if (spins) spin_for_room_.Succeeded();
         return absl::OkStatus();
       }
       if (absl::Status status = closed_status(); !status.ok()) return status;
@@ -187,11 +171,11 @@ absl::Status OutgoingLane::UntilRoom(absl::Time deadline, const Attempt& attempt
       }
       const absl::Time now = absl::Now();
       if (spin_until == absl::InfiniteFuture()) {
-        spins = SpinPays();
+        spins = spin_for_room_.Pays();
         spin_until = spins ? std::min(deadline, now + kSpinForRoom) : now;
       }
       if (now >= spin_until) {
-        if (std::exchange(spins, false)) ++vain_spins_;
+        if (std::exchange(spins, false)) spin_for_room_.Failed();
         word = ParkLocked();
         if (!SEEDED_BUG(NO_LOOK_BEFORE_SLEEP) && attempt() == Try::kDone) return absl::OkStatus();
         if (short_of_memory()) most = kLookForMemory;

@@ -17,6 +17,7 @@
 #include "core/lane/ring_writer.h"
 #include "core/mailbox/attachment.h"
 #include "core/mailbox/control_page.h"
+#include "core/shm/adaptive_spin.h"
 #include "core/shm/bell.h"
 #include "core/shm/budget.h"
 #include "core/shm/handle_lock.h"
@@ -151,8 +152,6 @@ class OutgoingLane {
   // Repeats `attempt` (which returns whether it got its room) until then or until the deadline.
   template <typename Attempt>
   absl::Status UntilRoom(absl::Time deadline, const Attempt& attempt);
-  // Whether to look for room for a while before sleeping.
-  bool SpinPays() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   FutexWord ParkLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   // Why there was no room.
   bool short_of_memory() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
@@ -180,8 +179,7 @@ class OutgoingLane {
   int64_t last_time_ ABSL_GUARDED_BY(lock_) = 0;  // when the clock was looked at last
   int sends_between_times_ ABSL_GUARDED_BY(lock_) = 1;
   int sends_until_time_ ABSL_GUARDED_BY(lock_) = 1;
-  uint32_t vain_spins_ ABSL_GUARDED_BY(lock_) = 0;  // for room, in a row
-  uint32_t sleeps_ ABSL_GUARDED_BY(lock_) = 0;      // for room, since spins were in vain
+  AdaptiveSpin spin_for_room_ ABSL_GUARDED_BY(lock_);
 };
 
 }  // namespace mailrail

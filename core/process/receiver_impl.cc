@@ -18,10 +18,6 @@ namespace {
 // processes takes, shorter than a sleep and wake-up costs.
 constexpr absl::Duration kSpin = absl::Microseconds(20);
 constexpr int kLooksBetweenTimes = 32;
-// Looking pays when messages come that soon. When so many looks in a row were in vain it sleeps at
-// once, and tries again each so many sleeps whether that has changed.
-constexpr uint32_t kVainSpins = 4;
-constexpr uint32_t kSleepsBetweenSpins = 16;
 
 void Rest(uint64_t rests) {
   if (rests == 0) return;
@@ -227,22 +223,19 @@ ReceiverImpl::Got ReceiverImpl::Spin(const ProcessId* only_from, absl::Time unti
   return got;
 }
 
-bool ReceiverImpl::SpinPays() {
-  return vain_spins_ < kVainSpins || ++sleeps_ % kSleepsBetweenSpins == 0;
-}
-
 ReceiverImpl::Got ReceiverImpl::Wait(const ProcessId* only_from, absl::Time deadline,
                                      Message* message) {
-  bool spin = wait_mode_ == WaitMode::kSpin || (wait_mode_ == WaitMode::kAdaptive && SpinPays());
+  bool spin =
+      wait_mode_ == WaitMode::kSpin || (wait_mode_ == WaitMode::kAdaptive && adaptive_spin_.Pays());
   while (true) {
     if (spin) {
       const absl::Duration time = wait_mode_ == WaitMode::kSpin ? kLookAgain : kSpin;
       const Got got = Spin(only_from, std::min(deadline, absl::Now() + time), deadline, message);
       if (got != Got::kNothing) {
-        vain_spins_ = 0;
+        adaptive_spin_.Succeeded();
         return got;
       }
-      ++vain_spins_;
+      adaptive_spin_.Failed();
     }
     Got got = Sleep(only_from, deadline, message);
     if (got != Got::kNothing) return got;

@@ -12,6 +12,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "core/process/process_impl.h"
+#include "core/shm/adaptive_spin.h"
 #include "core/shm/bell.h"
 #include "mailrail/receiver.h"
 
@@ -135,8 +136,6 @@ class ReceiverImpl {
   Got LookSometimes(const ProcessId* only_from, absl::Time deadline, Message* message);
   // Looks until `until`, or until there is something.
   Got Spin(const ProcessId* only_from, absl::Time until, absl::Time deadline, Message* message);
-  // Whether an adaptive receive is to spin before it sleeps.
-  bool SpinPays();
   Got Wait(const ProcessId* only_from, absl::Time deadline, Message* message);
   // Receive, after a first look.
   absl::Status Finish(Got got, const ProcessId* only_from, absl::Time deadline, Message* message);
@@ -156,8 +155,7 @@ class ReceiverImpl {
   absl::Status failure_;
   Parker parker_;
   WaitMode wait_mode_ = WaitMode::kAdaptive;
-  uint32_t vain_spins_ = 0;  // in a row
-  uint32_t sleeps_ = 0;      // since spins were in vain
+  AdaptiveSpin adaptive_spin_;
   uint32_t wanted_ = 0;
   Resting resting_;
 

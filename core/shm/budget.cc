@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #include <algorithm>
 #include <limits>
@@ -11,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "core/base/coarse_clock.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -31,12 +31,6 @@ struct Pages {
   const uintptr_t begin;
   const uint64_t bytes;
 };
-
-int64_t CoarseTime() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-  return int64_t{now.tv_sec} * 1000000000 + now.tv_nsec;
-}
 
 std::string InWords(uint64_t bytes) {
   if (bytes < uint64_t{1} << 20)
