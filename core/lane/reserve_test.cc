@@ -171,6 +171,26 @@ TEST(RingReserveTest, AReceiverThatKeepsUpKeepsARingSmall) {
   EXPECT_EQ(ring.used(), uint64_t{64} << 10);
 }
 
+// Else a sender whose receiver lags, as an agent's that reads in batches, would wait for each round
+// of a ring that is too small.
+TEST(RingReserveTest, ARingGrowsToItsWholeSizeWhenItsReceiverLagsByAllThatItHolds) {
+  ReservedRing ring(kPlenty);
+  const auto receive = [&](int count) {
+    for (int i = 0; i < count; ++i) ASSERT_TRUE(Receive(ring.reader.get(), 0).has_value());
+    ring.reader->Flush();
+  };
+  // It is not full when it first comes to its end, so it goes round.
+  for (int i = 0; i < 900; ++i) ASSERT_TRUE(ring.writer->Append(0, {{}, "body"}, 0));
+  for (int round = 0; round < 40; ++round) {
+    receive(600);
+    if (round == 0) {
+      EXPECT_EQ(ring.used(), uint64_t{64} << 10);
+    }
+    ring.Fill(0, "body");
+  }
+  EXPECT_EQ(ring.used(), kRing.ring_bytes);
+}
+
 TEST(RingReserveTest, LargeBodiesReserveWhatTheyTakeAndUseItAgain) {
   ReservedRing ring(kPlenty);
   const std::string body(20000, 'a');
