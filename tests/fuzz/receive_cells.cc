@@ -9,9 +9,9 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "core/mailbox/mailbox_queue.h"
 #include "tests/fuzz/lane_memory.h"
+#include "tests/fuzz/two_senders.h"
 
 namespace mailrail {
 namespace {
@@ -21,10 +21,6 @@ using Taken = ReceiveQueue::Taken;
 // So often a receiver finds something in a lane at most: each message is claimed once, and after
 // that once more for each time that it was given back.
 constexpr int kMostFinds = kPriorityCount * 100;
-
-// No input names it, in a prefix that it makes up.
-const ProcessId kSound("the-node-of-the-sound-sender", 4711, 4711);
-const ProcessId kHostile("alpha", 666, 2);
 
 class ReceiveCells {
  public:
@@ -46,7 +42,7 @@ class ReceiveCells {
     while (!input_->empty()) Step();
     while (!leases_.empty()) Finish(MailboxQueue::Outcome::kReceived);
     for (size_t receiver = 0; receiver < 2; ++receiver) TakeAll(receiver);
-    held_.clear();
+    held_.Clear();
     for (size_t priority = 0; priority < kPriorityCount; ++priority) {
       for (const Sent& sent : sent_[priority]) {
         Promise(sent.received == 1, "all of the sound lane has come, once");
@@ -60,10 +56,6 @@ class ReceiveCells {
   struct Sent {
     std::string body;
     int received = 0;
-  };
-  struct Held {
-    Message message;
-    std::string expected;
   };
   struct OpenLease {
     size_t receiver;
@@ -85,7 +77,7 @@ class ReceiveCells {
       case 0:
         return SendSound();
       case 1:
-        return SendHostile();
+        return SendHostile(input_, hostile_.sender.get());
       case 2:
         return SpoilCellData(input_, hostile_.data_map.data());
       case 3:
@@ -114,13 +106,6 @@ class ReceiveCells {
     }
   }
 
-  void SendHostile() {
-    const int priority = AnyPriority(input_);
-    const std::string body(input_->Below(kTooManyBytes), 'h');
-    const absl::string_view prefix = input_->Bytes(input_->Byte() >= 0xe0 ? 8 : 0);
-    hostile_.sender->Send(priority, {prefix, body}, absl::InfinitePast()).IgnoreError();
-  }
-
   void Rest() {
     switch (input_->Below(4)) {
       case 0:
@@ -134,16 +119,8 @@ class ReceiveCells {
         receivers_[input_->Below(2)].MayHave(destination_.control());
         return;
       default:
-        while (!held_.empty() && input_->Bool()) LetGo();
+        while (!held_.empty() && input_->Bool()) held_.LetGo();
     }
-  }
-
-  void LetGo() {
-    const Held& held = held_.front();
-    if (held.message.sender() == kSound) {
-      Promise(held.message.body() == held.expected, "a message that is held stays what it was");
-    }
-    held_.pop_front();
   }
 
   Taken Take(size_t receiver, const ProcessId* only_from) {
@@ -155,20 +132,15 @@ class ReceiveCells {
               "a message is of whom it was asked of");
       Check(receiver, std::move(message));
     }
-    CheckClosed(receiver, taken);
+    CheckClosing(receiver, taken);
     return taken;
   }
 
-  void CheckClosed(size_t receiver, Taken taken) {
+  void CheckClosing(size_t receiver, Taken taken) {
     Promise(taken != Taken::kBehind && taken != Taken::kVoid, "nothing is behind or void");
     if (taken != Taken::kCorrupt) return;
-    const MailboxQueue& queue = receivers_[receiver];
     Promise(!closed_[receiver], "a lane is closed once");
-    Promise(absl::IsDataLoss(queue.error()) &&
-                absl::StrContains(queue.error().message(), kHostile.ToString()),
-            "the error names the sender of the lane that was closed");
-    Promise(!queue.HasLaneOf(kHostile) && queue.HasLaneOf(kSound),
-            "the lane that is not well-formed is closed, and no other");
+    CheckClosed(receivers_[receiver]);
     closed_[receiver] = true;
   }
 
@@ -212,9 +184,7 @@ class ReceiveCells {
       if (IsInside(data, data.size(), body.data(), body.size()))
         CheckInside(body.data(), body.size());
     }
-    std::string expected(message.body());
-    held_.push_back({std::move(message), std::move(expected)});
-    if (held_.size() > 6) LetGo();
+    held_.Hold(std::move(message));
   }
   void CheckInside(const char* at, size_t length) const {
     Promise(IsInside(hostile_memory_->data, kFuzzCells.data_bytes(), at, length),
@@ -224,7 +194,7 @@ class ReceiveCells {
   void TakeLease(size_t receiver) {
     Lease lease;
     const Taken taken = receivers_[receiver].TakeLease(destination_.control(), &lease);
-    CheckClosed(receiver, taken);
+    CheckClosing(receiver, taken);
     if (taken != Taken::kMessage) return;
     if (lease.lane->sender() == kHostile) CheckInside(lease.record.data, lease.record.length);
     leases_.push_back({receiver, std::move(lease)});
@@ -271,7 +241,7 @@ class ReceiveCells {
   CellReader agents_reader_;  // of the lane that is spoilt
   MailboxQueue receivers_[2] = {MailboxQueue(7), MailboxQueue(8)};
   std::vector<Sent> sent_[kPriorityCount];
-  std::deque<Held> held_;
+  HeldMessages held_;
   std::deque<OpenLease> leases_;
   bool returned_ = false;  // something of the sound lane was given back
   bool closed_[2] = {};

@@ -1,16 +1,15 @@
 // An inbox with two lanes. The sender of one writes what the input says into its memory, between
 // the calls of the receiver; the other is sound.
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "core/lane/ring_reader.h"
 #include "core/mailbox/inbox_queue.h"
 #include "tests/fuzz/lane_memory.h"
+#include "tests/fuzz/two_senders.h"
 
 namespace mailrail {
 namespace {
@@ -19,10 +18,6 @@ using Taken = ReceiveQueue::Taken;
 
 // So many records stand in a lane at most, whatever its memory holds.
 constexpr int kMostRecords = kPriorityCount * 256;
-
-// No input names it, in a prefix that it makes up.
-const ProcessId kSound("the-node-of-the-sound-sender", 4711, 4711);
-const ProcessId kHostile("alpha", 666, 2);
 
 class ReceiveRing {
  public:
@@ -40,7 +35,7 @@ class ReceiveRing {
   void Run() {
     while (!input_->empty()) Step();
     TakeAll();
-    held_.clear();
+    held_.Clear();
     for (size_t priority = 0; priority < kPriorityCount; ++priority) {
       Promise(received_[priority] == sent_[priority].size(), "all of the sound lane has come");
     }
@@ -50,11 +45,6 @@ class ReceiveRing {
   }
 
  private:
-  struct Held {
-    Message message;
-    std::string expected;
-  };
-
   void Join(const ProcessId& id, std::shared_ptr<LinkMemory> link, bool by_agent) {
     const uint32_t version = destination_.control().members_version.load() + 1;
     const bool same_user = input_->Bool();
@@ -68,7 +58,7 @@ class ReceiveRing {
       case 0:
         return SendSound();
       case 1:
-        return SendHostile();
+        return SendHostile(input_, hostile_.sender.get());
       case 2:
       case 3:
         return SpoilRing(input_, hostile_.sender_map.data());
@@ -92,26 +82,11 @@ class ReceiveRing {
     if (sound_.sender->Send(priority, {{}, body}, absl::InfinitePast()).ok()) sent.push_back(body);
   }
 
-  void SendHostile() {
-    const int priority = AnyPriority(input_);
-    const std::string body(input_->Below(kTooManyBytes), 'h');
-    const absl::string_view prefix = input_->Bytes(input_->Byte() >= 0xe0 ? 8 : 0);
-    hostile_.sender->Send(priority, {prefix, body}, absl::InfinitePast()).IgnoreError();
-  }
-
   // What a receiver does while it waits; and what it held is let go.
   void Rest() {
     if (input_->Bool()) inbox_.Flush();
     inbox_.MayHave(destination_.control());
-    while (!held_.empty() && input_->Bool()) LetGo();
-  }
-
-  void LetGo() {
-    const Held& held = held_.front();
-    if (held.message.sender() == kSound) {
-      Promise(held.message.body() == held.expected, "a message that is held stays what it was");
-    }
-    held_.pop_front();
+    while (!held_.empty() && input_->Bool()) held_.LetGo();
   }
 
   Taken Take(const ProcessId* only_from) {
@@ -127,11 +102,7 @@ class ReceiveRing {
         break;
       case Taken::kCorrupt:
         Promise(!closed_, "a lane is closed once");
-        Promise(absl::IsDataLoss(inbox_.error()) &&
-                    absl::StrContains(inbox_.error().message(), kHostile.ToString()),
-                "the error names the sender of the lane that was closed");
-        Promise(!inbox_.HasLaneOf(kHostile) && inbox_.HasLaneOf(kSound),
-                "the lane that is not well-formed is closed, and no other");
+        CheckClosed(inbox_);
         Promise(absl::IsUnavailable(hostile_.sender->closed_status()),
                 "the sender of a closed lane finds out");
         closed_ = true;
@@ -145,19 +116,17 @@ class ReceiveRing {
 
   void Check(Message message) {
     Promise(message.body().size() <= kFuzzLimits.max_message_bytes, "a body is within the limits");
-    std::string expected;
     if (message.sender() == kSound) {
       const auto priority = static_cast<size_t>(message.priority());
       Promise(received_[priority] < sent_[priority].size(), "what comes was sent");
-      expected = sent_[priority][received_[priority]++];
-      Promise(message.body() == expected, "the messages of the sound lane come whole, in order");
+      Promise(message.body() == sent_[priority][received_[priority]++],
+              "the messages of the sound lane come whole, in order");
     } else {
       Promise(by_agent_ || message.sender() == kHostile, "a message names its sender");
       Promise(!closed_, "nothing comes from a closed lane");
       if (message.body().size() > 1024) CheckPlace(message.body());
     }
-    held_.push_back({std::move(message), std::move(expected)});
-    if (held_.size() > 6) LetGo();
+    held_.Hold(std::move(message));
   }
 
   // A body that is shown in place stands in its sender's slab.
@@ -202,7 +171,7 @@ class ReceiveRing {
   InboxQueue inbox_;
   std::vector<std::string> sent_[kPriorityCount];
   size_t received_[kPriorityCount] = {};
-  std::deque<Held> held_;
+  HeldMessages held_;
   bool closed_ = false;
 };
 
