@@ -128,7 +128,8 @@ TEST_F(MemoryLimitsTest, AClaimIsRefusedForWantOfMemoryAndWorksWhenThereIsSome) 
   ASSERT_OK_AND_TAKE(sender, process.Connect(process.id()));
   absl::optional<ClaimedMessage> held;
   {
-    ASSERT_OK_AND_TAKE(claim, sender.Claim(800000, {}, absl::InfinitePast()));
+    // It waits until the agent has given more than a process gets at first.
+    ASSERT_OK_AND_TAKE(claim, sender.Claim(800000, {}, Patience()));
     held.emplace(std::move(claim));
   }
   const absl::Status refused = sender.Claim(800000, {}, absl::InfinitePast()).status();
