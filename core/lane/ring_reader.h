@@ -1,6 +1,7 @@
 #ifndef MAILRAIL_CORE_LANE_RING_READER_H_
 #define MAILRAIL_CORE_LANE_RING_READER_H_
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -41,6 +42,11 @@ class RingReader {
     const RecordHead* const next = At(rings_[priority]);
     const uint64_t head = next->head.load(std::memory_order_acquire);
     if (HeadKind(head) == RecordKind::kNone) {
+      // What is like the record before comes with its first line: else the others would be asked
+      // for only when that has come. Its sender writes no line beyond it.
+      for (uint32_t line = 1; line <= rings_[priority].lines_behind; ++line) {
+        __builtin_prefetch(reinterpret_cast<const char*>(next) + size_t{line} * kLine);
+      }
       return Look::kEmpty;
     }
     return Check(priority, head, record);
@@ -48,8 +54,11 @@ class RingReader {
 
   // Moves on to the record after `record`, whose room stays taken.
   void Advance(int priority, const Record& record) {
-    rings_[priority].line = record.end_line;
-    rings_[priority].sequence = record.sequence;
+    Ring& ring = rings_[priority];
+    const uint32_t lines_behind = record.end_line - ring.line - 1;
+    ring.lines_behind = lines_behind <= kMostLinesBehind ? lines_behind : 0;
+    ring.line = record.end_line;
+    ring.sequence = record.sequence;
   }
 
   // Gives back the room in the ring up to the end of `record`. A sender that sleeps for room finds
@@ -83,10 +92,14 @@ class RingReader {
   uint64_t consumed(int priority) const { return rings_[priority].consumed_sequence; }
 
  private:
+  // So many lines behind a head are asked for before it has come; of a longer record none.
+  static constexpr uint32_t kMostLinesBehind = 3;
+
   struct Ring {
     const char* lines = nullptr;
-    uint32_t line = 0;      // of the next record
-    uint64_t sequence = 0;  // of the last record advanced over
+    uint32_t line = 0;          // of the next record
+    uint64_t sequence = 0;      // of the last record advanced over
+    uint32_t lines_behind = 0;  // of the head of that record, if they are few
     RingMark consumed;      // given back
     uint64_t consumed_sequence = 0;
     uint32_t flushed = 0;  // the line up to which it was told of by Flush
