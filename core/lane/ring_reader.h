@@ -100,7 +100,7 @@ class RingReader {
     uint32_t line = 0;          // of the next record
     uint64_t sequence = 0;      // of the last record advanced over
     uint32_t lines_behind = 0;  // of the head of that record, if they are few
-    RingMark consumed;      // given back
+    RingMark consumed;          // given back
     uint64_t consumed_sequence = 0;
     uint32_t flushed = 0;  // the line up to which it was told of by Flush
   };
