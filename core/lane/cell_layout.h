@@ -25,7 +25,12 @@
 //
 //   unclaimed -> LEASED (claimed) -> TAKEN (received; a view holds the room) -> DONE (room free)
 //                LEASED -> RETURNED (given back, attempts + 1) -> LEASED (claimed again)
+//                LEASED -> DELAYED (given back for later; the owner field says when) -> RETURNED
+//                LEASED -> CONDEMNED (given back, and handed out often enough) -> DONE
 //   unclaimed -> DONE (a small body, which its receiver has copied before)
+//
+// What is DELAYED or CONDEMNED is the agent's: it makes the first RETURNED when it is due, and
+// takes the second to the dead letters.
 //
 // The sender uses a slot again only when it is DONE. Who returns a message adds to `returns` before
 // and after, so that a receiver that scans for returned messages cannot miss one.
@@ -115,15 +120,45 @@ struct OrderEntry {
   uint64_t Pack() const { return position << 16 | slot; }
 };
 
-enum class Phase : uint32_t { kDone = 0, kLeased = 1, kTaken = 2, kReturned = 3 };
+enum class Phase : uint32_t {
+  kDone = 0,
+  kLeased = 1,
+  kTaken = 2,
+  kReturned = 3,
+  kDelayed = 4,
+  kCondemned = 5,
+};
 
 inline constexpr uint32_t kMaxAttempts = 31;
 inline constexpr uint32_t kMaxOwner = 0xffffff;
 
+// When a delayed message is due, in the 24 bits of its owner field: in ticks of 64 ms, modulo 2^24.
+// So nothing is delayed for longer than half of that, 6.2 days.
+struct DueTick {
+  static constexpr int64_t kNanoseconds = 64000000;
+  static constexpr uint32_t kLongest = kMaxOwner / 2;
+
+  // The first tick that is not before this time.
+  static uint32_t At(int64_t time_ns) {
+    return static_cast<uint32_t>((time_ns + kNanoseconds - 1) / kNanoseconds) & kMaxOwner;
+  }
+  // The tick of what is due so long after `now_ns`; of 0, one that is past.
+  static uint32_t After(int64_t now_ns, int64_t delay_ns) {
+    return delay_ns == 0 ? (At(now_ns) - 1) & kMaxOwner : At(now_ns + delay_ns);
+  }
+  // How many nanoseconds are left until `tick`; 0 or less when it is due.
+  static int64_t Left(uint32_t tick, int64_t now_ns) {
+    const auto now = static_cast<uint32_t>(now_ns / kNanoseconds) & kMaxOwner;
+    const uint32_t ahead = (tick - now) & kMaxOwner;
+    if (ahead > kLongest + 1) return 0;
+    return static_cast<int64_t>(ahead) * kNanoseconds - now_ns % kNanoseconds;
+  }
+};
+
 // A value of state[].
 struct CellState {
   uint32_t sequence = 0;
-  uint32_t owner = 0;
+  uint32_t owner = 0;  // when DELAYED: a DueTick
   uint32_t attempts = 0;
   Phase phase = Phase::kDone;
 

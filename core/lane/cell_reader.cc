@@ -167,29 +167,35 @@ Look CellReader::Read(int priority, const CellHead& head, Record* record) const 
   return Look::kReady;
 }
 
-bool CellReader::Move(int priority, uint32_t slot, uint64_t position, uint32_t owner, Phase from,
-                      Phase to, bool attempted) {
+bool CellReader::Move(int priority, uint32_t slot, uint64_t position, uint32_t owner,
+                      const Change& change) {
   SharedAtomic<uint64_t>& word = states(priority)[slot];
   uint64_t seen = word.load();
   while (true) {
     CellState state = CellState::Unpack(seen);
     if (state.sequence != static_cast<uint32_t>(position) || state.owner != owner ||
-        state.phase != from) {
+        state.phase != change.from ||
+        (change.attempts != kAnyAttempts && state.attempts != change.attempts)) {
       return false;
     }
-    state.phase = to;
-    if (to == Phase::kReturned) {
-      state.owner = 0;
-      if (attempted) state.attempts = std::min(state.attempts + 1, kMaxAttempts);
+    state.phase = change.to;
+    if (change.to == Phase::kReturned || change.to == Phase::kDelayed) {
+      state.owner = change.due_tick;
+      if (change.attempted) {
+        state.attempts = std::min(state.attempts + 1, kMaxAttempts);
+        if (max_attempts_ != 0 && state.attempts >= max_attempts_) state.phase = Phase::kCondemned;
+      }
     }
     if (word.compare_exchange_weak(seen, state.Pack())) return true;
   }
 }
 
 bool CellReader::Take(int priority, uint32_t slot, uint64_t position, uint32_t owner,
-                      bool keep_room) {
-  if (!Move(priority, slot, position, owner, Phase::kLeased,
-            keep_room ? Phase::kTaken : Phase::kDone)) {
+                      bool keep_room, uint32_t attempts) {
+  if (!Move(priority, slot, position, owner,
+            {.from = Phase::kLeased,
+             .to = keep_room ? Phase::kTaken : Phase::kDone,
+             .attempts = attempts})) {
     return false;
   }
   if (!keep_room) RingSender();
@@ -209,12 +215,67 @@ void CellReader::Done(int priority, uint32_t slot, uint64_t position) {
 }
 
 bool CellReader::Return(int priority, uint32_t slot, uint64_t position, uint32_t owner,
-                        bool attempted) {
+                        bool attempted, uint32_t attempts) {
   state_header_->returns.fetch_add(1);
-  const bool moved =
-      Move(priority, slot, position, owner, Phase::kLeased, Phase::kReturned, attempted);
+  const bool moved = Move(priority, slot, position, owner,
+                          {.from = Phase::kLeased,
+                           .to = Phase::kReturned,
+                           .attempted = attempted,
+                           .attempts = attempts});
   if (!SEEDED_BUG(RETURNS_BUMPED_ONCE)) state_header_->returns.fetch_add(1);
   return moved;
+}
+
+bool CellReader::ReturnLater(int priority, uint32_t slot, uint64_t position, uint32_t owner,
+                             uint32_t due_tick, uint32_t attempts) {
+  // Nobody looks for it before the agent has moved it on, which counts as a return.
+  return Move(priority, slot, position, owner,
+              {.from = Phase::kLeased,
+               .to = Phase::kDelayed,
+               .attempted = true,
+               .due_tick = due_tick,
+               .attempts = attempts});
+}
+
+void CellReader::ForEachKept(absl::FunctionRef<void(const Kept&)> each) const {
+  for (int priority = 0; priority < kPriorityCount; ++priority) {
+    if ((rings_in_use() >> priority & 1) == 0) continue;
+    for (uint32_t slot = 0; slot < geometry_.slots; ++slot) {
+      const CellState state = CellState::Unpack(states(priority)[slot].load());
+      if (state.phase != Phase::kLeased && state.phase != Phase::kDelayed &&
+          state.phase != Phase::kCondemned) {
+        continue;
+      }
+      const uint64_t position = slots(priority)[slot].sequence.load(std::memory_order_acquire);
+      if (static_cast<uint32_t>(position) != state.sequence) continue;  // it has changed
+      each({priority, slot, position, state});
+    }
+  }
+}
+
+bool CellReader::MakeDue(const Kept& kept) {
+  state_header_->returns.fetch_add(1);
+  const bool moved = Move(kept.priority, kept.slot, kept.position, kept.state.owner,
+                          {.from = Phase::kDelayed, .to = Phase::kReturned});
+  state_header_->returns.fetch_add(1);
+  return moved;
+}
+
+Look CellReader::ReadKept(const Kept& kept, Record* record) const {
+  CellHead head;
+  head.position = kept.position;
+  head.slot = kept.slot;
+  head.stamp = slots(kept.priority)[kept.slot].stamp.load(std::memory_order_relaxed);
+  return Read(kept.priority, head, record);
+}
+
+bool CellReader::Discard(const Kept& kept) {
+  if (!Move(kept.priority, kept.slot, kept.position, kept.state.owner,
+            {.from = kept.state.phase, .to = Phase::kDone})) {
+    return false;
+  }
+  RingSender();
+  return true;
 }
 
 int CellReader::ReleaseClaimsOf(uint32_t owner) {
@@ -232,10 +293,10 @@ int CellReader::ReleaseClaimsIf(const std::function<bool(uint32_t owner)>& gone)
       if (!held || !gone(state.owner)) continue;
       const uint64_t position = slots(priority)[slot].sequence.load(std::memory_order_acquire);
       if (state.phase == Phase::kLeased) {
-        returned += Move(priority, slot, position, state.owner, Phase::kLeased, Phase::kReturned,
-                         /*attempted=*/true);
+        returned += Move(priority, slot, position, state.owner,
+                         {.from = Phase::kLeased, .to = Phase::kReturned, .attempted = true});
       } else {
-        Move(priority, slot, position, state.owner, Phase::kTaken, Phase::kDone);
+        Move(priority, slot, position, state.owner, {.from = Phase::kTaken, .to = Phase::kDone});
       }
     }
   }
@@ -275,6 +336,8 @@ CellReader::Counts CellReader::Count() const {
       const CellState state = CellState::Unpack(states(priority)[slot].load());
       counts.waiting += state.phase == Phase::kReturned;
       counts.leased += state.phase == Phase::kLeased;
+      counts.delayed += state.phase == Phase::kDelayed;
+      counts.condemned += state.phase == Phase::kCondemned;
     }
     counts.sent += last;
   }

@@ -5,6 +5,7 @@
 #include <functional>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/types/optional.h"
 #include "core/lane/cell_layout.h"
 #include "core/lane/record.h"
@@ -24,11 +25,15 @@ struct CellHead {
 // One receiver's end of a mailbox lane; its place in the lane is private to it. What it reads is
 // copied once and checked.
 //
-// Thread-compatible, but for Done, which is thread-safe. `data` (read-only) and `state` are
-// mappings that outlive it.
+// Thread-compatible, but for what becomes of a claimed message (Take, Done, Return), which is
+// thread-safe. `data` (read-only) and `state` are mappings that outlive it.
 class CellReader {
  public:
   CellReader(const CellGeometry& geometry, const char* data, char* state);
+
+  // How often a message is handed out at most before it is condemned; 0: without limit. Before the
+  // first call of all others.
+  void set_max_attempts(uint32_t max_attempts) { max_attempts_ = max_attempts; }
 
   // The priorities that the sender has used so far, as bits.
   uint32_t rings_in_use() const { return header_->rings_in_use.load(std::memory_order_acquire); }
@@ -53,17 +58,42 @@ class CellReader {
   // What a claimed message is. kCorrupt when it is not well-formed.
   Look Read(int priority, const CellHead& head, Record* record) const;
 
+  // A claim is that of `owner` on the message at `position`; where a claimant may lose one and have
+  // another on the same message, also that with so many attempts before it.
+  static constexpr uint32_t kAnyAttempts = ~uint32_t{0};
+
   // The claimed message was received: from now on it is not handed out again. `keep_room`: a view
   // holds its room until Done. False when the claim was taken away meanwhile.
-  bool Take(int priority, uint32_t slot, uint64_t position, uint32_t owner, bool keep_room);
+  bool Take(int priority, uint32_t slot, uint64_t position, uint32_t owner, bool keep_room,
+            uint32_t attempts = kAnyAttempts);
 
   // Gives the room of a taken message back.
   void Done(int priority, uint32_t slot, uint64_t position);
 
   // Gives a claimed message back to its place; `attempted`: it may have been seen, and counts one
-  // attempt more. False when the claim was taken away meanwhile.
-  bool Return(int priority, uint32_t slot, uint64_t position, uint32_t owner,
-              bool attempted = true);
+  // attempt more, and if that was the last one it is condemned. False when the claim was taken away
+  // meanwhile.
+  bool Return(int priority, uint32_t slot, uint64_t position, uint32_t owner, bool attempted = true,
+              uint32_t attempts = kAnyAttempts);
+  // The same, one attempt more, for later: until MakeDue nobody can claim it.
+  bool ReturnLater(int priority, uint32_t slot, uint64_t position, uint32_t owner,
+                   uint32_t due_tick, uint32_t attempts = kAnyAttempts);
+
+  // --- The agent's.
+
+  // A message that is leased, delayed or condemned.
+  struct Kept {
+    int priority = 0;
+    uint32_t slot = 0;
+    uint64_t position = 0;
+    CellState state;
+  };
+  void ForEachKept(absl::FunctionRef<void(const Kept&)> each) const;
+  // Of what ForEachKept has shown; each is false when it has changed since.
+  bool MakeDue(const Kept& kept);  // DELAYED: goes back to its place
+  bool Discard(const Kept& kept);  // DELAYED or CONDEMNED: nobody gets it, its room is free
+  // CONDEMNED (or any other): the message itself, as Read says.
+  Look ReadKept(const Kept& kept, Record* record) const;
 
   // Takes the claims of `owner` away, who is gone: what it had claimed goes back to its place,
   // what it had taken is done. Returns how many went back.
@@ -78,7 +108,12 @@ class CellReader {
   struct Counts {
     uint64_t waiting = 0;  // published, or returned, and held by nobody
     uint64_t leased = 0;
+    uint64_t delayed = 0;
+    uint64_t condemned = 0;
     uint64_t sent = 0;
+
+    // How many are in the lane, whoever has them.
+    uint64_t left() const { return waiting + leased + delayed + condemned; }
   };
   // A snapshot, for display.
   Counts Count() const;
@@ -95,9 +130,15 @@ class CellReader {
   // Fetches what the message some positions further on takes, if it is there.
   void FetchAhead(int priority, uint64_t position) const;
   bool FindReturned(int priority, CellHead* head);
-  // Changes the state of a slot from LEASED or TAKEN by `owner` at `position`.
-  bool Move(int priority, uint32_t slot, uint64_t position, uint32_t owner, Phase from, Phase to,
-            bool attempted = false);
+  // Changes the state of a slot from what it is for `owner` at `position`. `due_tick`: to DELAYED.
+  struct Change {
+    Phase from;
+    Phase to;
+    bool attempted = false;
+    uint32_t due_tick = 0;
+    uint32_t attempts = kAnyAttempts;  // before
+  };
+  bool Move(int priority, uint32_t slot, uint64_t position, uint32_t owner, const Change& change);
   void RingSender();
 
   const CellGeometry geometry_;
@@ -105,6 +146,7 @@ class CellReader {
   char* const state_;
   const CellHeader* const header_;
   StateHeader* const state_header_;
+  uint32_t max_attempts_ = 0;
   Queue queues_[kPriorityCount];
 };
 

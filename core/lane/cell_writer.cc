@@ -300,7 +300,7 @@ size_t CellWriter::Retract(int priority, uint32_t owner, size_t count) {
   return taken_back;
 }
 
-absl::optional<CellState> CellWriter::StateOf(int priority, uint64_t position) const {
+absl::optional<uint32_t> CellWriter::SlotOf(int priority, uint64_t position) const {
   const Queue& queue = queues_[priority];
   if (position == 0 || position > queue.sequence) return absl::nullopt;
   const OrderEntry entry = OrderEntry::Unpack(
@@ -313,7 +313,25 @@ absl::optional<CellState> CellWriter::StateOf(int priority, uint64_t position) c
     slot = static_cast<uint32_t>(use - queue.uses.begin());
   }
   if (slot >= queue.uses.size() || queue.uses[slot].position != position) return absl::nullopt;
-  return CellState::Unpack(states(priority)[slot].load(std::memory_order_acquire));
+  return slot;
+}
+
+absl::optional<CellState> CellWriter::StateOf(int priority, uint64_t position) const {
+  const absl::optional<uint32_t> slot = SlotOf(priority, position);
+  if (!slot.has_value()) return absl::nullopt;
+  return CellState::Unpack(states(priority)[*slot].load(std::memory_order_acquire));
+}
+
+bool CellWriter::Recall(int priority, uint32_t owner, uint64_t position) {
+  const absl::optional<uint32_t> slot = SlotOf(priority, position);
+  if (!slot.has_value()) return false;
+  uint64_t seen = states(priority)[*slot].load();
+  const CellState state = CellState::Unpack(seen);
+  if (state.phase != Phase::kDelayed || state.sequence != static_cast<uint32_t>(position)) {
+    return false;
+  }
+  const CellState recalled{state.sequence, owner, 0, Phase::kDone};
+  return states(priority)[*slot].compare_exchange_strong(seen, recalled.Pack());
 }
 
 FutexWord CellWriter::ParkForRoom() {

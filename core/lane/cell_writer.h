@@ -56,6 +56,9 @@ class CellWriter {
   // is the sender's number.
   size_t Retract(int priority, uint32_t owner, size_t count = 1);
 
+  // Takes a message back that its receiver has given back for later; false when it is not so.
+  bool Recall(int priority, uint32_t owner, uint64_t position);
+
   // What became of the message at `position`: its state, or nothing when its slot is used again.
   absl::optional<CellState> StateOf(int priority, uint64_t position) const;
 
@@ -92,6 +95,8 @@ class CellWriter {
     std::vector<Use> uses;             // by slot
   };
 
+  // The slot of the message at `position`; nothing when it is used again.
+  absl::optional<uint32_t> SlotOf(int priority, uint64_t position) const;
   SharedAtomic<uint64_t>* order(int priority) const;
   Slot* slots(int priority) const;
   SharedAtomic<uint64_t>* states(int priority) const;

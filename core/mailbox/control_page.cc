@@ -1,6 +1,7 @@
 #include "core/mailbox/control_page.h"
 
 #include "absl/strings/str_cat.h"
+#include "core/base/name.h"
 #include "mailrail/limits.h"
 
 namespace mailrail {
@@ -56,6 +57,15 @@ absl::Status CheckOptions(const MailboxOptions& options) {
     return absl::InvalidArgumentError(absl::StrCat("capacity_messages ", options.capacity_messages,
                                                    " is not in 1..", kLargestCapacityMessages));
   }
+  if (options.lease_time < absl::Milliseconds(10)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "lease_time ", absl::FormatDuration(options.lease_time), " is less than 10 ms"));
+  }
+  if (options.max_attempts > kMostAttempts) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_attempts ", options.max_attempts, " is not in 0..", kMostAttempts));
+  }
+  if (!options.dead_letter.empty()) return CheckName("mailbox", options.dead_letter);
   return absl::OkStatus();
 }
 

@@ -10,6 +10,7 @@ namespace mailrail {
 
 void MailboxQueue::AddLane(std::shared_ptr<IncomingLane> lane) {
   lanes_.push_back(std::static_pointer_cast<IncomingCells>(std::move(lane)));
+  lanes_.back()->reader().set_max_attempts(max_attempts_);
 }
 
 // The agent ends a mailbox's lane when it is drained.
@@ -71,7 +72,7 @@ ReceiveQueue::Claimed MailboxQueue::Claim(const Candidate& best, Message* messag
   CellReader& reader = lane->reader();
   const CellHead& head = best.head;
   if (ABSL_PREDICT_FALSE(gone())) return Claimed::kVoid;
-  if (message != nullptr) {
+  if (message != nullptr && lease_out_ == nullptr) {
     const absl::optional<uint32_t> length =
         reader.TakeSmall(best.priority, head, number_, internal::MessageAccess::SmallBody(message));
     if (length.has_value()) {
@@ -92,14 +93,18 @@ ReceiveQueue::Claimed MailboxQueue::Claim(const Candidate& best, Message* messag
   const uint32_t attempts = AttemptsOf(best);
   Record record;
   bool whole = reader.Read(best.priority, head, &record) == Look::kReady && MayCarry(*lane, record);
-  if (whole && lease_out_ != nullptr) {
-    *lease_out_ = {lane, best.priority, head.position, head.slot, attempts, record};
-    return Claimed::kYes;
+  const bool leases = lease_out_ != nullptr;
+  if (whole && leases) {
+    *lease_out_ = {lane, best.priority, head.position, head.slot, attempts, head.attempts, record};
+    if (message == nullptr) return Claimed::kYes;
   }
   const internal::MessageOrigin origin{lane->sender(), best.priority, static_cast<int>(attempts)};
-  const bool view = whole && record.in_slab && lane->same_user() && record.length > kAlwaysCopied;
+  // Of a lease that has ended the room is another's to give back: it is no view.
+  const bool view =
+      whole && !leases && record.in_slab && lane->same_user() && record.length > kAlwaysCopied;
   // Copied before it is taken: whoever dies in between has not received it.
   if (whole && !view) whole = internal::MessageAccess::Copy(record, origin, message);
+  if (whole && leases && Fits(message->body().size())) return Claimed::kYes;
   if (!reader.Take(best.priority, head.slot, head.position, number_, view)) {
     // Not ours any more: we are gone, or the sender has meddled with the state, and loses it.
     return gone() ? Claimed::kVoid : Claimed::kLost;
@@ -114,9 +119,10 @@ ReceiveQueue::Claimed MailboxQueue::Claim(const Candidate& best, Message* messag
   return Claimed::kCorrupt;
 }
 
-ReceiveQueue::Taken MailboxQueue::TakeLease(const ControlPage& control, Lease* lease) {
+ReceiveQueue::Taken MailboxQueue::TakeLease(const ControlPage& control, Lease* lease,
+                                            Message* message) {
   lease_out_ = lease;
-  const Taken taken = Take(control, nullptr, nullptr);
+  const Taken taken = Take(control, nullptr, message);
   lease_out_ = nullptr;
   return taken;
 }
@@ -130,13 +136,18 @@ bool MailboxQueue::Finish(const Lease& lease, Outcome outcome) {
                        /*attempted=*/outcome == Outcome::kReturned);
 }
 
+bool MailboxQueue::FinishLater(const Lease& lease, uint32_t due_tick) {
+  return lease.lane->reader().ReturnLater(lease.priority, lease.slot, lease.sequence, number_,
+                                          due_tick);
+}
+
 std::vector<Lease> MailboxQueue::HeldLeases() {
   TakeOverChanges();
   std::vector<Lease> leases;
   for (const std::shared_ptr<IncomingCells>& lane : lanes_) {
     for (int priority = 0; priority < kPriorityCount; ++priority) {
       for (const CellHead& head : lane->reader().HeldBy(priority, number_)) {
-        Lease lease{lane, priority, head.position, head.slot, head.attempts, {}};
+        Lease lease{lane, priority, head.position, head.slot, head.attempts, head.attempts, {}};
         if (lane->reader().Read(priority, head, &lease.record) == Look::kReady &&
             MayCarry(*lane, lease.record)) {
           leases.push_back(std::move(lease));

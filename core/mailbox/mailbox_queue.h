@@ -17,7 +17,8 @@ struct Lease {
   int priority = 0;
   uint64_t sequence = 0;
   uint32_t slot = 0;
-  uint32_t attempts = 0;
+  uint32_t attempts = 0;       // as the receiver is told
+  uint32_t attempts_seen = 0;  // in the lane
   Record record;
 };
 
@@ -28,6 +29,9 @@ class MailboxQueue final : public ReceiveQueue {
   explicit MailboxQueue(uint32_t number, const Attachment* attachment = nullptr)
       : number_(number), attachment_(attachment) {}
 
+  // How often a message is handed out at most; 0: without limit. Before the first lane joins.
+  void set_max_attempts(uint32_t max_attempts) { max_attempts_ = max_attempts; }
+
   // What Join and End have said; by itself only when something is taken.
   using ReceiveQueue::TakeOverChanges;
 
@@ -35,8 +39,9 @@ class MailboxQueue final : public ReceiveQueue {
   bool MayHave(const ControlPage& control) override { return MayHaveBest(this, control); }
   bool HasLaneOf(const ProcessId& sender) const override;
 
-  // Claims the best message for this receiver and leaves it leased; see Finish.
-  Taken TakeLease(const ControlPage& control, Lease* lease);
+  // Claims the best message for this receiver and leaves it leased; see Finish. `message`, unless
+  // it is null, becomes a copy of it.
+  Taken TakeLease(const ControlPage& control, Lease* lease, Message* message = nullptr);
   // What became of a lease.
   enum class Outcome {
     kReceived,
@@ -46,6 +51,8 @@ class MailboxQueue final : public ReceiveQueue {
   // False when the lease was taken away before. After kWithdrawn and kReturned ring the mailbox's
   // gate (RingGate): a receiver that sleeps may take it.
   bool Finish(const Lease& lease, Outcome outcome);
+  // As kReturned, but for later.
+  bool FinishLater(const Lease& lease, uint32_t due_tick);
   // The leases that this receiver's number holds: after a restart.
   std::vector<Lease> HeldLeases();
 
@@ -83,6 +90,7 @@ class MailboxQueue final : public ReceiveQueue {
 
   const uint32_t number_;
   const Attachment* const attachment_;
+  uint32_t max_attempts_ = 0;
   std::vector<std::shared_ptr<IncomingCells>> lanes_;
   Lease* lease_out_ = nullptr;  // where Claim leaves the lease, in TakeLease
 };

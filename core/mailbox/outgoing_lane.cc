@@ -313,4 +313,9 @@ bool OutgoingLane::Retract(int priority) {
   return cells_->Retract(priority, number_) == 1;
 }
 
+bool OutgoingLane::Recall(int priority, uint64_t sequence) {
+  const HandleLockHolder lock(&lock_);
+  return cells_->Recall(priority, number_, sequence);
+}
+
 }  // namespace mailrail

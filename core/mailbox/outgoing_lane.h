@@ -114,6 +114,8 @@ class OutgoingLane {
   absl::optional<CellState> StateOf(int priority, uint64_t sequence);
   // Cell lanes: takes back the last message of this priority unless it is claimed; true if so.
   bool Retract(int priority);
+  // Cell lanes: takes back a message that its receiver has given back for later; true if so.
+  bool Recall(int priority, uint64_t sequence);
 
   const std::string& name() const { return name_; }
   const MailboxOptions& options() const { return options_; }

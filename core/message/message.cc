@@ -4,9 +4,19 @@
 #include <utility>
 
 #include "core/message/message_access.h"
+#include "core/message/message_extras.h"
 #include "core/message/prefix.h"
 
 namespace mailrail {
+namespace {
+
+absl::Status NotLeased() {
+  return absl::FailedPreconditionError(
+      "this message is not leased: its receiver acknowledges by itself, or it was acknowledged or "
+      "given back before");
+}
+
+}  // namespace
 
 Message::Message(Message&& other) noexcept { *this = std::move(other); }
 
@@ -24,11 +34,46 @@ Message& Message::operator=(Message&& other) noexcept {
   attempts_ = other.attempts_;
   end_ = other.end_;
   storage_ = std::exchange(other.storage_, Storage::kInline);
-  if (storage_ == Storage::kInline) memcpy(inline_, other.inline_, size_);
+  if (storage_ == Storage::kInline) {
+    memcpy(inline_, other.inline_, size_);
+  } else {
+    extras_ = std::exchange(other.extras_, nullptr);
+  }
   return *this;
 }
 
+bool Message::leased() const { return extras_ != nullptr && extras_->lease != nullptr; }
+
+absl::Status Message::Acknowledge() {
+  if (!leased()) return NotLeased();
+  return std::exchange(extras_->lease, nullptr)->Acknowledge();
+}
+
+absl::Status Message::GiveBack(absl::Duration delay) {
+  if (!leased()) return NotLeased();
+  if (delay < absl::ZeroDuration() || delay > internal::kLongestDelay) {
+    return absl::InvalidArgumentError("a delay is from 0 to six days");
+  }
+  return std::exchange(extras_->lease, nullptr)->GiveBack(delay);
+}
+
+absl::Status Message::Extend(absl::Duration time, absl::Time deadline) {
+  return leased() ? extras_->lease->Extend(time, deadline) : NotLeased();
+}
+
+DeadLetterReason Message::dead_letter_reason() const {
+  return extras_ == nullptr ? DeadLetterReason::kNone : extras_->dead_letter_reason;
+}
+
+absl::string_view Message::dead_letter_mailbox() const {
+  return extras_ == nullptr ? absl::string_view() : extras_->dead_letter_mailbox;
+}
+
 void Message::LetGo() {
+  if (extras_ != nullptr) {
+    // First the lease: the room of its body may be its own.
+    delete std::exchange(extras_, nullptr);
+  }
   if (storage_ == Storage::kHeap) delete[] data_;
   if (storage_ == Storage::kView) {
     room_->Release(priority_, cell_, room_sequence_);
@@ -40,7 +85,7 @@ void Message::LetGo() {
 namespace internal {
 
 bool MessageAccess::Describe(const Record& record, const MessageOrigin& origin, Message* message,
-                             absl::string_view* body) {
+                             absl::string_view* body, std::unique_ptr<MessageExtras>* extras) {
   message->ReleaseRoom();
   message->end_ = EndReason::kNone;
   message->sender_ = origin.sender;
@@ -55,6 +100,11 @@ bool MessageAccess::Describe(const Record& record, const MessageOrigin& origin, 
   if (prefix.sender.has_value()) message->sender_ = *prefix.sender;
   if (prefix.sequence != 0) message->sequence_ = prefix.sequence;
   if (prefix.attempts != 0) message->attempts_ = prefix.attempts;
+  if (prefix.dead_letter_reason != DeadLetterReason::kNone) {
+    *extras = std::make_unique<MessageExtras>();
+    (*extras)->dead_letter_reason = prefix.dead_letter_reason;
+    (*extras)->dead_letter_mailbox = std::move(prefix.dead_letter_mailbox);
+  }
   return true;
 }
 
@@ -68,24 +118,39 @@ bool MessageAccess::CopyLarge(const Record& record, const MessageOrigin& origin,
     memcpy(copy.get(), record.data, record.length);
     stable.data = copy.get();
   }
-  if (!Describe(stable, origin, message, &body)) return false;
+  std::unique_ptr<MessageExtras> extras;
+  if (!Describe(stable, origin, message, &body, &extras)) return false;
   message->size_ = body.size();
-  if (body.size() <= Message::kInlineBytes) {
+  if (body.size() <= Message::kInlineBytes && extras == nullptr) {
     message->storage_ = Message::Storage::kInline;
     if (!body.empty()) memcpy(message->inline_, body.data(), body.size());
     return true;
   }
   char* bytes = new char[body.size()];
-  memcpy(bytes, body.data(), body.size());
+  if (!body.empty()) memcpy(bytes, body.data(), body.size());
   message->data_ = bytes;
   message->storage_ = Message::Storage::kHeap;
+  message->extras_ = extras.release();
   return true;
+}
+
+void MessageAccess::Lease(std::unique_ptr<HeldLease> lease, Message* message) {
+  if (message->storage_ == Message::Storage::kInline) {
+    char* bytes = new char[message->size_];
+    if (message->size_ > 0) memcpy(bytes, message->inline_, message->size_);
+    message->data_ = bytes;
+    message->storage_ = Message::Storage::kHeap;
+  }
+  if (message->extras_ == nullptr) message->extras_ = new MessageExtras();
+  message->extras_->lease = std::move(lease);
 }
 
 bool MessageAccess::View(const Record& record, const MessageOrigin& origin,
                          std::shared_ptr<HeldRoom> room, Message* message) {
   absl::string_view body;
-  if (!Describe(record, origin, message, &body)) return false;
+  std::unique_ptr<MessageExtras> extras;
+  if (!Describe(record, origin, message, &body, &extras)) return false;
+  message->extras_ = extras.release();
   message->data_ = body.data();
   message->size_ = body.size();
   message->room_ = std::move(room);

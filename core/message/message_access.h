@@ -6,6 +6,7 @@
 
 #include "absl/base/optimization.h"
 #include "core/lane/record.h"
+#include "core/message/message_extras.h"
 #include "mailrail/message.h"
 #include "mailrail/process_id.h"
 
@@ -57,6 +58,9 @@ class MessageAccess {
   static bool View(const Record& record, const MessageOrigin& origin,
                    std::shared_ptr<HeldRoom> room, Message* message);
 
+  // Makes a copy a leased one.
+  static void Lease(std::unique_ptr<HeldLease> lease, Message* message);
+
   // The notice that `process` has ended.
   static Message End(const ProcessId& process, EndReason reason) {
     Message message;
@@ -68,7 +72,7 @@ class MessageAccess {
  private:
   static bool CopyLarge(const Record& record, const MessageOrigin& origin, Message* message);
   static bool Describe(const Record& record, const MessageOrigin& origin, Message* message,
-                       absl::string_view* body);
+                       absl::string_view* body, std::unique_ptr<MessageExtras>* extras);
 };
 
 }  // namespace mailrail::internal

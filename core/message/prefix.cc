@@ -10,6 +10,7 @@ namespace {
 constexpr uint8_t kSenderField = 1;
 constexpr uint8_t kSequenceField = 2;
 constexpr uint8_t kAttemptsField = 3;
+constexpr uint8_t kDeadLetterField = 4;  // the reason (1 byte), the name of the mailbox
 
 uint8_t Byte(absl::string_view bytes, size_t at) { return static_cast<uint8_t>(bytes[at]); }
 
@@ -31,6 +32,10 @@ std::string EncodePrefix(const Prefix& prefix) {
   if (prefix.attempts != 0) {
     const char byte = static_cast<char>(prefix.attempts);
     add(kAttemptsField, {&byte, 1});
+  }
+  if (prefix.dead_letter_reason != DeadLetterReason::kNone) {
+    add(kDeadLetterField,
+        std::string(1, static_cast<char>(prefix.dead_letter_reason)) + prefix.dead_letter_mailbox);
   }
   if (fields.empty()) return fields;
   const size_t size = 2 + fields.size();
@@ -56,6 +61,9 @@ bool DecodePrefix(absl::string_view* payload, Prefix* prefix) {
       for (size_t i = 0; i < 8; ++i) prefix->sequence |= uint64_t{Byte(value, i)} << (8 * i);
     } else if (Byte(fields, 0) == kAttemptsField && value.size() == 1) {
       prefix->attempts = Byte(value, 0);
+    } else if (Byte(fields, 0) == kDeadLetterField && !value.empty()) {
+      prefix->dead_letter_reason = static_cast<DeadLetterReason>(Byte(value, 0));
+      prefix->dead_letter_mailbox = std::string(value.substr(1));
     }
     fields.remove_prefix(2 + value.size());
   }

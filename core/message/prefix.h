@@ -10,6 +10,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
+#include "mailrail/message.h"
 #include "mailrail/process_id.h"
 
 namespace mailrail {
@@ -23,6 +24,10 @@ struct Prefix {
   // when it comes through a private mailbox of the receiver's agent. 0: the lane says it.
   uint64_t sequence = 0;
   uint8_t attempts = 0;
+
+  // Of a dead letter: why it is one, and the mailbox that it was sent to.
+  DeadLetterReason dead_letter_reason = DeadLetterReason::kNone;
+  std::string dead_letter_mailbox = "";
 };
 
 // Empty when nothing is set.

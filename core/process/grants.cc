@@ -29,6 +29,11 @@ MailboxOptions FromProto(const proto::MailboxSpec& spec) {
   options.fixed_size = spec.fixed_size();
   options.capacity_messages = spec.capacity_messages();
   options.when_full = spec.reject_when_full() ? FullPolicy::kReject : FullPolicy::kBlock;
+  options.lease_time = spec.lease_time_ms() == 0
+                           ? absl::InfiniteDuration()
+                           : absl::Milliseconds(static_cast<int64_t>(spec.lease_time_ms()));
+  options.max_attempts = spec.max_attempts();
+  options.dead_letter = spec.dead_letter();
   return options;
 }
 
@@ -37,6 +42,12 @@ void ToProto(const MailboxOptions& options, proto::MailboxSpec* spec) {
   spec->set_fixed_size(options.fixed_size);
   spec->set_capacity_messages(options.capacity_messages);
   spec->set_reject_when_full(options.when_full == FullPolicy::kReject);
+  spec->set_lease_time_ms(
+      options.lease_time == absl::InfiniteDuration()
+          ? 0
+          : static_cast<uint64_t>(absl::ToInt64Milliseconds(options.lease_time)));
+  spec->set_max_attempts(options.max_attempts);
+  spec->set_dead_letter(options.dead_letter);
 }
 
 EndReason EndReasonOf(uint32_t number) {

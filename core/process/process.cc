@@ -100,15 +100,23 @@ absl::Status Process::CreateMailbox(absl::string_view name, const MailboxOptions
 }
 
 absl::StatusOr<Receiver> Process::OpenMailbox(absl::string_view name, absl::Time deadline) {
+  return OpenMailbox(name, ReceiveOptions(), deadline);
+}
+
+absl::StatusOr<Receiver> Process::OpenMailbox(absl::string_view name, const ReceiveOptions& options,
+                                              absl::Time deadline) {
   if (absl::Status status = ParseQualifiedName("mailbox", name).status(); !status.ok()) {
     return status;
   }
+  const bool leases = options.acknowledgement == Acknowledgement::kManual;
   absl::StatusOr<internal::ProcessImpl::OpenedMailbox> opened =
-      impl_->OpenMailbox(std::string(name), deadline);
+      impl_->OpenMailbox(std::string(name), leases, deadline);
   if (!opened.ok()) return opened.status();
-  return Receiver(std::make_unique<internal::ReceiverImpl>(
-      impl_.get(), impl_, "mailbox " + opened->name, opened->destination_id,
-      std::move(opened->queue), std::move(opened->memory), /*is_inbox=*/false));
+  auto receiver = std::make_unique<internal::ReceiverImpl>(
+      impl_.get(), impl_, "mailbox " + opened->name, opened->destination_id, opened->queue,
+      std::move(opened->memory), /*is_inbox=*/false);
+  if (leases) receiver->LeaseFrom(std::move(opened->queue));
+  return Receiver(std::move(receiver));
 }
 
 absl::Status Process::DestroyMailbox(absl::string_view name, absl::Time deadline) {

@@ -198,6 +198,7 @@ void ProcessImpl::DropClosedLanes() {
 }
 
 absl::StatusOr<ProcessImpl::OpenedMailbox> ProcessImpl::OpenMailbox(const std::string& name,
+                                                                    bool leases,
                                                                     absl::Time deadline) {
   if (absl::Status status = CheckUsable(); !status.ok()) return status;
   {
@@ -206,7 +207,8 @@ absl::StatusOr<ProcessImpl::OpenedMailbox> ProcessImpl::OpenMailbox(const std::s
     ++opening_;
   }
   control::Request request;
-  request.set_open_mailbox(name);
+  request.mutable_open_mailbox()->set_name(name);
+  request.mutable_open_mailbox()->set_leases(leases);
   absl::StatusOr<AgentReply> reply = Call(std::move(request), deadline);
   absl::StatusOr<OpenedMailbox> opened =
       reply.ok() ? AddReceiver(*std::move(reply)) : reply.status();
@@ -226,7 +228,10 @@ absl::StatusOr<ProcessImpl::OpenedMailbox> ProcessImpl::AddReceiver(AgentReply r
   result.destination_id = opened.destination_id();
   result.name = opened.mailbox();
   result.queue = std::make_shared<MailboxQueue>(number_, this);
-  result.queue->set_limits(FromProto(opened.spec()));
+  const MailboxOptions options = FromProto(opened.spec());
+  result.queue->set_limits(options);
+  // Of a mailbox of another node its home counts.
+  if (!opened.remote()) result.queue->set_max_attempts(options.max_attempts);
   absl::MutexLock lock(&mutex_);
   Membership& membership = memberships_[opened.destination_id()];
   membership.version = Newer(membership.version, opened.members_version());

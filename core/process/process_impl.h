@@ -66,10 +66,12 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
   struct OpenedMailbox {
     uint64_t destination_id = 0;
     std::string name;
-    std::shared_ptr<ReceiveQueue> queue;
+    std::shared_ptr<MailboxQueue> queue;
     std::shared_ptr<const ReceiverMemory> memory;
   };
-  absl::StatusOr<OpenedMailbox> OpenMailbox(const std::string& name, absl::Time deadline);
+  // `leases`: it acknowledges by hand.
+  absl::StatusOr<OpenedMailbox> OpenMailbox(const std::string& name, bool leases,
+                                            absl::Time deadline);
   void CloseReceiver(uint64_t destination_id, const ReceiveQueue* queue);
 
   absl::Status Watch(const ProcessId& process, absl::Time deadline);

@@ -8,6 +8,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/optional.h"
+#include "core/message/message_access.h"
+#include "core/process/process_lease.h"
 #include "core/process/watcher.h"
 #include "core/shm/stamp.h"
 
@@ -115,7 +117,18 @@ ReceiverImpl::Taken ReceiverImpl::TakeBehind(const ProcessId* only_from, absl::T
   // Again and again: more may join meanwhile.
   for (; taken == Taken::kBehind && now < until; now = absl::Now()) {
     if (!CatchUp(until)) break;
-    taken = queue_->Take(control(), only_from, message);
+    taken = Take(only_from, message);
+  }
+  return taken;
+}
+
+ReceiverImpl::Taken ReceiverImpl::TakeLease(Message* message) {
+  Lease lease;
+  const Taken taken = leasing_->TakeLease(control(), &lease, message);
+  if (taken == Taken::kMessage) {
+    MessageAccess::Lease(std::make_unique<ProcessLease>(process_->shared_from_this(),
+                                                        destination_id_, memory_, lease),
+                         message);
   }
   return taken;
 }

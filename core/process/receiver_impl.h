@@ -69,6 +69,8 @@ class ReceiverImpl {
   absl::Status Receive(const ProcessId* only_from, absl::Time deadline, Message* message);
   absl::StatusOr<int> Descriptor();
   void set_wait_mode(WaitMode mode) { wait_mode_ = mode; }
+  // From now on messages are leased; `queue` is its own.
+  void LeaseFrom(std::shared_ptr<MailboxQueue> queue) { leasing_ = std::move(queue); }
   ProcessImpl* process() const { return process_; }
 
   // For waiting on several at once. Whether a receive may find something (or an end) now.
@@ -105,13 +107,18 @@ class ReceiverImpl {
   Got Try(const ProcessId* only_from, absl::Time deadline, Message* message) {
     // What is left in the inbox of one that is gone is counted as lost already.
     if (ABSL_PREDICT_TRUE(!process_->gone())) {
-      const Taken taken = queue_->Take(control(), only_from, message);
+      const Taken taken = Take(only_from, message);
       if (ABSL_PREDICT_TRUE(taken == Taken::kMessage)) return Got::kMessage;
       if (ABSL_PREDICT_TRUE(taken == Taken::kNothing)) return Got::kNothing;
       return TryAgain(taken, only_from, deadline, message);
     }
     return Fail(process_->Check());
   }
+  Taken Take(const ProcessId* only_from, Message* message) {
+    return ABSL_PREDICT_TRUE(leasing_ == nullptr) ? queue_->Take(control(), only_from, message)
+                                                  : TakeLease(message);
+  }
+  Taken TakeLease(Message* message);
   // A try that has brought neither a message nor nothing.
   Got TryAgain(Taken taken, const ProcessId* only_from, absl::Time deadline, Message* message);
   // Queue's Take when there are lanes to be told of first; kBehind when that takes too long.
@@ -149,6 +156,7 @@ class ReceiverImpl {
   const std::string name_;
   const uint64_t destination_id_;
   const std::shared_ptr<ReceiveQueue> queue_;
+  std::shared_ptr<MailboxQueue> leasing_;  // queue_, if messages are leased; else null
   const std::shared_ptr<const ReceiverMemory> memory_;
   const bool is_inbox_;
   const absl::Status nothing_;  // kDeadlineExceeded; made once, since who polls gets it often

@@ -1,5 +1,6 @@
 #include "node/agent/broker.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -16,7 +17,9 @@ Broker::Broker(Options options, Loop* loop, Registry* registry, const Destinatio
       registry_(registry),
       carrier_bell_(carrier_bell),
       links_({options_.notify, options_.log, options_.link_ended, options_.budget}, registry,
-             carrier_bell) {}
+             carrier_bell),
+      sweeper_({options_.log, [this](LocalMailbox* mailbox) { return AgentLane(mailbox); }}, loop,
+               registry) {}
 
 Broker::~Broker() = default;
 
@@ -85,8 +88,11 @@ absl::StatusOr<std::vector<Fd>> Broker::GrantLane(const LocalMailbox& mailbox,
   return AllOpen(std::move(fds));
 }
 
-absl::Status Broker::OpenReceiver(LocalProcess* process, LocalMailbox* mailbox) {
-  if (absl::Status status = registry_->AddReceiver(mailbox, process); !status.ok()) return status;
+absl::Status Broker::OpenReceiver(LocalProcess* process, LocalMailbox* mailbox, bool leases) {
+  if (absl::Status status = registry_->AddReceiver(mailbox, process, leases); !status.ok()) {
+    return status;
+  }
+  if (leases) sweeper_.Look(mailbox->id);
   const uint32_t version = mailbox->destination.version();
   for (const uint64_t id : mailbox->lanes) {
     NotifyLane(*mailbox, *registry_->FindLane(id), process->number, version);
@@ -104,12 +110,22 @@ void Broker::CloseReceiver(LocalProcess* process, uint64_t destination_id) {
   if (mailbox != nullptr) registry_->CloseReceiver(mailbox, process->number);
 }
 
+absl::Status Broker::ExtendLease(LocalProcess* process, const control::ExtendLease& lease) {
+  if (process->proxies.contains(lease.destination_id())) {
+    carrier_->ExtendLease(lease.destination_id(),
+                          absl::Milliseconds(static_cast<int64_t>(
+                              std::min<uint64_t>(lease.time_ms(), uint64_t{1} << 40))));
+    return absl::OkStatus();
+  }
+  return sweeper_.Extend(process->number, lease);
+}
+
 uint64_t Broker::DestroyMailbox(LocalMailbox* mailbox) {
   // First closed: who publishes later takes its message back. So what is counted is what is lost.
   mailbox->destination.Close(CloseReason::kDestroyed);
   carrier_->Poke();
   const CellReader::Counts counts = Count(*mailbox);
-  const uint64_t dropped = counts.waiting + counts.leased;
+  const uint64_t dropped = counts.left();
   if (dropped > 0) {
     options_.log(absl::StrCat("mailbox ", mailbox->name, " was destroyed with ", dropped,
                               " messages in it"));
@@ -118,6 +134,7 @@ uint64_t Broker::DestroyMailbox(LocalMailbox* mailbox) {
     carrier_->RemoveReceiver(name.first, name.second, /*tell=*/true);
     remote_queues_.erase(name);
   }
+  sweeper_.ForgetMailbox(*mailbox);
   const std::set<uint64_t> lanes = mailbox->lanes;
   for (const uint64_t id : lanes) {
     // A lane of another node the carrier finds closed, and tells its origin.
@@ -136,8 +153,10 @@ absl::Status Broker::StartRemoteReceiver(const LocalMailbox& mailbox, const std:
   receiver.peer_node = node;
   receiver.mailbox = mailbox.id;
   receiver.options = mailbox.options;
+  receiver.leases = entry.leases;
   receiver.peer_incarnation = registry_->PeerIncarnation(node);
   receiver.queue = std::make_shared<MailboxQueue>(entry.number);
+  receiver.queue->set_max_attempts(mailbox.options.max_attempts);
   absl::StatusOr<DestinationMemory> memory = mailbox.destination.MapSender(mailbox.destination);
   if (!memory.ok()) return memory.status();
   receiver.control = std::move(memory->control);
@@ -157,9 +176,9 @@ absl::Status Broker::StartRemoteReceiver(const LocalMailbox& mailbox, const std:
 }
 
 absl::Status Broker::OpenRemoteReceiver(LocalMailbox* mailbox, const std::string& node,
-                                        uint64_t key, const ProcessId& receiver) {
+                                        uint64_t key, const ProcessId& receiver, bool leases) {
   if (mailbox->remote_receivers.contains({node, key})) return absl::OkStatus();
-  if (absl::Status status = registry_->AddRemoteReceiver(mailbox, node, key, receiver);
+  if (absl::Status status = registry_->AddRemoteReceiver(mailbox, node, key, receiver, leases);
       !status.ok()) {
     return status;
   }

@@ -14,6 +14,7 @@
 #include "core/mailbox/mailbox_queue.h"
 #include "node/agent/links.h"
 #include "node/agent/loop.h"
+#include "node/agent/mailbox_sweeper.h"
 #include "node/agent/notices.h"
 #include "node/agent/registry.h"
 #include "node/carrier/carrier.h"
@@ -73,18 +74,23 @@ class Broker {
   // The descriptors for the sending end.
   absl::StatusOr<std::vector<Fd>> GrantLane(const LocalMailbox& mailbox, const MailboxLane& lane,
                                             control::LaneGrant* grant);
-  // Makes a process a receiver: tells it of all lanes.
-  absl::Status OpenReceiver(LocalProcess* process, LocalMailbox* mailbox);
+  // Makes a process a receiver: tells it of all lanes. `leases`: one that acknowledges by hand.
+  absl::Status OpenReceiver(LocalProcess* process, LocalMailbox* mailbox, bool leases);
   // Of a mailbox here, or of a proxy. Messages that the process still holds stay its own.
   void CloseReceiver(LocalProcess* process, uint64_t destination_id);
   // A receiver of another node. Idempotent for one key of one node.
   absl::Status OpenRemoteReceiver(LocalMailbox* mailbox, const std::string& node, uint64_t key,
-                                  const ProcessId& receiver);
+                                  const ProcessId& receiver, bool leases);
   // Hands it lanes that it has not got; tries again until it has them.
   void CatchUpRemoteReceiver(const std::string& node, uint64_t key);
   void CloseRemoteReceiver(const std::string& node, uint64_t key);
   // Returns how many messages were in it.
   uint64_t DestroyMailbox(LocalMailbox* mailbox);
+  // Somebody has given a message back that is not to be received at once, or not again.
+  void LookAtMailbox(uint64_t id) {
+    if (registry_->FindMailbox(id) != nullptr) sweeper_.Look(id);
+  }
+  absl::Status ExtendLease(LocalProcess* process, const control::ExtendLease& lease);
 
   // --- Mailboxes of other nodes.
   absl::StatusOr<Proxy*> AddProxy(LocalProcess* process, const std::string& node,
@@ -171,6 +177,7 @@ class Broker {
   const Destination* const carrier_bell_;
   Carrier* carrier_ = nullptr;
   Links links_;
+  MailboxSweeper sweeper_;
   bool sweep_scheduled_ = false;
   absl::Duration sweep_delay_;
   std::map<std::pair<std::string, uint64_t>, std::shared_ptr<MailboxQueue>> remote_queues_;

@@ -23,6 +23,7 @@ void Broker::ReleaseClaims(const LocalMailbox& mailbox, uint32_t number) {
     if (cells.ok()) (*cells)->reader().ReleaseClaimsOf(number);
   }
   registry_->FindMailbox(mailbox.id)->destination.Ring();
+  if (mailbox.options.max_attempts != 0) sweeper_.Look(mailbox.id);
 }
 
 // It may be in the midst of a claim, which it gives back when it sees that it is gone, unless it
@@ -109,7 +110,7 @@ void Broker::Sweep() {
     }
     if (cells != nullptr) {
       const CellReader::Counts counts = cells->reader().Count();
-      if (counts.waiting + counts.leased > 0) {
+      if (counts.left() > 0) {
         left = true;
         continue;
       }
@@ -142,6 +143,7 @@ void Broker::EndLane(uint64_t lane_id) {
   }
   agent_lanes_.erase(lane_id);
   swept_.erase(lane_id);
+  sweeper_.ForgetLane(lane_id);
   registry_->RemoveLane(lane_id);
 }
 
@@ -156,6 +158,8 @@ CellReader::Counts Broker::Count(const LocalMailbox& mailbox) {
     const CellReader::Counts counts = (*cells)->reader().Count();
     sum.waiting += counts.waiting;
     sum.leased += counts.leased;
+    sum.delayed += counts.delayed;
+    sum.condemned += counts.condemned;
     sum.sent += counts.sent;
   }
   return sum;
@@ -170,15 +174,21 @@ uint64_t Broker::Purge(LocalMailbox* mailbox) {
   MailboxQueue queue(*number);
   const uint32_t version = mailbox->destination.version();
   queue.Reach(version);
+  uint64_t purged = 0;
   for (const uint64_t id : mailbox->lanes) {
     absl::StatusOr<std::shared_ptr<IncomingCells>> lane = MapCells(*registry_->FindLane(id));
-    if (lane.ok()) queue.Join(*std::move(lane), version);
+    if (!lane.ok()) continue;
+    std::vector<CellReader::Kept> delayed;
+    (*lane)->reader().ForEachKept([&](const CellReader::Kept& kept) {
+      if (kept.state.phase == Phase::kDelayed) delayed.push_back(kept);
+    });
+    for (const CellReader::Kept& kept : delayed) purged += (*lane)->reader().Discard(kept);
+    queue.Join(*std::move(lane), version);
   }
-  uint64_t purged = 0;
   Lease lease;
   // Senders may send on while we purge: what was there at first is enough.
-  const uint64_t waiting = Count(*mailbox).waiting;
-  while (purged < waiting &&
+  const uint64_t most = purged + Count(*mailbox).waiting;
+  while (purged < most &&
          queue.TakeLease(*mailbox->destination.page(), &lease) == ReceiveQueue::Taken::kMessage) {
     queue.Finish(lease, MailboxQueue::Outcome::kReceived);
     ++purged;
@@ -193,7 +203,7 @@ uint64_t Broker::Purge(LocalMailbox* mailbox) {
 bool Broker::Empty() {
   for (const auto& [id, mailbox] : registry_->mailboxes()) {
     const CellReader::Counts counts = Count(*mailbox);
-    if (counts.waiting + counts.leased > 0) return false;
+    if (counts.left() > 0) return false;
   }
   return links_.AllCarried();
 }
@@ -212,9 +222,9 @@ void Broker::CloseAll() {
   // Senders that publish later take their messages back: what is counted is what is lost.
   for (const auto& [id, mailbox] : registry_->mailboxes()) {
     const CellReader::Counts counts = Count(*mailbox);
-    if (counts.waiting + counts.leased == 0) continue;
-    options_.log(absl::StrCat("mailbox ", mailbox->name, " ends with ",
-                              counts.waiting + counts.leased, " messages in it"));
+    if (counts.left() == 0) continue;
+    options_.log(
+        absl::StrCat("mailbox ", mailbox->name, " ends with ", counts.left(), " messages in it"));
   }
   links_.LogUncarried();
 }

@@ -78,6 +78,7 @@ void Broker::Resume() {
     }
   }
   for (const auto& [id, proxy] : registry_->proxies()) StartProxy(*proxy);
+  sweeper_.Resume();
 
   // Notices that the agent before this one had not sent yet: all are sent again, and processes
   // leave out what they know.

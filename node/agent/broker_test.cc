@@ -224,7 +224,7 @@ TEST_F(BrokerTest, AProcessThatClosedItsReceiverGivesBackWhatItHoldsWhenItIsGone
   LocalMailbox* mailbox = registry_->AddMailbox("orders", {}, 0, 0).value();
   const uint32_t number = process->number;
   ASSERT_TRUE(Send(broker_->AgentLane(mailbox).value().get()).ok());
-  ASSERT_TRUE(broker_->OpenReceiver(process, mailbox).ok());
+  ASSERT_TRUE(broker_->OpenReceiver(process, mailbox, /*leases=*/false).ok());
   Claim(*mailbox, number);
   broker_->CloseReceiver(process, mailbox->id);
   EXPECT_EQ(broker_->Count(*mailbox).leased, 1u);
@@ -250,7 +250,7 @@ TEST_F(BrokerTest, AReceiverThatWasDetachedGivesBackWhatItClaimsAfterThatWhenItD
   LocalMailbox* mailbox = registry_->AddMailbox("orders", {}, 0, 0).value();
   const uint32_t number = process->number;
   ASSERT_TRUE(Send(broker_->AgentLane(mailbox).value().get()).ok());
-  ASSERT_TRUE(broker_->OpenReceiver(process, mailbox).ok());
+  ASSERT_TRUE(broker_->OpenReceiver(process, mailbox, /*leases=*/false).ok());
   broker_->AwaitEnd(*process);
   broker_->ProcessGone(number, EndReason::kDetached);
   // It had looked whether it is gone before the agent said so.
@@ -347,7 +347,7 @@ TEST_F(BrokerTest, ReceiversAreToldWhichLanesTheAgentWrites) {
       broker_
           ->JoinMailbox(mailbox, Endpoint::OfProcess(process->number), process->id, process->uid, 0)
           .ok());
-  ASSERT_TRUE(broker_->OpenReceiver(process, mailbox).ok());
+  ASSERT_TRUE(broker_->OpenReceiver(process, mailbox, /*leases=*/false).ok());
   ASSERT_TRUE(broker_->AddProxy(process, "beta", "far", {}).ok());
   LinkOf(process);
   ASSERT_TRUE(broker_->AgentLane(process).ok());
@@ -365,7 +365,7 @@ TEST_F(BrokerTest, AfterARestartOnlyTheLastNoticeSaysThatAReceiverKnowsAllLanes)
   LocalMailbox* mailbox = registry_->AddMailbox("orders", {}, 0, 0).value();
   const uint64_t mailbox_id = mailbox->id;
   const uint64_t inbox_id = process->inbox_id;
-  ASSERT_TRUE(broker_->OpenReceiver(process, mailbox).ok());
+  ASSERT_TRUE(broker_->OpenReceiver(process, mailbox, /*leases=*/false).ok());
   for (int32_t pid = 1; pid <= 3; ++pid) {
     LocalProcess* sender = AddTestProcess(registry_.get(), pid);
     const Endpoint end = Endpoint::OfProcess(sender->number);

@@ -97,6 +97,8 @@ control::MailboxRow RowOf(const LocalMailbox& mailbox, const CellReader::Counts&
   row.set_leased(counts.leased);
   row.set_sent(counts.sent);
   row.set_dropped(mailbox.dropped);
+  row.set_delayed(counts.delayed);
+  row.set_dead_letters(mailbox.dead_letters);
   return row;
 }
 

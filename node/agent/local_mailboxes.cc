@@ -93,6 +93,11 @@ void LocalService::CreateMailbox(const CallPtr& call) {
     return true;
   };
   if (exists()) return;
+  if (!options.dead_letter.empty() && registry_->FindMailbox(options.dead_letter) == nullptr) {
+    return Respond(
+        *call, absl::NotFoundError(absl::StrCat("the dead-letter mailbox '", options.dead_letter,
+                                                "' is not on this node: create it first")));
+  }
   if (registry_->mailboxes().size() >= options_.max_mailboxes) {
     return Respond(*call, absl::ResourceExhaustedError(absl::StrCat(
                               "this node has ", options_.max_mailboxes, " mailboxes already")));
@@ -117,13 +122,15 @@ void LocalService::CreateMailbox(const CallPtr& call) {
 
 void LocalService::OpenMailbox(const CallPtr& call) {
   FindMailbox(
-      call, call->request.open_mailbox(),
+      call, call->request.open_mailbox().name(),
       [this, call](LocalMailbox* mailbox) {
         control::Response response;
         control::Opened* opened = response.mutable_opened();
         absl::StatusOr<std::vector<Fd>> fds = mailbox->destination.GrantReceiver();
         if (!fds.ok()) return Respond(*call, fds.status());
-        if (absl::Status status = broker_->OpenReceiver(Caller(*call), mailbox); !status.ok()) {
+        if (absl::Status status = broker_->OpenReceiver(Caller(*call), mailbox,
+                                                        call->request.open_mailbox().leases());
+            !status.ok()) {
           return Respond(*call, status);
         }
         opened->set_destination_id(mailbox->id);
@@ -148,6 +155,7 @@ void LocalService::OpenFarMailbox(const CallPtr& call, const FoundMailbox& found
   open->set_mailbox(name);
   ToProto(caller->id, open->mutable_receiver());
   open->set_receiver_key((*proxy)->id);
+  open->set_leases(call->request.open_mailbox().leases());
   peers_->Call(found.node, std::move(request), call->deadline,
                [this, call, id = (*proxy)->id](absl::StatusOr<proto::Reply> reply) {
                  const Proxy* opened_proxy = registry_->FindProxy(id);

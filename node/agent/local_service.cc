@@ -166,6 +166,9 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
       if (!attached) return;
       return memory_->OnUse(call->number, request.memory_use().used_bytes(),
                             request.memory_use().wanted_bytes());
+    case Kind::kLookAtMailbox:
+      if (!attached) return;
+      return broker_->LookAtMailbox(request.look_at_mailbox());
     default:
       break;
   }
@@ -181,6 +184,8 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
       return ConnectMailbox(call);
     case Kind::kOpenMailbox:
       return OpenMailbox(call);
+    case Kind::kExtendLease:
+      return Respond(*call, broker_->ExtendLease(Caller(*call), request.extend_lease()));
     case Kind::kCloseReceiver:
       broker_->CloseReceiver(Caller(*call), request.close_receiver());
       return Respond(*call, absl::OkStatus());

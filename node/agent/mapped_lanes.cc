@@ -13,9 +13,11 @@ absl::StatusOr<std::shared_ptr<IncomingCells>> MapCells(const MailboxLane& lane)
   if (!state.ok()) return state.status();
   auto memory = std::make_shared<const CellMemory>(
       CellMemory{lane.geometry, *std::move(data), *std::move(state)});
-  return std::make_shared<IncomingCells>(lane.id, lane.sender_id, /*same_user=*/false,
-                                         std::move(memory),
-                                         /*by_agent=*/lane.sender.kind != Endpoint::Kind::kProcess);
+  auto cells = std::make_shared<IncomingCells>(
+      lane.id, lane.sender_id, /*same_user=*/false, std::move(memory),
+      /*by_agent=*/lane.sender.kind != Endpoint::Kind::kProcess);
+  cells->reader().set_max_attempts(lane.max_attempts);
+  return cells;
 }
 
 absl::StatusOr<std::shared_ptr<OutgoingLane>> MapCellSender(

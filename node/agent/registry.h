@@ -50,6 +50,7 @@ struct LocalProcess {
 struct RemoteReceiverEntry {
   uint32_t number = 0;
   ProcessId process;
+  bool leases = false;  // it acknowledges by hand
 };
 
 struct LocalMailbox {
@@ -60,11 +61,13 @@ struct LocalMailbox {
   std::set<uint32_t> receivers;  // numbers of processes
   // Of processes that have closed their receivers and may still hold messages.
   std::set<uint32_t> former_receivers;
+  std::set<uint32_t> leasing;  // those of both that acknowledge by hand, or have
   std::map<std::pair<std::string, uint64_t>, RemoteReceiverEntry> remote_receivers;  // node, key
   std::set<uint64_t> lanes;
   uint32_t creator = 0;
   uint64_t creator_request = 0;
   uint64_t dropped = 0;  // messages that were purged or lost
+  uint64_t dead_letters = 0;
 };
 
 // One end of a link, or the sender of a lane.
@@ -122,6 +125,7 @@ struct MailboxLane {
   bool orphaned = false;
   Fd data;
   Fd state;
+  uint32_t max_attempts = 0;  // of its mailbox
 };
 
 // A process of this node that receives from a mailbox of another.
@@ -190,15 +194,15 @@ class Registry {
   void RemoveMailbox(uint64_t id);
   LocalMailbox* FindMailbox(uint64_t id);
   LocalMailbox* FindMailbox(const std::string& name);
-  // Makes a process a receiver.
-  absl::Status AddReceiver(LocalMailbox* mailbox, LocalProcess* process);
+  // Makes a process a receiver; `leases`: one that acknowledges by hand.
+  absl::Status AddReceiver(LocalMailbox* mailbox, LocalProcess* process, bool leases);
   // It receives no more, but may hold messages until it is gone.
   void CloseReceiver(LocalMailbox* mailbox, uint32_t number);
   // REQUIRES: its claims are released. (An agent that dies in between finds them at its restart.)
   void RemoveReceiver(LocalMailbox* mailbox, uint32_t number);
   // A receiver of another node; nothing changes when it is there.
   absl::Status AddRemoteReceiver(LocalMailbox* mailbox, const std::string& node, uint64_t key,
-                                 const ProcessId& process);
+                                 const ProcessId& process, bool leases);
   // REQUIRES: its claims are released.
   void RemoveRemoteReceiver(LocalMailbox* mailbox, const std::string& node, uint64_t key);
 
@@ -265,7 +269,7 @@ class Registry {
   absl::Status RestoreLink(KeptRecord* record);
   absl::Status RestoreProxy(KeptRecord* record);
   void IndexLink(const Link& link);
-  void IndexLane(const MailboxLane& lane);
+  void IndexLane(MailboxLane* lane);
 
   const std::string node_;
   uint64_t incarnation_;

@@ -82,20 +82,26 @@ state::Mailbox Encode(const LocalMailbox& mailbox) {
   value.set_creator(mailbox.creator);
   value.set_creator_request(mailbox.creator_request);
   value.set_dropped(mailbox.dropped);
+  value.set_dead_letters(mailbox.dead_letters);
   return value;
 }
 
-state::Receiver EncodeReceiver(uint64_t mailbox, uint32_t number, bool open) {
+state::Receiver EncodeReceiver(const LocalMailbox& mailbox, uint32_t number, bool open) {
   state::Receiver value;
-  value.set_mailbox(mailbox);
+  value.set_mailbox(mailbox.id);
   value.set_number(number);
   value.set_open(open);
+  value.set_leases(mailbox.leasing.contains(number));
   return value;
 }
 
 state::Receiver EncodeReceiver(uint64_t mailbox, const std::string& node, uint64_t key,
                                const RemoteReceiverEntry& entry) {
-  state::Receiver value = EncodeReceiver(mailbox, entry.number, true);
+  state::Receiver value;
+  value.set_mailbox(mailbox);
+  value.set_number(entry.number);
+  value.set_open(true);
+  value.set_leases(entry.leases);
   value.set_node(node);
   value.set_key(key);
   ToProto(entry.process, value.mutable_process());
@@ -104,9 +110,10 @@ state::Receiver EncodeReceiver(uint64_t mailbox, const std::string& node, uint64
 
 void Decode(const state::Receiver& value, LocalMailbox* mailbox) {
   if (!value.node().empty()) {
-    mailbox->remote_receivers[{value.node(), value.key()}] = {value.number(),
-                                                              FromProto(value.process())};
+    mailbox->remote_receivers[{value.node(), value.key()}] = {
+        value.number(), FromProto(value.process()), value.leases()};
   } else {
+    if (value.leases()) mailbox->leasing.insert(value.number());
     (value.open() ? mailbox->receivers : mailbox->former_receivers).insert(value.number());
   }
 }
@@ -118,6 +125,7 @@ void Decode(const state::Mailbox& value, LocalMailbox* mailbox) {
   mailbox->creator = value.creator();
   mailbox->creator_request = value.creator_request();
   mailbox->dropped = value.dropped();
+  mailbox->dead_letters = value.dead_letters();
 }
 
 state::MailboxLane Encode(const MailboxLane& lane) {

@@ -11,7 +11,7 @@ namespace mailrail {
 
 state::Process Encode(const LocalProcess& process);
 state::Mailbox Encode(const LocalMailbox& mailbox);
-state::Receiver EncodeReceiver(uint64_t mailbox, uint32_t number, bool open);
+state::Receiver EncodeReceiver(const LocalMailbox& mailbox, uint32_t number, bool open);
 state::Receiver EncodeReceiver(uint64_t mailbox, const std::string& node, uint64_t key,
                                const RemoteReceiverEntry& entry);
 state::MailboxLane Encode(const MailboxLane& lane);

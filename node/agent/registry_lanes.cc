@@ -52,19 +52,20 @@ absl::StatusOr<MailboxLane*> Registry::AddLane(LocalMailbox* mailbox, const Endp
   }
   MailboxLane* added = lane.get();
   lanes_[lane->id] = std::move(lane);
-  IndexLane(*added);
+  IndexLane(added);
   return added;
 }
 
-void Registry::IndexLane(const MailboxLane& lane) {
-  if (LocalMailbox* mailbox = FindMailbox(lane.mailbox); mailbox != nullptr) {
-    mailbox->lanes.insert(lane.id);
+void Registry::IndexLane(MailboxLane* lane) {
+  if (LocalMailbox* mailbox = FindMailbox(lane->mailbox); mailbox != nullptr) {
+    mailbox->lanes.insert(lane->id);
+    lane->max_attempts = mailbox->options.max_attempts;
   }
-  if (LocalProcess* process = FindProcess(lane.sender.number); process != nullptr) {
-    process->lanes.insert(lane.id);
+  if (LocalProcess* process = FindProcess(lane->sender.number); process != nullptr) {
+    process->lanes.insert(lane->id);
   }
-  if (!lane.orphaned) {
-    lane_of_sender_[SenderKey(lane.mailbox, lane.sender, lane.origin_lane)] = lane.id;
+  if (!lane->orphaned) {
+    lane_of_sender_[SenderKey(lane->mailbox, lane->sender, lane->origin_lane)] = lane->id;
   }
 }
 

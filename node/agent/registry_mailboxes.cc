@@ -57,11 +57,14 @@ void Registry::RemoveMailbox(uint64_t id) {
   vault_->Drop(absl::StrCat("mailbox/", id));
 }
 
-absl::Status Registry::AddReceiver(LocalMailbox* mailbox, LocalProcess* process) {
-  if (mailbox->receivers.contains(process->number)) return absl::OkStatus();
+absl::Status Registry::AddReceiver(LocalMailbox* mailbox, LocalProcess* process, bool leases) {
+  const bool leased = mailbox->leasing.contains(process->number);
+  if (mailbox->receivers.contains(process->number) && (leased || !leases)) return absl::OkStatus();
+  if (leases) mailbox->leasing.insert(process->number);
   if (absl::Status status = vault_->Put(ReceiverKey(mailbox->id, process->number),
-                                        EncodeReceiver(mailbox->id, process->number, true), {});
+                                        EncodeReceiver(*mailbox, process->number, true), {});
       !status.ok()) {
+    if (!leased) mailbox->leasing.erase(process->number);
     return status;
   }
   mailbox->receivers.insert(process->number);
@@ -73,21 +76,22 @@ absl::Status Registry::AddReceiver(LocalMailbox* mailbox, LocalProcess* process)
 void Registry::CloseReceiver(LocalMailbox* mailbox, uint32_t number) {
   if (mailbox->receivers.erase(number) == 0) return;
   mailbox->former_receivers.insert(number);
-  Save(ReceiverKey(mailbox->id, number), EncodeReceiver(mailbox->id, number, false)).IgnoreError();
+  Save(ReceiverKey(mailbox->id, number), EncodeReceiver(*mailbox, number, false)).IgnoreError();
 }
 
 void Registry::RemoveReceiver(LocalMailbox* mailbox, uint32_t number) {
   if (mailbox->receivers.erase(number) + mailbox->former_receivers.erase(number) == 0) return;
+  mailbox->leasing.erase(number);
   if (LocalProcess* process = FindProcess(number)) process->mailboxes.erase(mailbox->id);
   vault_->Drop(ReceiverKey(mailbox->id, number));
 }
 
 absl::Status Registry::AddRemoteReceiver(LocalMailbox* mailbox, const std::string& node,
-                                         uint64_t key, const ProcessId& process) {
+                                         uint64_t key, const ProcessId& process, bool leases) {
   if (mailbox->remote_receivers.contains({node, key})) return absl::OkStatus();
   const absl::StatusOr<uint32_t> number = NewNumber();
   if (!number.ok()) return number.status();
-  const RemoteReceiverEntry entry = {*number, process};
+  const RemoteReceiverEntry entry = {*number, process, leases};
   if (absl::Status status = vault_->Put(ReceiverKey(mailbox->id, *number),
                                         EncodeReceiver(mailbox->id, node, key, entry), {});
       !status.ok()) {
@@ -119,10 +123,10 @@ void Registry::SaveReceivers(const LocalMailbox& mailbox) {
     vault_->Put(ReceiverKey(mailbox.id, number), value, {}).IgnoreError();
   };
   for (const uint32_t number : mailbox.receivers) {
-    save(number, EncodeReceiver(mailbox.id, number, true));
+    save(number, EncodeReceiver(mailbox, number, true));
   }
   for (const uint32_t number : mailbox.former_receivers) {
-    save(number, EncodeReceiver(mailbox.id, number, false));
+    save(number, EncodeReceiver(mailbox, number, false));
   }
   for (const auto& [name, entry] : mailbox.remote_receivers) {
     save(entry.number, EncodeReceiver(mailbox.id, name.first, name.second, entry));

@@ -146,7 +146,7 @@ absl::Status Registry::Restore(std::vector<KeptRecord> records) {
     }
   }
   // What refers to each other.
-  for (const auto& [id, lane] : lanes_) IndexLane(*lane);
+  for (const auto& [id, lane] : lanes_) IndexLane(lane.get());
   for (const auto& [id, link] : links_) IndexLink(*link);
   for (const auto& [id, proxy] : proxies_) {
     if (LocalProcess* process = FindProcess(proxy->number); process != nullptr) {

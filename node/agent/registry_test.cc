@@ -47,12 +47,12 @@ TEST_F(RegistryTest, EverythingComesBackFromTheKeeper) {
   MailboxOptions options;
   options.capacity_messages = 10;
   LocalMailbox* mailbox = before->AddMailbox("orders", options, process->number, 5).value();
-  ASSERT_TRUE(before->AddReceiver(mailbox, process).ok());
+  ASSERT_TRUE(before->AddReceiver(mailbox, process, /*leases=*/false).ok());
   LocalMailbox* closed = before->AddMailbox("closed", options, 0, 0).value();
-  ASSERT_TRUE(before->AddReceiver(closed, process).ok());
+  ASSERT_TRUE(before->AddReceiver(closed, process, /*leases=*/false).ok());
   before->CloseReceiver(closed, process->number);
   const ProcessId remote("beta", 4711, 3);
-  ASSERT_TRUE(before->AddRemoteReceiver(mailbox, "beta", 9, remote).ok());
+  ASSERT_TRUE(before->AddRemoteReceiver(mailbox, "beta", 9, remote, true).ok());
   const Endpoint self = Endpoint::OfProcess(process->number);
   const uint64_t lane = before->AddLane(mailbox, self, process->id, 1, 0).value()->id;
   const uint64_t origin =
@@ -95,8 +95,8 @@ TEST_F(RegistryTest, WhatIsRemovedDoesNotComeBack) {
   registry->Begin();
   LocalProcess* process = AddTestProcess(registry.get());
   LocalMailbox* mailbox = registry->AddMailbox("orders", {}, 0, 0).value();
-  ASSERT_TRUE(registry->AddReceiver(mailbox, process).ok());
-  ASSERT_TRUE(registry->AddRemoteReceiver(mailbox, "beta", 1, ProcessId("beta", 1, 1)).ok());
+  ASSERT_TRUE(registry->AddReceiver(mailbox, process, /*leases=*/false).ok());
+  ASSERT_TRUE(registry->AddRemoteReceiver(mailbox, "beta", 1, ProcessId("beta", 1, 1), false).ok());
   ASSERT_EQ(keeper_.Keys().size(), 5u);
   registry->RemoveMailbox(mailbox->id);
   EXPECT_TRUE(process->mailboxes.empty());
@@ -110,7 +110,7 @@ TEST_F(RegistryTest, ARecordThatIsOfNoUseIsDroppedAndTheOthersComeBack) {
   LocalMailbox* good = before->AddMailbox("good", {}, 0, 0).value();
   LocalMailbox* bad = before->AddMailbox("bad", {}, 0, 0).value();
   LocalProcess* process = AddTestProcess(before.get());
-  ASSERT_TRUE(before->AddReceiver(bad, process).ok());
+  ASSERT_TRUE(before->AddReceiver(bad, process, /*leases=*/false).ok());
   // Memory that cannot be mapped for writing any more, and nonsense.
   const std::string bad_key = absl::StrCat("mailbox/", bad->id);
   const Fd sealed = CreateMemory("sealed", 4096, MoreSeals::kAllowed).value();
@@ -141,7 +141,7 @@ TEST_F(RegistryTest, AMailboxMayHaveMoreReceiversThanARecordHasRoomFor) {
   for (uint64_t key = 0; key < 1000; ++key) {
     ASSERT_TRUE(before
                     ->AddRemoteReceiver(mailbox, std::string(100, 'b'), key,
-                                        ProcessId(std::string(100, 'b'), 1, key + 1))
+                                        ProcessId(std::string(100, 'b'), 1, key + 1), false)
                     .ok());
   }
   EXPECT_EQ(Restored()->FindMailbox("orders")->remote_receivers.size(), 1000u);

@@ -195,7 +195,7 @@ void RemoteService::Answer(const std::string& node, const proto::Request& reques
             absl::StrCat("node ", node, " may not receive for a process of another node"));
       } else if (LocalMailbox* mailbox = mailbox_of(open.mailbox())) {
         status = broker_->OpenRemoteReceiver(mailbox, node, open.receiver_key(),
-                                             FromProto(open.receiver()));
+                                             FromProto(open.receiver()), open.leases());
         ToProto(mailbox->options, reply->mutable_spec());
       }
       break;
@@ -257,6 +257,10 @@ void RemoteService::OnMessageDropped(uint64_t mailbox) {
     ++dropped_[mailbox];
   }
   if (first) loop_->Post([this] { CountDropped(); });
+}
+
+void RemoteService::OnMessageReturned(uint64_t mailbox) {
+  loop_->Post([this, mailbox] { broker_->LookAtMailbox(mailbox); });
 }
 
 void RemoteService::CountDropped() {

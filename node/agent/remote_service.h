@@ -50,6 +50,7 @@ class RemoteService : public CarrierEvents {
   void OnProxyCheck(const std::string& node, uint64_t key) override;
   void OnReceiverBehind(const std::string& node, uint64_t key) override;
   void OnMessageDropped(uint64_t mailbox) override;
+  void OnMessageReturned(uint64_t mailbox) override;
 
  private:
   // Has the loop run what a peer has brought; false when too much of that peer's waits already.

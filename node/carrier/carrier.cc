@@ -94,6 +94,9 @@ class CarrierImpl final : public Carrier {
       proxies_.Add(std::move(proxy), peer);
     });
   }
+  void ExtendLease(uint64_t key, absl::Duration time) override {
+    tasks_.Add([this, key, time] { proxies_.Extend(key, time); });
+  }
   void RemoveProxy(const std::string& node, uint64_t key) override {
     tasks_.Add([=, this] { proxies_.Remove(peers_.Get(node), key); });
   }
@@ -310,6 +313,9 @@ absl::Status CarrierImpl::TakeOffer(Peer* peer, const std::shared_ptr<Session>& 
       return absl::OkStatus();
     case proto::Frame::kOutcome:
       receivers_.TakeOutcome(peer, *session, frame->outcome());
+      return absl::OkStatus();
+    case proto::Frame::kExtend:
+      receivers_.TakeExtend(peer, *session, frame->extend());
       return absl::OkStatus();
     case proto::Frame::kReceiverGone:
       if (frame->receiver_gone().mailbox_destroyed()) {

@@ -54,6 +54,7 @@ struct RemoteReceiver {
   std::shared_ptr<MailboxQueue> queue;
   uint64_t mailbox = 0;    // unique on this node
   MailboxOptions options;  // the mailbox's
+  bool leases = false;     // it acknowledges by hand: what is delivered is its own for lease_time
   // The mailbox's, mapped by the agent.
   Mapping control;                // ControlPage
   Mapping bell;                   // BellWords, read-write
@@ -128,6 +129,9 @@ class CarrierEvents {
   // A message of this mailbox of this node was dropped, because no receiver of another node could
   // take it, or its lane was found not well-formed.
   virtual void OnMessageDropped(uint64_t mailbox) = 0;
+  // A receiver of another node has given a message of this mailbox back for later, or perhaps for
+  // the last time.
+  virtual void OnMessageReturned(uint64_t mailbox) = 0;
 };
 
 // Moves messages between this host's shared memory and the peers' sessions: in the thread that has
@@ -192,6 +196,9 @@ class Carrier : public SessionHandler {
   // The receiver is gone: what it had not taken is reported as not taken, and the home is told,
   // also of one that was never added.
   virtual void RemoveProxy(const std::string& node, uint64_t key) = 0;
+  // The lease of what was delivered to this proxy last ends so long from now: tells the home, if it
+  // is connected.
+  virtual void ExtendLease(uint64_t key, absl::Duration time) = 0;
 
   // A destination was closed, or lanes have joined the queue of a remote receiver: looks at all.
   virtual void Poke() = 0;

@@ -6,19 +6,27 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "absl/time/clock.h"
+#include "core/base/coarse_clock.h"
 #include "core/message/prefix.h"
 #include "node/carrier/remote_receivers.h"
 
 namespace mailrail {
 namespace {
 
-proto::Frame OutcomeFrame(uint64_t key, const proto::LeaseName& lease, Proxies::Verdict verdict) {
+proto::Frame OutcomeFrame(uint64_t key, const proto::LeaseName& lease, Proxies::Verdict verdict,
+                          absl::Time due = absl::InfinitePast()) {
   proto::Frame frame;
   proto::Outcome* const outcome = frame.mutable_outcome();
   outcome->set_receiver_key(key);
   *outcome->mutable_lease() = lease;
   outcome->set_taken(verdict == Proxies::Verdict::kTaken);
   outcome->set_refused(verdict == Proxies::Verdict::kRefused);
+  outcome->set_returned(verdict == Proxies::Verdict::kReturned);
+  const absl::Duration delay = due - absl::Now();
+  if (verdict == Proxies::Verdict::kReturned && delay > absl::ZeroDuration()) {
+    outcome->set_delay_ms(static_cast<uint64_t>(absl::ToInt64Milliseconds(delay)));
+  }
   return frame;
 }
 
@@ -84,7 +92,8 @@ void Proxies::Remove(Peer* peer, uint64_t key) {
     Entry* const entry = found->second.get();
     TakeBack(entry, /*receiver_is_gone=*/true);
     if (entry->step == Step::kDecided && !peer->UpFor(&entry->proxy.peer_incarnation)) {
-      farewells_[peer].push_back(OutcomeFrame(key, entry->delivery.lease(), entry->verdict));
+      farewells_[peer].push_back(
+          OutcomeFrame(key, entry->delivery.lease(), entry->verdict, entry->due));
     }
     entries_.erase(found);
   }
@@ -122,8 +131,23 @@ void Proxies::PeerUp(Peer* peer) {
 
 void Proxies::SayOutcome(Entry* entry) {
   if (!entry->peer->UpFor(&entry->proxy.peer_incarnation)) return;
-  entry->peer->Write(Side::kDialed, proto::URGENT,
-                     OutcomeFrame(entry->proxy.key, entry->delivery.lease(), entry->verdict));
+  entry->peer->Write(
+      Side::kDialed, proto::URGENT,
+      OutcomeFrame(entry->proxy.key, entry->delivery.lease(), entry->verdict, entry->due));
+}
+
+void Proxies::Extend(uint64_t key, absl::Duration time) {
+  const auto found = entries_.find(key);
+  if (found == entries_.end()) return;
+  Entry* const entry = found->second.get();
+  if (entry->step != Step::kPublished || !entry->peer->UpFor(&entry->proxy.peer_incarnation)) {
+    return;
+  }
+  proto::Frame frame;
+  frame.mutable_extend()->set_receiver_key(key);
+  *frame.mutable_extend()->mutable_lease() = entry->delivery.lease();
+  frame.mutable_extend()->set_time_ms(static_cast<uint64_t>(absl::ToInt64Milliseconds(time)));
+  entry->peer->Write(Side::kDialed, proto::URGENT, std::move(frame));
 }
 
 bool Proxies::SayWant(Entry* entry) {
@@ -189,6 +213,11 @@ void Proxies::Publish(Entry* entry) {
   prefix.attempts = static_cast<uint8_t>(std::clamp(entry->delivery.lease().attempts(),
                                                     uint32_t{entry->delivery.again()},
                                                     uint32_t{std::numeric_limits<uint8_t>::max()}));
+  if (entry->delivery.dead_letter_reason() == static_cast<uint32_t>(DeadLetterReason::kAttempts) &&
+      entry->delivery.dead_letter_mailbox().size() <= kMaxNameLength) {
+    prefix.dead_letter_reason = DeadLetterReason::kAttempts;
+    prefix.dead_letter_mailbox = entry->delivery.dead_letter_mailbox();
+  }
   const std::string encoded = EncodePrefix(prefix);
   WriteNote(entry);
   const absl::Status status = entry->proxy.lane->Send(
@@ -207,6 +236,13 @@ void Proxies::NoticeTaken(Entry* entry) {
       entry->proxy.lane->StateOf(entry->priority(), entry->position);
   if (state.has_value()) {
     if (!state->ClaimedSince(entry->position)) return;
+    if (state->phase == Phase::kDelayed) {
+      entry->due = absl::Now() + absl::Nanoseconds(DueTick::Left(state->owner, MonotonicTime()));
+      if (entry->proxy.lane->Recall(entry->priority(), entry->position)) {
+        Decide(entry, Verdict::kReturned);
+      }
+      return;
+    }
     if (state->phase != Phase::kTaken && state->phase != Phase::kDone) return;
   }
   // A carrier before us may have taken it back.
@@ -222,8 +258,11 @@ void Proxies::TakeBack(Entry* entry, bool receiver_is_gone) {
     return;
   }
   NoticeTaken(entry);
-  // It was claimed by a receiver that will not take it any more.
-  if (entry->step == Step::kPublished && receiver_is_gone) Decide(entry, Verdict::kNotTaken);
+  // It was claimed by a receiver that will not take it any more, and may have seen it.
+  if (entry->step == Step::kPublished && receiver_is_gone) {
+    entry->due = absl::InfinitePast();
+    Decide(entry, Verdict::kReturned);
+  }
 }
 
 bool Proxies::LookAt(Entry* entry) {

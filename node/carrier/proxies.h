@@ -40,7 +40,8 @@ class Proxies {
   enum class Verdict {
     kTaken,
     kNotTaken,
-    kRefused,  // it could never be taken
+    kReturned,  // it was seen, and not taken
+    kRefused,   // it could never be taken
   };
 
   explicit Proxies(CarrierEvents* events) : events_(events) {}
@@ -58,6 +59,9 @@ class Proxies {
   void TakeDelivery(Peer* peer, const Session& session, proto::Delivery* delivery);
   // The mailbox is gone.
   void TakeGone(Peer* peer, const Session& session, uint64_t key);
+
+  // The lease of the last delivery of this proxy ends so long from now: tells the home.
+  void Extend(uint64_t key, absl::Duration time);
 
   // Looks at what became of deliveries and at what is wanted; false when nothing was done.
   bool Look();
@@ -81,6 +85,7 @@ class Proxies {
     proto::Delivery delivery;              // the last one; its body only while it is kWaiting
     uint64_t position = 0;                 // of it in the lane, once published
     Verdict verdict = Verdict::kNotTaken;  // when decided
+    absl::Time due;                        // of kReturned
 
     uint32_t wanted() const {
       return reinterpret_cast<const BellWords*>(proxy.bell.data())->wanted.load();
@@ -101,7 +106,7 @@ class Proxies {
   void Publish(Entry* entry);
   // True when something was done.
   bool LookAt(Entry* entry);
-  // Decides whether the published delivery was taken, if the receiver has done so.
+  // Decides whether the published delivery was taken or given back, if the receiver has done so.
   void NoticeTaken(Entry* entry);
   // Takes the delivery back, unless the receiver has taken it, or (if it lives) is about to.
   void TakeBack(Entry* entry, bool receiver_is_gone);

@@ -1,12 +1,22 @@
 #include "node/carrier/remote_receivers.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "core/base/coarse_clock.h"
 #include "core/mailbox/control_page.h"
 #include "core/message/prefix.h"
 #include "node/carrier/record_codec.h"
 
 namespace mailrail {
+
+namespace {
+
+// As of Message::GiveBack.
+constexpr uint64_t kMostDelayMs = uint64_t{6} * 24 * 3600 * 1000;
+
+}  // namespace
 
 absl::StatusOr<ProcessId> ToProcessId(const proto::ProcessRef& process) {
   return ProcessId::Parse(
@@ -52,6 +62,7 @@ void RemoteReceivers::Add(RemoteReceiver receiver, Peer* peer) {
   for (Lease& held : entry->receiver.queue->HeldLeases()) {
     if (entry->lease.has_value()) {
       entry->receiver.queue->Finish(held, MailboxQueue::Outcome::kReturned);
+      events_->OnMessageReturned(entry->receiver.mailbox);
     } else {
       Start(entry.get(), std::move(held), /*again=*/true);
     }
@@ -63,7 +74,8 @@ void RemoteReceivers::Start(Entry* entry, Lease lease, bool again) {
   entry->lease = std::move(lease);
   entry->delivery = next_delivery_++;
   entry->again = again;
-  entry->since = absl::Now();
+  entry->ends =
+      absl::Now() + (entry->receiver.leases ? entry->receiver.options.lease_time : options_.cutoff);
   Send(entry);
 }
 
@@ -72,6 +84,16 @@ void RemoteReceivers::PutBack(Entry* entry, MailboxQueue::Outcome outcome) {
   entry->receiver.queue->Finish(*entry->lease, outcome);
   entry->lease.reset();
   RingGate(entry->gate());
+  if (outcome == MailboxQueue::Outcome::kReturned && entry->receiver.options.max_attempts != 0) {
+    events_->OnMessageReturned(entry->receiver.mailbox);
+  }
+}
+
+void RemoteReceivers::PutBackLater(Entry* entry, absl::Duration delay) {
+  entry->receiver.queue->FinishLater(
+      *entry->lease, DueTick::After(MonotonicTime(), absl::ToInt64Nanoseconds(delay)));
+  entry->lease.reset();
+  events_->OnMessageReturned(entry->receiver.mailbox);
 }
 
 void RemoteReceivers::Remove(Peer* peer, uint64_t key, bool tell) {
@@ -144,9 +166,24 @@ void RemoteReceivers::TakeOutcome(Peer* peer, const Session& session,
     entry->lease.reset();
   } else if (outcome.refused()) {
     Drop(entry, "was refused by the receiver's node");
+  } else if (outcome.returned() && outcome.delay_ms() > 0) {
+    PutBackLater(entry, absl::Milliseconds(static_cast<int64_t>(
+                            std::min<uint64_t>(outcome.delay_ms(), kMostDelayMs))));
+  } else if (outcome.returned()) {
+    PutBack(entry, MailboxQueue::Outcome::kReturned);
   } else {
     PutBack(entry, MailboxQueue::Outcome::kWithdrawn);
   }
+}
+
+void RemoteReceivers::TakeExtend(Peer* peer, const Session& session, const proto::Extend& extend) {
+  Entry* const entry = Find(peer, session, extend.receiver_key());
+  if (entry == nullptr || !entry->lease.has_value() || !entry->receiver.leases ||
+      entry->delivery != extend.lease().delivery()) {
+    return;
+  }
+  entry->ends = absl::Now() + absl::Milliseconds(static_cast<int64_t>(
+                                  std::min<uint64_t>(extend.time_ms(), uint64_t{1} << 40)));
 }
 
 void RemoteReceivers::TakeGone(Peer* peer, const Session& session, uint64_t key) {
@@ -169,10 +206,9 @@ bool RemoteReceivers::Deliver(absl::Time now, bool look_again) {
 
 bool RemoteReceivers::Look(Entry* entry, absl::Time now, bool look_again, std::vector<Key>* gone) {
   if (entry->lease.has_value()) {
-    if (now - entry->since < options_.cutoff) return false;
-    options_.log(absl::StrCat("nothing was heard for ", absl::FormatDuration(options_.cutoff),
-                              " of a message that was delivered to node ", entry->peer->node(),
-                              "; it went back to its mailbox"));
+    if (now < entry->ends) return false;
+    options_.log(absl::StrCat("nothing was heard in time of a message that was delivered to node ",
+                              entry->peer->node(), "; it went back to its mailbox"));
     PutBack(entry, MailboxQueue::Outcome::kReturned);
     entry->wanted = false;
     return true;
@@ -244,6 +280,10 @@ void RemoteReceivers::Send(Entry* entry) {
   }
   proto::Frame frame;
   proto::Delivery* const delivery = frame.mutable_delivery();
+  if (prefix.dead_letter_reason != DeadLetterReason::kNone) {
+    delivery->set_dead_letter_reason(static_cast<uint32_t>(prefix.dead_letter_reason));
+    delivery->set_dead_letter_mailbox(prefix.dead_letter_mailbox);
+  }
   delivery->mutable_sender()->set_node(sender.node());
   delivery->mutable_sender()->set_pid(sender.pid());
   delivery->mutable_sender()->set_incarnation(sender.incarnation());

@@ -29,7 +29,9 @@ namespace mailrail {
 // when the sessions break is sent again on the next ones, and known over there by its number: an
 // Outcome, too, may be said twice, and must not be taken for that of the next delivery.
 // A delivery of which nothing is heard for too long is given up: the message goes back, one attempt
-// more, and an Outcome that comes later is not heard. Nothing more is delivered to that receiver
+// more, and an Outcome that comes later is not heard. "Too long" is the mailbox's lease_time where
+// the receiver acknowledges by hand, which it may ask to be changed, and else the cutoff of all
+// deliveries. Nothing more is delivered to that receiver
 // until it says again what it wants. One thread at a time. `events` outlive it.
 //
 // The caller sees to it that what it takes from a peer came on a session that the peer dialed.
@@ -58,6 +60,7 @@ class RemoteReceivers {
 
   void TakeWant(Peer* peer, const Session& session, const proto::Want& want);
   void TakeOutcome(Peer* peer, const Session& session, const proto::Outcome& outcome);
+  void TakeExtend(Peer* peer, const Session& session, const proto::Extend& extend);
   // The receiver is gone.
   void TakeGone(Peer* peer, const Session& session, uint64_t key);
 
@@ -78,7 +81,7 @@ class RemoteReceivers {
     bool wanted = false;
     absl::optional<Lease> lease;  // out
     uint64_t delivery = 0;        // the number under which it is out
-    absl::Time since;             // when it was leased
+    absl::Time ends;              // when it is given up
     bool again = false;           // it was out before: on other sessions, or under another number
     // queue->version() when the agent was last told that it is behind.
     absl::optional<uint32_t> told_behind;
@@ -102,7 +105,8 @@ class RemoteReceivers {
   void Drop(Entry* entry, absl::string_view why);
   static proto::LeaseName NameOf(const Entry& entry);
   // Puts what is leased back in its place, and wakes who else may want it.
-  static void PutBack(Entry* entry, MailboxQueue::Outcome outcome);
+  void PutBack(Entry* entry, MailboxQueue::Outcome outcome);
+  void PutBackLater(Entry* entry, absl::Duration delay);
   static void SayGone(Peer* peer, uint64_t key);
   // Asks whether there is still such a receiver.
   static void SayCheck(Entry* entry);

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/name.h"
+#include "core/mailbox/control_page.h"
 #include "core/process/grants.h"
 #include "mailrail/mailbox.h"
 #include "node/cli/agent_client.h"
@@ -23,12 +24,17 @@ struct MailboxArguments {
   std::vector<std::string> names;
   uint64_t max_message_bytes = kDefaultMaxMessageBytes;
   uint64_t capacity_messages = kDefaultCapacityMessages;
+  uint64_t max_attempts = 0;
   MailboxOptions options;
 };
 using ArgumentsPtr = std::shared_ptr<MailboxArguments>;
 
 absl::StatusOr<uint64_t> ReadCapacity(absl::string_view text) {
   return ReadNumber(text, 1, kLargestCapacityMessages);
+}
+
+absl::StatusOr<uint64_t> ReadAttempts(absl::string_view text) {
+  return ReadNumber(text, 0, kMostAttempts);
 }
 
 absl::StatusOr<FullPolicy> ReadPolicy(absl::string_view text) {
@@ -61,6 +67,8 @@ absl::Status RunCreate(const MailboxArguments& arguments) {
   MailboxOptions options = arguments.options;
   options.max_message_bytes = arguments.max_message_bytes;
   options.capacity_messages = static_cast<uint32_t>(arguments.capacity_messages);
+  options.max_attempts = static_cast<uint32_t>(arguments.max_attempts);
+  if (absl::Status status = CheckOptions(options); !status.ok()) return status;
   return ForEachName(
       arguments, AgentClient::Repeat::kMustNot,
       [&options](const std::string& name) {
@@ -148,9 +156,10 @@ void AddNames(CLI::App& command, MailboxArguments* arguments) {
 }
 
 void AddCreate(CLI::App& mailbox, Action* action, const ArgumentsPtr& arguments) {
-  CLI::App* command =
-      Add(mailbox, action, "create", "Create mailboxes on this node",
-          "mailrail mailbox create orders --max-message-bytes 64K", arguments, RunCreate);
+  CLI::App* command = Add(mailbox, action, "create", "Create mailboxes on this node",
+                          "mailrail mailbox create orders --max-message-bytes 64K\n"
+                          "  mailrail mailbox create jobs --max-attempts 5 --dead-letter failed",
+                          arguments, RunCreate);
   AddNames(*command, arguments.get());
   AddParsedFlag(*command, "--max-message-bytes", &arguments->max_message_bytes, ReadSize,
                 absl::StrCat("the largest body, as 64K or 4M (default: ",
@@ -163,6 +172,17 @@ void AddCreate(CLI::App& mailbox, Action* action, const ArgumentsPtr& arguments)
       absl::StrCat("how many messages of one sender may wait at one priority, up to ",
                    kLargestCapacityMessages, " (default: ", kDefaultCapacityMessages, ")"))
       ->type_name("N");
+  AddParsedFlag(*command, "--lease-time", &arguments->options.lease_time, ReadDuration,
+                "how long a receiver that acknowledges by hand may keep a message (default: 30s)")
+      ->type_name("DURATION");
+  AddParsedFlag(*command, "--max-attempts", &arguments->max_attempts, ReadAttempts,
+                absl::StrCat("how often a message is handed out at most, up to ", kMostAttempts,
+                             " (default: 0, without limit)"))
+      ->type_name("N");
+  command
+      ->add_option("--dead-letter", arguments->options.dead_letter,
+                   "the mailbox that gets what was handed out so often")
+      ->type_name("MAILBOX");
   AddParsedFlag(*command, "--when-full", &arguments->options.when_full, ReadPolicy,
                 "whether senders wait for room, or get an error (default: block)")
       ->type_name("block|reject");

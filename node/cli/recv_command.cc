@@ -28,10 +28,12 @@ struct RecvArguments {
   std::string mailbox;
   uint64_t count = 0;  // 0: without end
   bool follow = false;
+  bool ack = false;
   absl::Duration timeout = absl::InfiniteDuration();
 };
 
-absl::Status PrintMessage(const RecvArguments& arguments, const Message& message) {
+// With --ack it is done with when it is printed.
+absl::Status PrintMessage(const RecvArguments& arguments, Message& message) {
   ReceivedMessage shown;
   shown.body = message.body();
   if (arguments.format == OutputFormat::kJson) {
@@ -39,9 +41,15 @@ absl::Status PrintMessage(const RecvArguments& arguments, const Message& message
     shown.priority = message.priority();
     shown.sequence = message.sequence();
     shown.redelivered = message.redelivered();
+    shown.attempts = message.attempts();
+    shown.dead_letter_mailbox = std::string(message.dead_letter_mailbox());
+    if (message.dead_letter_reason() == DeadLetterReason::kAttempts) {
+      shown.dead_letter_reason = "attempts";
+    }
     shown.mailbox = arguments.mailbox;
   }
-  return Print(FormatMessage(shown, arguments.format));
+  absl::Status status = Print(FormatMessage(shown, arguments.format));
+  return status.ok() && arguments.ack ? message.Acknowledge() : status;
 }
 
 // Waits until there may be a message, a signal came, or nobody reads our output any more.
@@ -91,7 +99,7 @@ absl::Status NothingCame(const RecvArguments& arguments) {
 
 absl::Status Receive(const RecvArguments& arguments, Receiver& receiver) {
   for (uint64_t i = 0; i < arguments.count; ++i) {
-    const absl::StatusOr<Message> message = receiver.Receive(absl::Now() + arguments.timeout);
+    absl::StatusOr<Message> message = receiver.Receive(absl::Now() + arguments.timeout);
     if (absl::IsDeadlineExceeded(message.status())) return NothingCame(arguments);
     if (!message.ok()) return message.status();
     if (absl::Status status = PrintMessage(arguments, *message); !status.ok()) return status;
@@ -107,7 +115,7 @@ absl::Status Follow(const RecvArguments& arguments, Receiver& receiver, FollowWa
   absl::Time deadline = absl::Now() + arguments.timeout;
   while (arguments.count == 0 || received < arguments.count) {
     if (wait.Wait(-1, absl::InfinitePast()) == FollowWait::Event::kStop) break;
-    const absl::StatusOr<Message> message = receiver.TryReceive();
+    absl::StatusOr<Message> message = receiver.TryReceive();
     if (message.ok()) {
       if (absl::Status status = PrintMessage(arguments, *message); !status.ok()) return status;
       ++received;
@@ -129,8 +137,10 @@ absl::Status RunRecv(const RecvArguments& arguments) {
   }
   absl::StatusOr<Process> process = Process::Attach(AttachOptionsFor(arguments.socket));
   if (!process.ok()) return process.status();
+  const ReceiveOptions options = {.acknowledgement = arguments.ack ? Acknowledgement::kManual
+                                                                   : Acknowledgement::kAutomatic};
   absl::StatusOr<Receiver> receiver =
-      process->OpenMailbox(arguments.mailbox, absl::Now() + kOpenTimeout);
+      process->OpenMailbox(arguments.mailbox, options, absl::Now() + kOpenTimeout);
   if (!receiver.ok()) return receiver.status();
   return arguments.follow ? Follow(arguments, *receiver, wait) : Receive(arguments, *receiver);
 }
@@ -154,6 +164,8 @@ void AddRecvCommand(CLI::App& app, Action* action) {
       ->type_name("DURATION");
   command->add_flag("--follow", arguments->follow,
                     "go on until SIGINT or SIGTERM, or until nobody reads the output");
+  command->add_flag("--ack", arguments->ack,
+                    "acknowledge each message when it is printed: what could not be goes back");
   AddSocketFlag(*command, &arguments->socket);
   AddOutputFlag(*command, &arguments->format);
   command->callback([arguments, action] {

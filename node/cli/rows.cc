@@ -67,14 +67,19 @@ Json ToJson(const control::MailboxRow& row) {
   return {{"mailbox", row.name()},
           {"waiting", row.waiting()},
           {"leased", row.leased()},
+          {"delayed", row.delayed()},
           {"sent", row.sent()},
           {"dropped", row.dropped()},
+          {"dead_letters", row.dead_letters()},
           {"senders", row.senders()},
           {"receivers", row.receivers()},
           {"max_message_bytes", row.spec().max_message_bytes()},
           {"fixed_size", row.spec().fixed_size()},
           {"capacity_messages", row.spec().capacity_messages()},
-          {"when_full", PolicyText(row.spec())}};
+          {"when_full", PolicyText(row.spec())},
+          {"lease_time_ms", row.spec().lease_time_ms()},
+          {"max_attempts", row.spec().max_attempts()},
+          {"dead_letter", row.spec().dead_letter()}};
 }
 
 Json ToJson(const control::LinkRow& row) {
@@ -229,6 +234,11 @@ std::string FormatMessage(const ReceivedMessage& message, OutputFormat format) {
   json["sequence"] = message.sequence;
   json["redelivered"] = message.redelivered;
   json["mailbox"] = message.mailbox;
+  if (message.attempts > 0) json["attempts"] = message.attempts;
+  if (!message.dead_letter_reason.empty()) {
+    json["dead_letter"] = {{"reason", message.dead_letter_reason},
+                           {"mailbox", message.dead_letter_mailbox}};
+  }
   return Dump(json, -1);
 }
 

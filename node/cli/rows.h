@@ -49,6 +49,9 @@ struct ReceivedMessage {
   uint64_t sequence = 0;
   bool redelivered = false;
   std::string mailbox;
+  int attempts = 0;
+  std::string dead_letter_reason = {};  // empty: it is no dead letter
+  std::string dead_letter_mailbox = {};
 };
 // The body and a newline, or an object on one line: its body is a string where it is UTF-8, and
 // base64 where it is not, which "encoding" then says.

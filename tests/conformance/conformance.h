@@ -59,6 +59,8 @@ class ConformanceFixture : public testing::Test {
   std::unique_ptr<Party> NewPeer();
 
   Cluster& cluster() { return *cluster_; }
+  // Kills the agent of a node; its keeper starts another.
+  void KillAgent(const std::string& node);
   // The node of peer().
   std::string peer_node() const { return across_nodes() ? "beta" : "alpha"; }
   Ledger& ledger() { return ledger_; }
@@ -77,6 +79,7 @@ class ConformanceFixture : public testing::Test {
 
  private:
   Cluster* cluster_ = nullptr;
+  bool agent_killed_ = false;
   Ledger ledger_;
   std::unique_ptr<LocalParty> self_;
   std::unique_ptr<Party> peer_;

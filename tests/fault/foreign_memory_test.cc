@@ -195,7 +195,7 @@ class ForeignMemoryTest : public OneAgentTest {
     EXPECT_TRUE(owner_->Send(*sender, {{.number = 1, .bytes = 1000}}).status.ok());
     control::Request open;
     open.set_id(2);
-    open.set_open_mailbox("q");
+    open.mutable_open_mailbox()->set_name("q");
     EXPECT_TRUE(Take(open).notice().has_lane_joined());
     EXPECT_EQ(fds_.size(), 2u);
     return std::move(fds_);

@@ -60,7 +60,7 @@ TEST_F(HostileClientTest, RequestsWithEveryKindOfNonsenseAreAnsweredOrRefused) {
         request.mutable_create_mailbox()->mutable_spec()->set_capacity_messages(random());
         break;
       case 3:
-        request.set_open_mailbox(name());
+        request.mutable_open_mailbox()->set_name(name());
         break;
       case 4:
         request.set_close_receiver(random() % 100);
@@ -184,7 +184,7 @@ TEST_F(HostileClientTest, NobodyCanSealWhatOthersWriteToo) {
   connect.set_connect_mailbox("q");
   control::Request open;
   open.set_id(3);
-  open.set_open_mailbox("q");
+  open.mutable_open_mailbox()->set_name("q");
   call(attach);
   call(connect);
   ASSERT_EQ(granted.size(), 3u + 5u);

@@ -192,7 +192,7 @@ class Control {
         break;
       }
       case 8:
-        request.set_open_mailbox(Name());
+        request.mutable_open_mailbox()->set_name(Name());
         break;
       case 9:
         request.set_close_receiver(input_->Number());

@@ -60,7 +60,7 @@ inline constexpr CellGeometry kFuzzCells = {.slots = 16, .slab_bytes = 64 << 10}
 
 // What the receivers of the targets take, and the largest body that the senders that misbehave
 // send.
-inline constexpr MailboxOptions kFuzzLimits = {.max_message_bytes = 6000, .capacity_messages = 16};
+inline const MailboxOptions kFuzzLimits = {.max_message_bytes = 6000, .capacity_messages = 16};
 inline constexpr size_t kTooManyBytes = 9000;
 
 // A ring lane: both ends, and the sender's memory to be spoilt.

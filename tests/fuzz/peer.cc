@@ -245,7 +245,7 @@ class PeerTarget {
         request.set_connect_mailbox("m@mallory");
         break;
       case 2:
-        request.set_open_mailbox("m@mallory");
+        request.mutable_open_mailbox()->set_name("m@mallory");
         break;
       case 3:
         request.mutable_post()->set_destination(input_->Bool() ? "1.1@mallory" : "m@mallory");

@@ -32,6 +32,11 @@ MailboxOptions OptionsOf(const mailrail::proto::MailboxSpec& spec) {
   options.fixed_size = spec.fixed_size();
   options.capacity_messages = spec.capacity_messages();
   options.when_full = spec.reject_when_full() ? FullPolicy::kReject : FullPolicy::kBlock;
+  options.lease_time = spec.lease_time_ms() == 0
+                           ? absl::InfiniteDuration()
+                           : absl::Milliseconds(static_cast<int64_t>(spec.lease_time_ms()));
+  options.max_attempts = spec.max_attempts();
+  options.dead_letter = spec.dead_letter();
   return options;
 }
 
@@ -70,6 +75,8 @@ void Describe(const Message& message, party::Received& received) {
   received.set_bytes(message.body().size());
   received.set_intact(IsIntact(message.body()));
   received.set_end(static_cast<int>(message.end()));
+  received.set_dead_letter_reason(static_cast<int>(message.dead_letter_reason()));
+  received.set_dead_letter_mailbox(std::string(message.dead_letter_mailbox()));
 }
 
 }  // namespace
@@ -119,6 +126,7 @@ Receiver& LocalParty::receiver(Handle handle) {
 
 void LocalParty::End() {
   absl::MutexLock lock(&mutex_);
+  leased_.clear();
   for (const std::unique_ptr<Channel>& channel : channels_) channel->emplace<std::monostate>();
   process_.reset();
 }
@@ -175,6 +183,13 @@ void LocalParty::Carry(const party::Command& command, party::Result& result) {
     case party::Command::kOpenMailbox:
       keep(process_->OpenMailbox(command.open_mailbox(), deadline));
       break;
+    case party::Command::kOpenLeasing:
+      keep(process_->OpenMailbox(command.open_leasing(),
+                                 {.acknowledgement = Acknowledgement::kManual}, deadline));
+      break;
+    case party::Command::kSettle:
+      status = CarrySettle(command.settle());
+      break;
     case party::Command::kDestroyMailbox:
       status = process_->DestroyMailbox(command.destroy_mailbox(), deadline);
       break;
@@ -197,6 +212,28 @@ void LocalParty::Carry(const party::Command& command, party::Result& result) {
       Require(false, "a command that is not known");
   }
   *result.mutable_status() = ToProto(status);
+}
+
+absl::Status LocalParty::CarrySettle(const party::Settle& settle) {
+  Message message;
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto found = leased_.find(settle.number());
+    Require(found != leased_.end(), "a message that is not leased");
+    if (settle.how() == party::Settle::EXTEND) {
+      return found->second.Extend(absl::Milliseconds(settle.time_ms()));
+    }
+    message = std::move(found->second);
+    leased_.erase(found);
+  }
+  switch (settle.how()) {
+    case party::Settle::ACKNOWLEDGE:
+      return message.Acknowledge();
+    case party::Settle::GIVE_BACK:
+      return message.GiveBack(absl::Milliseconds(settle.time_ms()));
+    default:
+      return absl::OkStatus();
+  }
 }
 
 absl::Status LocalParty::CarryEcho(const party::Echo& echo, absl::Time deadline) {
@@ -232,23 +269,28 @@ absl::Status LocalParty::CarrySend(const party::Send& send, absl::Time deadline,
 absl::Status LocalParty::CarryReceive(const party::Receive& receive, absl::Time deadline,
                                       party::Result& result) {
   Receiver& from = receiver(receive.receiver());
-  const auto note = [&](const Message& message) {
+  const auto note = [&](Message& message) {
     Describe(message, *result.add_received());
-    if (receive.ledger() != 0) ledger_->Append(receive.ledger(), NumberOf(message.body()));
+    const uint64_t number = NumberOf(message.body());
+    if (receive.ledger() != 0) ledger_->Append(receive.ledger(), number);
+    if (!message.leased()) return;
+    // One that it had before is destroyed without the lock: it gives itself back.
+    absl::MutexLock lock(&mutex_);
+    std::swap(leased_[number], message);
   };
   for (;;) {
     const uint64_t missing = receive.count() - static_cast<uint64_t>(result.received_size());
     if (missing == 0) return absl::OkStatus();
     if (receive.batch() != 0) {
-      const absl::StatusOr<std::vector<Message>> batch =
+      absl::StatusOr<std::vector<Message>> batch =
           from.ReceiveBatch(std::min(receive.batch(), missing), deadline);
       if (!batch.ok()) return batch.status();
-      for (const Message& message : *batch) note(message);
+      for (Message& message : *batch) note(message);
       continue;
     }
-    const absl::StatusOr<Message> message =
-        receive.has_from() ? from.ReceiveFrom(FromProto(receive.from()), deadline)
-                           : from.Receive(deadline);
+    absl::StatusOr<Message> message = receive.has_from()
+                                          ? from.ReceiveFrom(FromProto(receive.from()), deadline)
+                                          : from.Receive(deadline);
     if (!message.ok()) return message.status();
     note(*message);
   }

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -44,6 +45,7 @@ class LocalParty final : public Party {
   void Carry(const party::Command& command, party::Result& result);
   Handle Keep(Channel channel);
   Channel& channel(Handle handle);
+  absl::Status CarrySettle(const party::Settle& settle);
   absl::Status CarryEcho(const party::Echo& echo, absl::Time deadline);
   absl::Status CarrySend(const party::Send& send, absl::Time deadline, party::Result& result);
   absl::Status CarryReceive(const party::Receive& receive, absl::Time deadline,
@@ -54,6 +56,7 @@ class LocalParty final : public Party {
   absl::Mutex mutex_;
   // Handle n is at n - 1; destroyed ones stay as std::monostate.
   std::vector<std::unique_ptr<Channel>> channels_ ABSL_GUARDED_BY(mutex_);
+  std::map<uint64_t, Message> leased_ ABSL_GUARDED_BY(mutex_);  // by number
   // The threads that are in a call.
   std::multiset<pid_t> callers_ ABSL_GUARDED_BY(mutex_);
 };

@@ -83,6 +83,12 @@ absl::Status Party::CreateMailbox(absl::string_view name, const MailboxOptions& 
   create.mutable_spec()->set_fixed_size(options.fixed_size);
   create.mutable_spec()->set_capacity_messages(options.capacity_messages);
   create.mutable_spec()->set_reject_when_full(options.when_full == FullPolicy::kReject);
+  if (options.lease_time != absl::InfiniteDuration()) {
+    create.mutable_spec()->set_lease_time_ms(
+        static_cast<uint64_t>(absl::ToInt64Milliseconds(options.lease_time)));
+  }
+  create.mutable_spec()->set_max_attempts(options.max_attempts);
+  create.mutable_spec()->set_dead_letter(options.dead_letter);
   return FromProto(Do(std::move(command), deadline).status());
 }
 
@@ -91,6 +97,34 @@ absl::StatusOr<Handle> Party::OpenMailbox(absl::string_view name, absl::Time dea
   command.set_open_mailbox(std::string(name));
   return DoForHandle(std::move(command), deadline);
 }
+
+absl::StatusOr<Handle> Party::OpenLeasing(absl::string_view name, absl::Time deadline) {
+  party::Command command;
+  command.set_open_leasing(std::string(name));
+  return DoForHandle(std::move(command), deadline);
+}
+
+absl::Status Party::Settle(uint64_t number, party::Settle::How how, absl::Duration time) {
+  party::Command command;
+  command.mutable_settle()->set_number(number);
+  command.mutable_settle()->set_how(how);
+  command.mutable_settle()->set_time_ms(absl::ToInt64Milliseconds(time));
+  return FromProto(Do(std::move(command), Patience()).status());
+}
+
+absl::Status Party::Acknowledge(uint64_t number) {
+  return Settle(number, party::Settle::ACKNOWLEDGE);
+}
+
+absl::Status Party::GiveBack(uint64_t number, absl::Duration delay) {
+  return Settle(number, party::Settle::GIVE_BACK, delay);
+}
+
+absl::Status Party::Extend(uint64_t number, absl::Duration time) {
+  return Settle(number, party::Settle::EXTEND, time);
+}
+
+void Party::Destroy(uint64_t number) { Settle(number, party::Settle::DESTROY).IgnoreError(); }
 
 absl::Status Party::DestroyMailbox(absl::string_view name, absl::Time deadline) {
   party::Command command;
@@ -128,10 +162,11 @@ ReceiveResult Party::Receive(Handle receiver, size_t count, absl::Time deadline,
   ReceiveResult received;
   received.status = FromProto(result.status());
   for (const party::Received& message : result.received()) {
-    received.messages.push_back({FromProto(message.sender()), message.priority(),
-                                 message.sequence(), message.attempts(), message.number(),
-                                 message.bytes(), message.intact(),
-                                 static_cast<EndReason>(message.end())});
+    received.messages.push_back(
+        {FromProto(message.sender()), message.priority(), message.sequence(), message.attempts(),
+         message.number(), message.bytes(), message.intact(), static_cast<EndReason>(message.end()),
+         static_cast<DeadLetterReason>(message.dead_letter_reason()),
+         message.dead_letter_mailbox()});
   }
   return received;
 }

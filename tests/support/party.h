@@ -38,6 +38,8 @@ struct Received {
   size_t bytes = 0;
   bool intact = false;
   EndReason end = EndReason::kNone;
+  DeadLetterReason dead_letter_reason = DeadLetterReason::kNone;
+  std::string dead_letter_mailbox;
 };
 
 struct SendOrder {
@@ -88,6 +90,8 @@ class Party {
   absl::Status CreateMailbox(absl::string_view name, const MailboxOptions& options = {},
                              absl::Time deadline = Patience());
   absl::StatusOr<Handle> OpenMailbox(absl::string_view name, absl::Time deadline = Patience());
+  // To acknowledge by hand: what is received stays leased until it is settled.
+  absl::StatusOr<Handle> OpenLeasing(absl::string_view name, absl::Time deadline = Patience());
   absl::Status DestroyMailbox(absl::string_view name, absl::Time deadline = Patience());
   absl::Status Watch(const ProcessId& process, absl::Time deadline = Patience());
 
@@ -98,6 +102,13 @@ class Party {
   // Receives until there are `count`, or an error.
   ReceiveResult Receive(Handle receiver, size_t count, absl::Time deadline = Patience(),
                         const ReceiveOrder& order = {});
+
+  // Of the leased message with this number, received last.
+  absl::Status Acknowledge(uint64_t number);
+  absl::Status GiveBack(uint64_t number, absl::Duration delay = absl::ZeroDuration());
+  absl::Status Extend(uint64_t number, absl::Duration time);
+  // Destroys the Message.
+  void Destroy(uint64_t number);
 
   // Receives `count` messages, and sends each on, as it is, before it receives the next.
   absl::Status Echo(Handle receiver, Handle sender, size_t count, absl::Time deadline = Patience());
@@ -122,6 +133,8 @@ class Party {
   virtual party::Result Do(party::Command command) = 0;
   party::Result Do(party::Command command, absl::Time deadline);
   absl::StatusOr<Handle> DoForHandle(party::Command command, absl::Time deadline);
+  absl::Status Settle(uint64_t number, party::Settle::How how,
+                      absl::Duration time = absl::ZeroDuration());
 
   ProcessId id_;
 };

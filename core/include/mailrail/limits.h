@@ -22,6 +22,9 @@ inline constexpr size_t kLargestMaxMessageBytes = size_t{128} << 20;
 inline constexpr uint32_t kDefaultCapacityMessages = 16384;
 inline constexpr uint32_t kLargestCapacityMessages = 32768;
 
+// The most that a mailbox may set for how often a message is handed out.
+inline constexpr uint32_t kMostAttempts = 30;
+
 // Names of nodes, mailboxes and processes: 1 to 63 characters of [a-z A-Z 0-9 . _ -]; the first is
 // a letter or, for mailboxes, a letter or '_'. So a name is never taken for a pid.
 inline constexpr size_t kMaxNameLength = 63;

@@ -3,7 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
+#include "absl/time/time.h"
 #include "mailrail/limits.h"
 
 namespace mailrail {
@@ -28,6 +30,21 @@ struct MailboxOptions {
   uint32_t capacity_messages = kDefaultCapacityMessages;
 
   FullPolicy when_full = FullPolicy::kBlock;
+
+  // How long a receiver that acknowledges by hand (ReceiveOptions) may keep a message before it
+  // goes back to its place, for any receiver; Message::Extend changes it. From 10 ms on, to within
+  // an eighth of it; InfiniteDuration leaves messages leased until they are given back or the
+  // receiver's process ends.
+  absl::Duration lease_time = absl::Seconds(30);
+
+  // How often a message is handed out at most, 1 to kMostAttempts; 0: without limit. One that comes
+  // back after the last time, since its receiver gave it back, died or let its lease end, is a dead
+  // letter.
+  uint32_t max_attempts = 0;
+
+  // The mailbox of the same node that gets the dead letters; it must be there when this one is
+  // created. When it is empty, or was destroyed, they are dropped, and counted.
+  std::string dead_letter = "";
 };
 
 }  // namespace mailrail

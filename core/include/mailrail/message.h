@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <memory>
 
+#include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "mailrail/process_id.h"
 
 namespace mailrail {
@@ -20,8 +22,15 @@ enum class EndReason : uint8_t {
   kUnreachable = 5,  // it may live; its node is not reached, or its link was closed
 };
 
+// Why a message is in a dead-letter mailbox.
+enum class DeadLetterReason : uint8_t {
+  kNone = 0,      // it is not there for any reason: it was sent there
+  kAttempts = 1,  // it was handed out as often as its mailbox allows (MailboxOptions::max_attempts)
+};
+
 namespace internal {
 class MessageAccess;
+struct MessageExtras;
 
 // The room of a received body that is still in its sender's memory. Thread-safe.
 class HeldRoom {
@@ -35,6 +44,12 @@ class HeldRoom {
 // A received message. A small body is a copy; a large one is a view of shared memory, whose room
 // goes back to the sender when the Message dies. So keep large messages no longer than they are
 // needed: a held body takes part of its sender's room, and nothing else.
+//
+// A message of a receiver that acknowledges by hand (ReceiveOptions) is leased: it is handed to no
+// other until it is given back, its lease ends (MailboxOptions::lease_time), or this process does.
+// When it dies without having been acknowledged, it is given back. So Acknowledge comes last: what
+// an error, an exception or a death has left undone is done again by another, who sees
+// redelivered().
 //
 // Move-only. Thread-compatible. May outlive its Receiver and its Process. In the child of a fork a
 // copy of it may be destroyed, but its body not be read.
@@ -67,6 +82,29 @@ class Message {
   // and this is the last that comes from it.
   EndReason end() const { return end_; }
 
+  // Whether it was leased, and neither acknowledged nor given back since. The lease may have ended.
+  bool leased() const;
+
+  // It is done with: nobody gets it again. kFailedPrecondition when it is not leased(), or when the
+  // lease has ended: then it is another's, or will be. When it is of a mailbox of another node, OK
+  // says that the acknowledgement is on its way; of one that comes after the end of the lease that
+  // node is not told, and the message is handed out again.
+  absl::Status Acknowledge();
+
+  // Gives it back to its place, before all that was sent after it, for whoever receives next, this
+  // one too; after `delay` (up to six days), to within 100 ms. It counts as an attempt. Errors as
+  // Acknowledge, and kInvalidArgument.
+  absl::Status GiveBack(absl::Duration delay = absl::ZeroDuration());
+
+  // The lease ends `time` from now, earlier or later than it would have. Asks the agent; errors as
+  // Acknowledge, and as all calls that do (Process).
+  absl::Status Extend(absl::Duration time, absl::Time deadline = absl::Now() + absl::Seconds(10));
+
+  // Of a message in a dead-letter mailbox: why it is there, and the mailbox that it was sent to.
+  // sender() and the body are as they were; priority() too; sequence() counts in this mailbox.
+  DeadLetterReason dead_letter_reason() const;
+  absl::string_view dead_letter_mailbox() const;
+
  private:
   friend class internal::MessageAccess;
   enum class Storage : uint8_t { kInline, kHeap, kView };
@@ -82,6 +120,7 @@ class Message {
   ProcessId sender_;
   uint64_t sequence_ = 0;
   std::shared_ptr<internal::HeldRoom> room_;
+  internal::MessageExtras* extras_ = nullptr;  // what few have; only where storage_ is not kInline
   uint64_t room_sequence_ = 0;  // what the room was used for; another lane's number than sequence_
   uint32_t cell_ = 0;
   uint8_t priority_ = 0;

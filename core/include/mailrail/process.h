@@ -102,6 +102,12 @@ class Process {
   absl::StatusOr<Receiver> OpenMailbox(absl::string_view name,
                                        absl::Time deadline = absl::Now() + absl::Seconds(10));
 
+  // The same, with options. Of a mailbox of another node a receiver that acknowledges by hand has
+  // one message leased at a time: what it is to receive next comes after that one is acknowledged
+  // or given back.
+  absl::StatusOr<Receiver> OpenMailbox(absl::string_view name, const ReceiveOptions& options,
+                                       absl::Time deadline = absl::Now() + absl::Seconds(10));
+
   // Destroys a mailbox: its waiting senders and receivers return kUnavailable; what is in it is
   // dropped, and the agent of its node logs how much that was.
   absl::Status DestroyMailbox(absl::string_view name,

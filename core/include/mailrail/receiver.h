@@ -24,6 +24,17 @@ enum class WaitMode {
   kBlock,     // sleeps at once
 };
 
+// When a received message is done with.
+enum class Acknowledgement {
+  kAutomatic,  // when it is received
+  kManual,     // when Message::Acknowledge says so; until then it is leased to this process
+};
+
+// How to receive from a mailbox.
+struct ReceiveOptions {
+  Acknowledgement acknowledgement = Acknowledgement::kAutomatic;
+};
+
 // The receiving end of a mailbox, or of a process's inbox. No receive returns a message while a
 // better one (higher priority), whose send had returned before the receive was called, is left to
 // be taken. Several receivers of one mailbox compete: each message goes to one of them.
