@@ -28,6 +28,13 @@ Message& Message::operator=(Message&& other) noexcept {
   return *this;
 }
 
+Ended Message::ended() const {
+  if (end_ == EndReason::kNone) return {};
+  if (storage_ == Storage::kInline) return {Ended::Kind::kProcess, sender_.ToString()};
+  // The kind, the name, and a zero.
+  return {static_cast<Ended::Kind>(data_[0]), std::string(data_ + 1)};
+}
+
 void Message::LetGo() {
   if (storage_ == Storage::kHeap) delete[] data_;
   if (storage_ == Storage::kView) {
@@ -38,6 +45,21 @@ void Message::LetGo() {
 }
 
 namespace internal {
+
+Message MessageAccess::End(const Ended& what, const ProcessId& process, EndReason reason) {
+  Message message;
+  message.end_ = reason;
+  if (what.kind == Ended::Kind::kProcess) {
+    message.sender_ = process;
+    return message;
+  }
+  char* const said = new char[what.name.size() + 2];
+  said[0] = static_cast<char>(what.kind);
+  memcpy(said + 1, what.name.c_str(), what.name.size() + 1);
+  message.data_ = said;
+  message.storage_ = Message::Storage::kHeap;
+  return message;
+}
 
 bool MessageAccess::Describe(const Record& record, const MessageOrigin& origin, Message* message,
                              absl::string_view* body) {

@@ -57,13 +57,8 @@ class MessageAccess {
   static bool View(const Record& record, const MessageOrigin& origin,
                    std::shared_ptr<HeldRoom> room, Message* message);
 
-  // The notice that `process` has ended.
-  static Message End(const ProcessId& process, EndReason reason) {
-    Message message;
-    message.sender_ = process;
-    message.end_ = reason;
-    return message;
-  }
+  // The notice that something has ended; `process`, when it is one.
+  static Message End(const Ended& what, const ProcessId& process, EndReason reason);
 
  private:
   static bool CopyLarge(const Record& record, const MessageOrigin& origin, Message* message);
