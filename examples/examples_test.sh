@@ -12,6 +12,7 @@ source "$here/cluster.sh"
 trap 'status=$?; cluster_stop; exit $status' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
+mailrail=$1
 cluster_start "$1" loopback || exit
 failed=0
 
@@ -103,6 +104,29 @@ priority() {
       "^received *0.report 1" "^received *0.report 2" "^received *0.report 3" "32 is refused"
 }
 
+# The last worker of that number that the file tells of.
+worker_in() { grep "^worker $2 is " "$1" | tail -n 1 | sed 's/.* is //'; }
+
+supervisor() {
+  local file=$cluster_folder/supervisor first second
+  in_background "$file" "^worker 1 is" alpha supervisor 2
+  local pid=$!
+  until [[ -n $(worker_in "$file" 0) ]]; do sleep 0.02; done
+  for round in 1 2; do
+    first=$(worker_in "$file" 1)
+    kill -9 "${first%%.*}"
+    until second=$(worker_in "$file" 1) && [[ $second != "$first" ]]; do
+      kill -0 "$pid"
+      sleep 0.02
+    done
+  done
+  cluster_exec alpha "$mailrail" send supervisor stop &
+  wait $! && wait "$pid"
+  (($(grep -c "^worker 0 is" "$file") == 1))
+  prints "^worker 1 is .*@alpha" "^worker 1 has ended; again in 100ms" "^worker 1 is .*@alpha" \
+    "^worker 1 has ended; again in 200ms" "^worker 1 is .*@alpha" <"$file"
+}
+
 zero_copy() {
   on alpha zero_copy | prints "frame 0: 32 MiB" "frame 1:" "frame 2:" "frame 3:" "frame 4:"
 }
@@ -153,7 +177,7 @@ word_count_that_differs_fails() {
 }
 
 for name in hello hello_between_nodes hello_without_agent_says_what_to_do ping_pong \
-  ping_pong_between_nodes work_queue priority zero_copy word_count word_count_of_odd_text \
+  ping_pong_between_nodes work_queue supervisor priority zero_copy word_count word_count_of_odd_text \
   word_count_that_differs_fails; do
   run "$name"
 done

@@ -3,10 +3,22 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
+#include "absl/strings/strip.h"
 #include "core/base/seeded_bug.h"
 #include "core/message/message_access.h"
 
 namespace mailrail {
+namespace {
+
+// Whether `what` may stand for the name of something watched.
+bool IsNamed(absl::string_view name, const Ended& what) {
+  if (name == what.name) return true;
+  return what.kind == Ended::Kind::kMailbox && absl::ConsumePrefix(&name, what.name) &&
+         absl::StartsWith(name, "@");
+}
+
+}  // namespace
 
 void InboxQueue::AddLane(std::shared_ptr<IncomingLane> lane) {
   auto ring = std::static_pointer_cast<IncomingRing>(std::move(lane));
@@ -18,7 +30,7 @@ void InboxQueue::EndLane(uint64_t id, EndReason reason) {
   for (Lane& lane : lanes_) {
     if (lane.ring->id() != id) continue;
     lane.ended = some_ended_ = true;
-    lane.reason = reason;
+    if (reason != EndReason::kNone) lane.reason = reason;
   }
 }
 
@@ -98,7 +110,10 @@ ReceiveQueue::Found InboxQueue::FindAgain(const ProcessId* only_from, Candidate*
 }
 
 bool InboxQueue::MayHave(const ControlPage& control) {
-  return MayHaveBest(this, control) || !ended_.empty();
+  if (MayHaveBest(this, control)) return true;
+  // One that has ended may have been the last of something watched.
+  if (some_ended_) DropEnded();
+  return !ended_.empty();
 }
 
 void InboxQueue::Flush() {
@@ -111,23 +126,58 @@ bool InboxQueue::HasLaneOf(const ProcessId& sender) const {
   });
 }
 
-void InboxQueue::Watch(const ProcessId& process) {
-  absl::MutexLock lock(&watched_mutex_);
-  ++watched_[process];
+void InboxQueue::EndWatched(const Ended& what, const ProcessId& process, EndReason reason) {
+  bool has_lane = false;
+  for (Lane& lane : lanes_) {
+    if (what.kind != Ended::Kind::kProcess || lane.ring->sender() != process) continue;
+    has_lane = lane.ended = some_ended_ = true;
+    if (lane.reason == EndReason::kNone) lane.reason = reason;
+  }
+  // Else it is told when what is in the lane is received.
+  if (!has_lane) NoteEnd(what, process, reason);
 }
 
-void InboxQueue::Unwatch(const ProcessId& process) {
+void InboxQueue::Watch(const Ended& what) {
   absl::MutexLock lock(&watched_mutex_);
-  const auto watched = watched_.find(process);
+  ++watched_[Name(what.kind, what.name)];
+}
+
+void InboxQueue::UndoWatch(const Ended& what) {
+  absl::MutexLock lock(&watched_mutex_);
+  const auto watched = watched_.find(Name(what.kind, what.name));
   if (watched != watched_.end() && --watched->second == 0) watched_.erase(watched);
+}
+
+bool InboxQueue::Unwatch(const Ended& what) {
+  absl::MutexLock lock(&watched_mutex_);
+  return absl::erase_if(watched_, [&what](const auto& entry) {
+           return entry.first.first == what.kind && IsNamed(entry.first.second, what);
+         }) > 0;
+}
+
+bool InboxQueue::IsWatched(const Ended& what) {
+  absl::MutexLock lock(&watched_mutex_);
+  return watched_.contains(Name(what.kind, what.name));
+}
+
+void InboxQueue::NoteEnd(Ended what, const ProcessId& process, EndReason reason) {
+  absl::MutexLock lock(&watched_mutex_);
+  if (reason == EndReason::kNone || !watched_.contains(Name(what.kind, what.name))) return;
+  ended_.push_back({std::move(what), process, reason});
 }
 
 bool InboxQueue::TakeEnd(const ProcessId* only_from, Message* message) {
   if (some_ended_) DropEnded();
-  for (auto ended = ended_.begin(); ended != ended_.end(); ++ended) {
-    if (only_from != nullptr && ended->process != *only_from) continue;
-    *message = internal::MessageAccess::End(ended->process, ended->reason);
-    ended_.erase(ended);
+  for (size_t i = 0; i < ended_.size();) {
+    if (only_from != nullptr && ended_[i].process != *only_from) {
+      ++i;
+      continue;
+    }
+    const Ending end = std::move(ended_[i]);
+    ended_.erase(ended_.begin() + static_cast<std::ptrdiff_t>(i));
+    absl::MutexLock lock(&watched_mutex_);
+    if (watched_.erase(Name(end.what.kind, end.what.name)) == 0) continue;
+    *message = internal::MessageAccess::End(end.what, end.process, end.reason);
     return true;
   }
   return false;
@@ -163,9 +213,8 @@ void InboxQueue::DropCorrupt(size_t index) {
 
 void InboxQueue::Drop(const Lane& lane) {
   lane.ring->reader().Flush();
-  absl::MutexLock lock(&watched_mutex_);
-  if (lane.reason == EndReason::kNone || watched_.erase(lane.ring->sender()) == 0) return;
-  ended_.push_back({lane.ring->sender(), lane.reason});
+  const ProcessId& sender = lane.ring->sender();
+  NoteEnd({Ended::Kind::kProcess, sender.ToString()}, sender, lane.reason);
 }
 
 }  // namespace mailrail

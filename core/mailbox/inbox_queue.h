@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -17,10 +19,17 @@ namespace mailrail {
 // sender alone.
 class InboxQueue final : public ReceiveQueue {
  public:
-  // Has the end of `process` told, once, after its last message. Unwatch undoes one Watch: what
-  // others have asked for stays. Thread-safe.
-  void Watch(const ProcessId& process);
-  void Unwatch(const ProcessId& process);
+  // Has the end of a process, mailbox or node told, once, a process's after its last message.
+  // UndoWatch undoes one Watch: what others have asked for stays. Thread-safe.
+  void Watch(const Ended& what);
+  void UndoWatch(const Ended& what);
+  // Tells nothing of it from now on, also if it has ended. A mailbox's name without a node stands
+  // for all that have it. False when it is not watched. Thread-safe.
+  bool Unwatch(const Ended& what);
+  bool IsWatched(const Ended& what);
+
+  // What Join and End have said; by itself only when something is taken.
+  using ReceiveQueue::TakeOverChanges;
 
   Taken Take(const ControlPage& control, const ProcessId* only_from, Message* message) override;
   bool MayHave(const ControlPage& control) override;
@@ -30,6 +39,7 @@ class InboxQueue final : public ReceiveQueue {
  protected:
   void AddLane(std::shared_ptr<IncomingLane> lane) override;
   void EndLane(uint64_t id, EndReason reason) override;
+  void EndWatched(const Ended& what, const ProcessId& process, EndReason reason) override;
 
  private:
   friend class ReceiveQueue;
@@ -48,10 +58,12 @@ class InboxQueue final : public ReceiveQueue {
     bool ended = false;
     EndReason reason = EndReason::kNone;
   };
-  struct Ended {
+  struct Ending {
+    Ended what;
     ProcessId process;
     EndReason reason;
   };
+  using Name = std::pair<Ended::Kind, std::string>;
 
   Found Find(const ProcessId* only_from, Candidate* best);
   Found FindBetter(const ProcessId* only_from, Candidate* best) {
@@ -81,14 +93,15 @@ class InboxQueue final : public ReceiveQueue {
   void DropCorrupt(size_t index);
   // Lets go of an ended lane, and notes the end if it is watched.
   void Drop(const Lane& lane);
+  void NoteEnd(Ended what, const ProcessId& process, EndReason reason);
 
   std::vector<Lane> lanes_;
-  size_t turn_ = 0;           // the lane that a look begins with
-  bool some_ended_ = false;   // of `lanes_`
-  std::vector<Ended> ended_;  // to be told
+  size_t turn_ = 0;            // the lane that a look begins with
+  bool some_ended_ = false;    // of `lanes_`
+  std::vector<Ending> ended_;  // to be told, of those that are still watched
   absl::Mutex watched_mutex_;
-  // How many have asked.
-  absl::flat_hash_map<ProcessId, int> watched_ ABSL_GUARDED_BY(watched_mutex_);
+  // How many have asked; until the end is told.
+  absl::flat_hash_map<Name, int> watched_ ABSL_GUARDED_BY(watched_mutex_);
 };
 
 }  // namespace mailrail

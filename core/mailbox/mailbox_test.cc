@@ -324,7 +324,7 @@ TEST(InboxTest, AnEndThatIsWatchedIsToldBesideTheOthersMessages) {
   TestChannel channel;
   InboxQueue inbox;
   const ProcessId ended("test", 1, 1);
-  inbox.Watch(ended);
+  inbox.Watch({Ended::Kind::kProcess, ended.ToString()});
   const auto lane = channel.AddRing(&inbox, ended);
   const auto other = channel.AddRing(&inbox, ProcessId("test", 2, 2));
   ASSERT_TRUE(TrySend(*other, 0, "first").ok());
@@ -339,6 +339,65 @@ TEST(InboxTest, AnEndThatIsWatchedIsToldBesideTheOthersMessages) {
   EXPECT_EQ(Receive(inbox, channel), "first");
   EXPECT_EQ(Receive(inbox, channel), "second");
   EXPECT_EQ(Receive(inbox, channel), "(nothing)");
+}
+
+TEST(InboxTest, AnEndOfWhichTheAgentTellsComesBehindTheLane) {
+  TestChannel channel;
+  InboxQueue inbox;
+  const ProcessId ended("test", 1, 1);
+  const Ended what = {Ended::Kind::kProcess, ended.ToString()};
+  inbox.Watch(what);
+  const auto lane = channel.AddRing(&inbox, ended);
+  ASSERT_TRUE(TrySend(*lane, 0, "last").ok());
+  const uint32_t version = channel.control().members_version.load() + 1;
+  inbox.EndOf(what, ended, version, EndReason::kExited);
+  // That the lane has ended is told too, without a reason, and is the same end.
+  inbox.End(1, version);
+  channel.control().members_version.store(version);
+  EXPECT_EQ(Receive(inbox, channel), "last");
+  Message message;
+  ASSERT_EQ(inbox.Take(channel.control(), nullptr, &message), Taken::kMessage);
+  EXPECT_EQ(message.end(), EndReason::kExited);
+  EXPECT_EQ(message.ended().kind, Ended::Kind::kProcess);
+  EXPECT_EQ(message.ended().name, "1.1@test");
+  EXPECT_EQ(inbox.Take(channel.control(), nullptr, &message), Taken::kNothing);
+}
+
+TEST(InboxTest, TheEndOfAMailboxHasItsNameAndNoSender) {
+  TestChannel channel;
+  InboxQueue inbox;
+  const Ended what = {Ended::Kind::kMailbox, std::string(60, 'm') + "@" + std::string(60, 'n')};
+  inbox.Watch(what);
+  const uint32_t version = channel.control().members_version.load() + 1;
+  inbox.EndOf(what, ProcessId(), version, EndReason::kDestroyed);
+  channel.control().members_version.store(version);
+  Message message;
+  ASSERT_EQ(inbox.Take(channel.control(), nullptr, &message), Taken::kMessage);
+  const Message moved = std::move(message);
+  EXPECT_EQ(moved.end(), EndReason::kDestroyed);
+  EXPECT_EQ(moved.ended().kind, what.kind);
+  EXPECT_EQ(moved.ended().name, what.name);
+  EXPECT_EQ(moved.sender(), ProcessId());
+  EXPECT_EQ(moved.body(), "");
+}
+
+TEST(InboxTest, AWatchThatIsTakenBackHidesAnEndThatWasNotReceived) {
+  TestChannel channel;
+  InboxQueue inbox;
+  const Ended what = {Ended::Kind::kMailbox, "orders@alpha"};
+  const Ended other = {Ended::Kind::kMailbox, "orders2@alpha"};
+  for (const Ended& each : {what, other}) inbox.Watch(each);
+  const uint32_t version = channel.control().members_version.load() + 1;
+  for (const Ended& each : {what, other}) {
+    inbox.EndOf(each, ProcessId(), version, EndReason::kDestroyed);
+  }
+  channel.control().members_version.store(version);
+  EXPECT_TRUE(inbox.Unwatch({Ended::Kind::kMailbox, "orders"}));
+  EXPECT_FALSE(inbox.Unwatch({Ended::Kind::kMailbox, "orders"}));
+  Message message;
+  ASSERT_EQ(inbox.Take(channel.control(), nullptr, &message), Taken::kMessage);
+  EXPECT_EQ(message.ended().name, other.name);
+  EXPECT_EQ(inbox.Take(channel.control(), nullptr, &message), Taken::kNothing);
 }
 
 TEST(InboxTest, ABrokenLaneIsClosedByNameAndTheOthersGoOn) {

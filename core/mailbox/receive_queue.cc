@@ -21,6 +21,12 @@ void ReceiveQueue::End(uint64_t lane_id, uint32_t version, EndReason reason) {
   ReachLocked(version);
 }
 
+void ReceiveQueue::EndOf(Ended what, const ProcessId& process, uint32_t version, EndReason reason) {
+  absl::MutexLock lock(&mutex_);
+  changes_.push_back({nullptr, 0, reason, std::move(what), process});
+  ReachLocked(version);
+}
+
 void ReceiveQueue::Reach(uint32_t version) {
   absl::MutexLock lock(&mutex_);
   ReachLocked(version);
@@ -48,7 +54,9 @@ void ReceiveQueue::TakeOverChanges() {
     version_ = read_version_;
   }
   for (Change& change : changes) {
-    if (change.joined != nullptr) {
+    if (change.ended.kind != Ended::Kind::kNothing) {
+      EndWatched(change.ended, change.process, change.reason);
+    } else if (change.joined != nullptr) {
       AddLane(std::move(change.joined));
     } else {
       EndLane(change.id, change.reason);

@@ -37,6 +37,8 @@ class ReceiveQueue {
   void Join(std::shared_ptr<IncomingLane> lane, uint32_t version);
   // `reason`: of its sender's end.
   void End(uint64_t lane_id, uint32_t version, EndReason reason = EndReason::kNone);
+  // What was watched has ended; `process`, when it is one, has written all that it ever will.
+  void EndOf(Ended what, const ProcessId& process, uint32_t version, EndReason reason);
   // Notices up to `version` were read, whatever they were.
   void Reach(uint32_t version);
 
@@ -82,6 +84,7 @@ class ReceiveQueue {
 
   virtual void AddLane(std::shared_ptr<IncomingLane> lane) = 0;
   virtual void EndLane(uint64_t id, EndReason reason) = 0;
+  virtual void EndWatched(const Ended&, const ProcessId&, EndReason) {}
 
   // Take, for a Queue with
   //   a type Candidate, with found() and lane, the index of its lane;
@@ -148,6 +151,8 @@ class ReceiveQueue {
     std::shared_ptr<IncomingLane> joined;  // null: ended
     uint64_t id;
     EndReason reason = EndReason::kNone;
+    Ended ended = {};  // not kNothing: it is no lane
+    ProcessId process = {};
   };
 
   mutable absl::Mutex mutex_;

@@ -69,6 +69,11 @@ absl::string_view Message::dead_letter_mailbox() const {
   return extras_ == nullptr ? absl::string_view() : extras_->dead_letter_mailbox;
 }
 
+Ended Message::ended() const {
+  if (end_ == EndReason::kNone) return {};
+  return extras_ == nullptr ? Ended{Ended::Kind::kProcess, sender_.ToString()} : extras_->ended;
+}
+
 void Message::LetGo() {
   if (extras_ != nullptr) {
     // First the lease: the room of its body may be its own.
@@ -83,6 +88,20 @@ void Message::LetGo() {
 }
 
 namespace internal {
+
+Message MessageAccess::End(const Ended& what, const ProcessId& process, EndReason reason) {
+  Message message;
+  message.end_ = reason;
+  if (what.kind == Ended::Kind::kProcess) {
+    message.sender_ = process;
+    return message;
+  }
+  message.data_ = new char[0];
+  message.storage_ = Message::Storage::kHeap;
+  message.extras_ = new MessageExtras();
+  message.extras_->ended = what;
+  return message;
+}
 
 bool MessageAccess::Describe(const Record& record, const MessageOrigin& origin, Message* message,
                              absl::string_view* body, std::unique_ptr<MessageExtras>* extras) {

@@ -61,13 +61,8 @@ class MessageAccess {
   // Makes a copy a leased one.
   static void Lease(std::unique_ptr<HeldLease> lease, Message* message);
 
-  // The notice that `process` has ended.
-  static Message End(const ProcessId& process, EndReason reason) {
-    Message message;
-    message.sender_ = process;
-    message.end_ = reason;
-    return message;
-  }
+  // The notice that something has ended; `process`, when it is one.
+  static Message End(const Ended& what, const ProcessId& process, EndReason reason);
 
  private:
   static bool CopyLarge(const Record& record, const MessageOrigin& origin, Message* message);

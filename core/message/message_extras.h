@@ -27,6 +27,7 @@ class HeldLease {
 
 struct MessageExtras {
   std::unique_ptr<HeldLease> lease;
+  Ended ended;  // of a notice; unless it is a process
   DeadLetterReason dead_letter_reason = DeadLetterReason::kNone;
   std::string dead_letter_mailbox;
 };

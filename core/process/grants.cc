@@ -51,8 +51,8 @@ void ToProto(const MailboxOptions& options, proto::MailboxSpec* spec) {
 }
 
 EndReason EndReasonOf(uint32_t number) {
-  return number <= static_cast<uint32_t>(EndReason::kUnreachable) ? static_cast<EndReason>(number)
-                                                                  : EndReason::kEnded;
+  return number <= static_cast<uint32_t>(EndReason::kDestroyed) ? static_cast<EndReason>(number)
+                                                                : EndReason::kEnded;
 }
 
 absl::StatusOr<RingGeometry> FromProto(const control::RingGeometry& geometry) {

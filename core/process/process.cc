@@ -83,8 +83,41 @@ absl::StatusOr<Sender> Process::Connect(absl::string_view name, absl::Time deadl
 }
 
 absl::Status Process::Watch(const ProcessId& process, absl::Time deadline) {
-  if (absl::Status status = impl_->CheckUsable(); !status.ok()) return status;
+  // "The living process with this pid": which is that?
+  const bool whole = process.incarnation() != 0 && !process.node().empty();
+  if (!whole) return Watch(process.ToString(), deadline).status();
   return impl_->Watch(process, deadline);
+}
+
+absl::StatusOr<ProcessId> Process::Watch(absl::string_view name, absl::Time deadline) {
+  const absl::StatusOr<ProcessId> process = Resolve(name, deadline);
+  if (!process.ok()) return process;
+  if (absl::Status status = impl_->Watch(*process, deadline); !status.ok()) return status;
+  return process;
+}
+
+absl::Status Process::WatchMailbox(absl::string_view mailbox, absl::Time deadline) {
+  if (absl::Status status = ParseQualifiedName("mailbox", mailbox).status(); !status.ok()) {
+    return status;
+  }
+  return impl_->Watch(Ended{Ended::Kind::kMailbox, std::string(mailbox)}, deadline);
+}
+
+absl::Status Process::WatchNode(absl::string_view node, absl::Time deadline) {
+  if (absl::Status status = CheckName("node", node); !status.ok()) return status;
+  return impl_->Watch(Ended{Ended::Kind::kNode, std::string(node)}, deadline);
+}
+
+absl::Status Process::Unwatch(const ProcessId& process) {
+  return impl_->Unwatch({Ended::Kind::kProcess, process.ToString()});
+}
+
+absl::Status Process::UnwatchMailbox(absl::string_view mailbox) {
+  return impl_->Unwatch({Ended::Kind::kMailbox, std::string(mailbox)});
+}
+
+absl::Status Process::UnwatchNode(absl::string_view node) {
+  return impl_->Unwatch({Ended::Kind::kNode, std::string(node)});
 }
 
 absl::Status Process::CreateMailbox(absl::string_view name, const MailboxOptions& options,

@@ -281,19 +281,6 @@ void ProcessImpl::CloseUnused() {
   closed_.SignalAll();
 }
 
-absl::Status ProcessImpl::Watch(const ProcessId& process, absl::Time deadline) {
-  std::shared_ptr<InboxQueue> queue;
-  {
-    absl::MutexLock lock(&mutex_);
-    queue = inbox_queue_;
-  }
-  // Before the link is known to be there: its end may follow at once.
-  queue->Watch(process);
-  const absl::Status status = ConnectProcess(process.ToString(), deadline).status();
-  if (!status.ok()) queue->Unwatch(process);
-  return status;
-}
-
 bool ProcessImpl::LinkedWith(const ProcessId& peer) {
   absl::MutexLock lock(&mutex_);
   return link_of_.contains(peer);
@@ -301,7 +288,9 @@ bool ProcessImpl::LinkedWith(const ProcessId& peer) {
 
 Watcher* ProcessImpl::watcher() {
   absl::MutexLock lock(&mutex_);
-  if (watcher_ == nullptr) watcher_ = std::make_unique<Watcher>();
+  if (watcher_ == nullptr) {
+    watcher_ = std::make_unique<Watcher>([this] { connection_.ReadNotices(); });
+  }
   return watcher_.get();
 }
 
@@ -312,6 +301,7 @@ absl::Status ProcessImpl::OnNotice(const control::Notice& notice, std::vector<Fd
   }
   if (notice.has_lane_joined()) return OnLaneJoined(notice, std::move(fds));
   if (notice.has_lane_ended()) OnLaneEnded(notice);
+  if (notice.has_watch_ended()) OnWatchEnded(notice);
   return absl::OkStatus();
 }
 

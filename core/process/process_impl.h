@@ -74,7 +74,10 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
                                             absl::Time deadline);
   void CloseReceiver(uint64_t destination_id, const ReceiveQueue* queue);
 
+  // As Process. `what` is a mailbox or a node, by the name that it was given.
   absl::Status Watch(const ProcessId& process, absl::Time deadline);
+  absl::Status Watch(const Ended& what, absl::Time deadline);
+  absl::Status Unwatch(const Ended& what);
 
   // Whether this process is linked with `peer` now.
   bool LinkedWith(const ProcessId& peer);
@@ -123,6 +126,9 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
   absl::Status OnLaneJoined(const control::Notice& notice, std::vector<Fd> fds)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OnLaneEnded(const control::Notice& notice) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void OnWatchEnded(const control::Notice& notice) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Has the agent keep a watch. `process`, when it is one, is watched in the inbox's queue already.
+  absl::Status AskToWatch(const Ended& what, const ProcessId& process, absl::Time deadline);
 
   const uint32_t fork_generation_;
   AgentConnection connection_;
@@ -146,6 +152,14 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
   // Lanes to mailboxes, by lane id and by the name that was asked for.
   absl::flat_hash_map<uint64_t, std::shared_ptr<OutgoingLane>> lanes_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<std::string, uint64_t> lane_of_ ABSL_GUARDED_BY(mutex_);
+  // What the agent is asked to tell the end of, by its id, until it has. Of a mailbox or node that
+  // it has not answered of yet, nothing is in the inbox's queue: it is kNothing.
+  struct WatchedSubject {
+    Ended what;
+    ProcessId process;
+  };
+  absl::flat_hash_map<uint64_t, WatchedSubject> watches_ ABSL_GUARDED_BY(mutex_);
+  uint64_t last_watch_ ABSL_GUARDED_BY(mutex_) = 0;
   std::unique_ptr<Watcher> watcher_ ABSL_GUARDED_BY(mutex_);
 };
 

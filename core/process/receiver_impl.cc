@@ -10,7 +10,6 @@
 #include "absl/types/optional.h"
 #include "core/message/message_access.h"
 #include "core/process/process_lease.h"
-#include "core/process/watcher.h"
 #include "core/shm/stamp.h"
 
 namespace mailrail::internal {
@@ -56,7 +55,7 @@ ReceiverImpl::ReceiverImpl(ProcessImpl* process, std::shared_ptr<ProcessImpl> ke
 ReceiverImpl::~ReceiverImpl() {
   // First: in a forked child whoever held a lock, or was in the watcher, does not exist.
   if (!process_->CheckUsable().ok()) return;
-  if (watched_) process_->watcher()->Remove(this);
+  if (event_.valid()) process_->watcher()->Remove(this);
   // What was received is then not counted as lost.
   queue_->Flush();
   if (is_inbox_) return;
@@ -268,16 +267,46 @@ bool ReceiverImpl::Ready() {
   return MayReturn();
 }
 
+void ReceiverImpl::TakeOver() {
+  const uint32_t version = control().members_version.load();
+  if (version == taken_over_) return;
+  process_->connection().ReadNotices();
+  if (!queue_->ReadUpTo(control())) return;
+  if (is_inbox_) {
+    static_cast<InboxQueue&>(*queue_).TakeOverChanges();
+  } else {
+    static_cast<MailboxQueue&>(*queue_).TakeOverChanges();
+  }
+  taken_over_ = version;
+}
+
 bool ReceiverImpl::MayReturn() {
+  TakeOver();
   return queue_->MayHave(control()) || process_->gone() || !process_->connection().connected();
 }
 
-FutexWord ReceiverImpl::Park() {
+FutexWord ReceiverImpl::Park(absl::Duration* longest) {
   absl::optional<absl::MutexLock> lock;
   if (watched_) lock.emplace(&watch_mutex_);
   queue_->Flush();
   SetWanted(1);
-  return parker_.Park();
+  const FutexWord word = parker_.Park();
+  *longest = std::min(*longest, parker_.LookAgainAfter());
+  return word;
+}
+
+void ReceiverImpl::Join() {
+  absl::MutexLock lock(&watch_mutex_);
+  ++sets_;
+  watched_ = true;
+  SetWanted(1);
+}
+
+void ReceiverImpl::Leave() {
+  absl::MutexLock lock(&watch_mutex_);
+  if (--sets_ > 0 || event_.valid()) return;
+  watched_ = false;
+  SetWanted(0);
 }
 
 void ReceiverImpl::Unpark(bool keep_wanted) {
@@ -286,19 +315,23 @@ void ReceiverImpl::Unpark(bool keep_wanted) {
 
 absl::StatusOr<int> ReceiverImpl::Descriptor() {
   if (absl::Status status = process_->CheckUsable(); !status.ok()) return status;
-  if (watched_) return event_.get();
-  event_.Reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!event_.valid()) return absl::ErrnoToStatus(errno, "eventfd");
-  watched_ = true;
+  if (event_.valid()) return event_.get();
+  Fd event(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!event.valid()) return absl::ErrnoToStatus(errno, "eventfd");
+  {
+    absl::MutexLock lock(&watch_mutex_);
+    event_ = std::move(event);
+    watched_ = true;
+  }
   process_->watcher()->Add(this);
   return event_.get();
 }
 
-bool ReceiverImpl::SignalOrPark(FutexWord* word) {
+bool ReceiverImpl::SignalOrPark(FutexWord* word, absl::Duration* longest) {
   absl::MutexLock lock(&watch_mutex_);
   if (signaled_) return true;
-  process_->connection().ReadNotices();
   *word = parker_.Park();
+  *longest = std::min(*longest, parker_.LookAgainAfter());
   SetWanted(1);
   if (!MayReturn()) return false;
   const uint64_t one = 1;

@@ -12,6 +12,8 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "core/process/process_impl.h"
+#include "core/process/waitable.h"
+#include "core/process/watcher.h"
 #include "core/shm/adaptive_spin.h"
 #include "core/shm/bell.h"
 #include "mailrail/receiver.h"
@@ -56,14 +58,14 @@ class Resting {
   bool rested_ = false;
 };
 
-// Behind Receiver. Thread-compatible, but for what says that it is the watcher's.
-class ReceiverImpl {
+// Behind Receiver. Thread-compatible, but for what is Waitable's and Watched's.
+class ReceiverImpl final : public Waitable, public Watched {
  public:
   // `process` outlives this; `keep_alive` keeps it so (null for the inbox, which it owns itself).
   ReceiverImpl(ProcessImpl* process, std::shared_ptr<ProcessImpl> keep_alive, std::string name,
                uint64_t destination_id, std::shared_ptr<ReceiveQueue> queue,
                std::shared_ptr<const ReceiverMemory> memory, bool is_inbox);
-  ~ReceiverImpl();
+  ~ReceiverImpl() override;
 
   // As Receiver; into `message`.
   absl::Status Receive(const ProcessId* only_from, absl::Time deadline, Message* message);
@@ -73,19 +75,20 @@ class ReceiverImpl {
   void LeaseFrom(std::shared_ptr<MailboxQueue> queue) { leasing_ = std::move(queue); }
   ProcessImpl* process() const { return process_; }
 
-  // For waiting on several at once. Whether a receive may find something (or an end) now.
-  bool Ready();
-  // Announces a park; look at Ready() again before sleeping on the word.
-  FutexWord Park();
-  // How long to sleep at most after that.
-  absl::Duration LookAgainAfter() const { return parker_.LookAgainAfter(); }
+  // For waiting on several at once. While it is a member of a set, a message of a mailbox of
+  // another node stays wanted.
+  void Join() override;
+  void Leave() override;
+  // Whether a receive may find something (or an end) now.
+  bool Ready() override;
+  FutexWord Park(absl::Duration* longest) override;
+  // For who waits without a set.
   // `keep_wanted`: of a mailbox of another node a message stays wanted, until the next receive has
   // returned; else one that has come may be taken back.
   void Unpark(bool keep_wanted);
 
-  // The watcher's: if this receiver may have something, makes the descriptor readable, and returns
-  // true; else parks, and returns false and the word to sleep on. Thread-safe.
-  bool SignalOrPark(FutexWord* word);
+  // Makes the descriptor readable when this receiver may have something.
+  bool SignalOrPark(FutexWord* word, absl::Duration* longest) override;
 
  private:
   using Taken = ReceiveQueue::Taken;
@@ -139,6 +142,9 @@ class ReceiverImpl {
   absl::Status EndStatus(const ProcessId* only_from);
   // Whether a receive may find something, or an end.
   bool MayReturn();
+  // Takes over the lanes that have joined or ended since, so that those alone are no reason to
+  // look.
+  void TakeOver();
   // Looks some times, or until there is something.
   Got LookSometimes(const ProcessId* only_from, absl::Time deadline, Message* message);
   // Looks until `until`, or until there is something.
@@ -163,12 +169,15 @@ class ReceiverImpl {
   absl::Status failure_;
   Parker parker_;
   WaitMode wait_mode_ = WaitMode::kAdaptive;
+  uint32_t taken_over_ = 0;  // the version up to which MayReturn knows of all lanes
   AdaptiveSpin adaptive_spin_;
   uint32_t wanted_ = 0;
   Resting resting_;
 
-  // Only once Descriptor() was called: the watcher looks too, so looks are taken in turn.
+  // While its descriptor is in use, or it is in a set: other threads look too, so looks are taken
+  // in turn.
   bool watched_ = false;
+  int sets_ = 0;
   Fd event_;
   absl::Mutex watch_mutex_;
   bool signaled_ ABSL_GUARDED_BY(watch_mutex_) = false;

@@ -1,5 +1,3 @@
-#include "mailrail/wait.h"
-
 #include <algorithm>
 #include <vector>
 
@@ -7,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/process/receiver_impl.h"
 #include "core/shm/futex.h"
+#include "mailrail/wait_set.h"
 
 namespace mailrail {
 
@@ -35,8 +34,7 @@ absl::StatusOr<size_t> WaitAny(absl::Span<Receiver* const> receivers, absl::Time
     std::vector<FutexWord> words;
     absl::Duration longest = left;
     for (internal::ReceiverImpl* impl : impls) {
-      words.push_back(impl->Park());
-      longest = std::min(longest, impl->LookAgainAfter());
+      words.push_back(impl->Park(&longest));
     }
     index = ready();
     if (index == impls.size()) {

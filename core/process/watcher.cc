@@ -3,14 +3,15 @@
 #include <algorithm>
 
 #include "core/base/fork.h"
-#include "core/process/receiver_impl.h"
-#include "core/shm/futex.h"
 
 namespace mailrail::internal {
 
-Watcher::Watcher() : fork_generation_(ForkGeneration()), thread_([this] { Run(); }) {}
+WatcherThread::WatcherThread(std::function<void()> read_notices)
+    : read_notices_(std::move(read_notices)),
+      fork_generation_(ForkGeneration()),
+      thread_([this] { Run(); }) {}
 
-Watcher::~Watcher() {
+WatcherThread::~WatcherThread() {
   if (fork_generation_ != ForkGeneration()) return;
   stop_.store(true);
   Wake();
@@ -18,38 +19,74 @@ Watcher::~Watcher() {
   thread_.~thread();
 }
 
-void Watcher::Add(ReceiverImpl* receiver) {
+void WatcherThread::Add(Watched* watched) {
   {
     absl::MutexLock lock(&mutex_);
-    receivers_.push_back(receiver);
+    watched_.push_back(watched);
   }
   Wake();
 }
 
-void Watcher::Remove(ReceiverImpl* receiver) {
+void WatcherThread::Remove(Watched* watched) {
   absl::MutexLock lock(&mutex_);
-  receivers_.erase(std::remove(receivers_.begin(), receivers_.end(), receiver), receivers_.end());
+  watched_.erase(std::remove(watched_.begin(), watched_.end(), watched), watched_.end());
 }
 
-void Watcher::Wake() {
+void WatcherThread::Wake() {
   changes_.fetch_add(1);
   FutexWakeAll(&changes_);
 }
 
-void Watcher::Run() {
+void WatcherThread::Run() {
   while (!stop_.load()) {
     std::vector<FutexWord> words = {{&changes_, changes_.load()}};
+    absl::Duration longest = kLookAgain;
+    read_notices_();
     {
       absl::MutexLock lock(&mutex_);
-      for (ReceiverImpl* receiver : receivers_) {
+      for (Watched* watched : watched_) {
         FutexWord word;
-        if (!receiver->SignalOrPark(&word)) words.push_back(word);
+        if (!watched->SignalOrPark(&word, &longest)) words.push_back(word);
       }
     }
-    // The words stay mapped only as long as their receivers live, so a removed one's address may
-    // be gone by now: the kernel then refuses the wait, and we look again.
-    FutexWaitAny(words, kLookAgain);
+    // The words stay mapped only as long as what they belong to lives, so a removed one's address
+    // may be gone by now: the kernel then refuses the wait, and we look again.
+    FutexWaitAny(words, longest);
   }
+}
+
+void Watcher::Add(Watched* watched) {
+  WatcherThread* thread = nullptr;
+  {
+    absl::MutexLock lock(&mutex_);
+    auto with_room = std::find_if(threads_.begin(), threads_.end(), [](const Thread& each) {
+      return each.count < WatcherThread::kMost;
+    });
+    if (with_room == threads_.end()) {
+      threads_.push_back({std::make_unique<WatcherThread>(read_notices_)});
+      with_room = std::prev(threads_.end());
+    }
+    ++with_room->count;
+    thread = with_room->thread.get();
+  }
+  watched->thread_ = thread;
+  thread->Add(watched);
+}
+
+void Watcher::Remove(Watched* watched) {
+  if (watched->thread_ == nullptr) return;
+  watched->thread_->Remove(watched);
+  absl::MutexLock lock(&mutex_);
+  const auto thread = std::find_if(threads_.begin(), threads_.end(), [watched](const Thread& each) {
+    return each.thread.get() == watched->thread_;
+  });
+  --thread->count;
+  watched->thread_ = nullptr;
+}
+
+void Watcher::Wake() {
+  absl::MutexLock lock(&mutex_);
+  for (const Thread& each : threads_) each.thread->Wake();
 }
 
 }  // namespace mailrail::internal

@@ -22,6 +22,7 @@
 #include "core/shm/barrier.h"
 #include "core/shm/memory_limit.h"
 #include "mailrail/status.h"
+#include "node/agent/awaited_ends.h"
 #include "node/agent/broker.h"
 #include "node/agent/limit_watch.h"
 #include "node/agent/local_service.h"
@@ -31,6 +32,7 @@
 #include "node/agent/registry.h"
 #include "node/agent/remote_service.h"
 #include "node/agent/vault.h"
+#include "node/agent/watches.h"
 #include "node/carrier/carrier.h"
 #include "node/directory/embedded_directory.h"
 #include "node/keeper/keeper.h"
@@ -104,6 +106,8 @@ class Agent {
   std::unique_ptr<MemoryShares> memory_;
   std::unique_ptr<PeerCalls> calls_;
   std::unique_ptr<EmbeddedDirectory> directory_;
+  std::unique_ptr<Watches> watches_;
+  std::unique_ptr<AwaitedEnds> awaited_;
   std::unique_ptr<Broker> broker_;
   std::unique_ptr<LocalService> local_;
   std::unique_ptr<LimitWatch> limits_;
@@ -176,19 +180,39 @@ void Agent::MakeParts(uint64_t incarnation) {
   broker_options.budget = memory_->agent_budget();
   broker_options.link_ended = [this](uint64_t link, const absl::Status& why) {
     local_->OnLaneState(link, why);
+    awaited_->OnLinkEnded();
+  };
+  broker_options.process_gone = [this](const LocalProcess& process, EndReason reason) {
+    watches_->OnProcessGone(process, reason);
+    awaited_->OnProcessGone(process, reason);
+  };
+  broker_options.mailbox_destroyed = [this](const LocalMailbox& mailbox) {
+    watches_->OnMailboxDestroyed(mailbox);
+    awaited_->OnMailboxDestroyed(mailbox);
   };
   broker_ =
       std::make_unique<Broker>(std::move(broker_options), &loop_, registry_.get(), &carrier_bell_);
   broker_->set_carrier(carrier_.get());
+  Watches::Options watch_options;
+  watch_options.notify = [this](uint32_t number, control::Notice notice) {
+    return local_->Notify(number, std::move(notice), nullptr);
+  };
+  watches_ =
+      std::make_unique<Watches>(std::move(watch_options), &loop_, registry_.get(), calls_.get());
+  awaited_ = std::make_unique<AwaitedEnds>(
+      registry_.get(), [this](const std::string& node, uint64_t id, const proto::Reply& reply) {
+        remote_->Reply(node, id, reply);
+      });
   LocalService::Options local_options;
   local_options.max_processes = config_.max_processes;
   local_options.nodes = [this] { return Nodes(); };
   local_options.log = log;
-  local_ =
-      std::make_unique<LocalService>(std::move(local_options), &loop_, registry_.get(),
-                                     broker_.get(), memory_.get(), directory_.get(), calls_.get());
+  local_ = std::make_unique<LocalService>(std::move(local_options), &loop_, registry_.get(),
+                                          broker_.get(), memory_.get(), watches_.get(),
+                                          directory_.get(), calls_.get());
   limits_ = std::make_unique<LimitWatch>(log, config_.max_processes, &loop_, registry_.get());
-  remote_->Connect(registry_.get(), broker_.get(), local_.get(), calls_.get(), carrier_.get());
+  remote_->Connect(registry_.get(), broker_.get(), local_.get(), calls_.get(), watches_.get(),
+                   awaited_.get(), carrier_.get());
 }
 
 absl::Status Agent::StartTransport() {
@@ -238,6 +262,7 @@ absl::Status Agent::Start(int keeper_fd) {
     memory_->Resume();
     local_->Resume();
     broker_->Resume();
+    watches_->Resume();
   }
   if (absl::Status status = StartTransport(); !status.ok()) return status;
   WatchAll();

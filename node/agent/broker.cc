@@ -142,6 +142,7 @@ uint64_t Broker::DestroyMailbox(LocalMailbox* mailbox) {
     swept_.erase(id);
     registry_->RemoveLane(id);
   }
+  if (options_.mailbox_destroyed) options_.mailbox_destroyed(*mailbox);
   registry_->RemoveMailbox(mailbox->id);
   return dropped;
 }

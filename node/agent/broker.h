@@ -34,6 +34,10 @@ class Broker {
     std::function<void(absl::string_view)> log;
     // As of Links.
     std::function<void(uint64_t link, const absl::Status& why)> link_ended;
+    // A process is gone, and its links and lanes with it; a mailbox was closed, and goes. Null when
+    // nobody wants to know.
+    std::function<void(const LocalProcess& process, EndReason reason)> process_gone;
+    std::function<void(const LocalMailbox& mailbox)> mailbox_destroyed;
     std::shared_ptr<Budget> budget;
   };
 

@@ -80,6 +80,7 @@ void Broker::ProcessGone(uint32_t number, EndReason reason) {
       mailbox->destination.Ring();
     }
   }
+  if (options_.process_gone) options_.process_gone(*process, reason);
   registry_->RemoveProcess(number);
 }
 

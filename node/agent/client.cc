@@ -86,6 +86,7 @@ void Client::Read() {
     if (request.call_case() == control::Request::kNoticesSeen) {
       notices_seen_ = std::min(std::max(notices_seen_, request.notices_seen()), notices_sent_);
       Flush();
+      handlers_.seen(shared_from_this(), notices_seen_);
       continue;
     }
     if (request.call_case() == control::Request::kDetach) {
@@ -141,15 +142,17 @@ void Client::Respond(control::Response response, std::vector<Fd> fds) {
   Flush();
 }
 
-void Client::Notify(control::Notice notice, FdSource fds) {
-  if (!open_) return;
+uint64_t Client::Notify(control::Notice notice, FdSource fds) {
+  if (!open_) return 0;
   control::ToProcess message;
   const bool link = notice.has_link_joined();
   links_untold_ += link;
   notice.set_number(++notices_made_);
   *message.mutable_notice() = std::move(notice);
+  const uint64_t number = notices_made_;
   outgoing_.push_back({message.SerializeAsString(), {}, std::move(fds), true, link});
   Flush();
+  return number;
 }
 
 bool Client::OpenFds(Outgoing* next) {

@@ -28,6 +28,8 @@ class Client : public std::enable_shared_from_this<Client> {
         request;
     // The connection ended, or what came is no request; nothing follows.
     std::function<void(const std::shared_ptr<Client>&)> gone;
+    // The notices up to this number were read.
+    std::function<void(const std::shared_ptr<Client>&, uint64_t number)> seen;
   };
 
   Client(Fd socket, Loop* loop, Handlers handlers);
@@ -55,8 +57,9 @@ class Client : public std::enable_shared_from_this<Client> {
 
   void Respond(control::Response response, std::vector<Fd> fds = {});
   void Respond(uint64_t id, const absl::Status& status);
-  // `fds` is called when the notice's turn has come, and again later if it says: not now.
-  void Notify(control::Notice notice, FdSource fds = nullptr);
+  // `fds` is called when the notice's turn has come, and again later if it says: not now. Returns
+  // the notice's number.
+  uint64_t Notify(control::Notice notice, FdSource fds = nullptr);
   // How many notices of links have not gone out yet.
   size_t links_untold() const { return links_untold_; }
 

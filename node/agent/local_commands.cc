@@ -72,7 +72,8 @@ class Page {
   size_t rows_ = 0;
 };
 
-control::ProcessRow RowOf(const LocalProcess& process, const MemoryShares::Use& memory) {
+control::ProcessRow RowOf(const LocalProcess& process, const MemoryShares::Use& memory,
+                          size_t watches) {
   control::ProcessRow row;
   ToProto(process.id, row.mutable_process());
   row.set_own_pid(process.own_pid);
@@ -83,6 +84,7 @@ control::ProcessRow RowOf(const LocalProcess& process, const MemoryShares::Use& 
   row.set_dropped(process.dropped);
   row.set_memory_bytes(memory.used_bytes);
   row.set_memory_limit_bytes(memory.limit_bytes);
+  row.set_watches(static_cast<uint32_t>(watches));
   return row;
 }
 
@@ -177,7 +179,8 @@ void LocalService::List(const CallPtr& call) {
     case control::PROCESSES:
       for (const auto& [number, process] : registry_->processes()) {
         if (number <= after) continue;
-        control::ProcessRow row = RowOf(*process, memory_->Of(*process));
+        control::ProcessRow row =
+            RowOf(*process, memory_->Of(*process), registry_->CountWatches(number));
         if (!put(std::move(row), number, listing->mutable_processes())) break;
       }
       break;

@@ -22,12 +22,14 @@ constexpr absl::Duration kDeathTakes = absl::Milliseconds(50);
 using internal::ToProto;
 
 LocalService::LocalService(Options options, Loop* loop, Registry* registry, Broker* broker,
-                           MemoryShares* memory, Directory* directory, PeerCaller* peers)
+                           MemoryShares* memory, Watches* watches, Directory* directory,
+                           PeerCaller* peers)
     : options_(std::move(options)),
       loop_(loop),
       registry_(registry),
       broker_(broker),
       memory_(memory),
+      watches_(watches),
       directory_(directory),
       peers_(peers),
       resolver_(registry, directory),
@@ -38,7 +40,10 @@ LocalService::ClientPtr LocalService::MakeClient(Fd socket) {
       std::move(socket), loop_,
       Client::Handlers{[this](const ClientPtr& from, const control::Request& request,
                               std::vector<Fd> fds) { OnRequest(from, request, std::move(fds)); },
-                       [this](const ClientPtr& from) { OnGone(from); }});
+                       [this](const ClientPtr& from) { OnGone(from); },
+                       [this](const ClientPtr& from, uint64_t number) {
+                         watches_->OnSeen(from->number(), number);
+                       }});
   client->SetSerial(++last_serial_);
   return client;
 }
@@ -115,9 +120,10 @@ void LocalService::OnProcessGone(uint32_t number) {
   broker_->ProcessGone(number, reason);
 }
 
-void LocalService::Notify(uint32_t number, control::Notice notice, FdSource fds) {
+uint64_t LocalService::Notify(uint32_t number, control::Notice notice, FdSource fds) {
   const auto client = clients_.find(number);
-  if (client != clients_.end()) client->second->Notify(std::move(notice), std::move(fds));
+  if (client == clients_.end()) return 0;
+  return client->second->Notify(std::move(notice), std::move(fds));
 }
 
 void LocalService::Respond(const Call& call, const absl::Status& status) {
@@ -188,6 +194,11 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
       return Respond(*call, broker_->ExtendLease(Caller(*call), request.extend_lease()));
     case Kind::kCloseReceiver:
       broker_->CloseReceiver(Caller(*call), request.close_receiver());
+      return Respond(*call, absl::OkStatus());
+    case Kind::kWatch:
+      return Watch(call);
+    case Kind::kUnwatch:
+      watches_->Remove(call->number, request.unwatch());
       return Respond(*call, absl::OkStatus());
     default:
       return Respond(*call, absl::UnimplementedError("this agent does not know this request"));

@@ -16,6 +16,7 @@
 #include "node/agent/name_resolver.h"
 #include "node/agent/post_queue.h"
 #include "node/agent/registry.h"
+#include "node/agent/watches.h"
 #include "node/directory/directory.h"
 #include "node/directory/peer_caller.h"
 
@@ -35,14 +36,14 @@ class LocalService {
 
   // All outlive it.
   LocalService(Options options, Loop* loop, Registry* registry, Broker* broker,
-               MemoryShares* memory, Directory* directory, PeerCaller* peers);
+               MemoryShares* memory, Watches* watches, Directory* directory, PeerCaller* peers);
 
   // A new connection.
   void Accept(Fd socket);
   // After a restart: the connections of all processes.
   void Resume();
-  // Sends a notice to a process, if it is connected.
-  void Notify(uint32_t number, control::Notice notice, FdSource fds);
+  // Sends a notice to a process, if it is connected; returns its number, else 0.
+  uint64_t Notify(uint32_t number, control::Notice notice, FdSource fds);
   // Our lane to another node was opened there, or refused: the answer that a connect waits for.
   void OnLaneState(uint64_t link_id, const absl::Status& status);
 
@@ -90,6 +91,10 @@ class LocalService {
   void Post(const CallPtr& call, std::vector<Fd> fds);
   // The agent's own lane to what was found.
   absl::StatusOr<std::shared_ptr<OutgoingLane>> LaneTo(const NameResolver::Found& found);
+  void Watch(const CallPtr& call);
+  void WatchNode(const CallPtr& call);
+  void AddWatch(const CallPtr& call, const absl::StatusOr<Subject>& subject);
+  void RespondWatched(const Call& call, const mailrail::Watch& watch);
   void List(const CallPtr& call);
   void Ping(const CallPtr& call);
 
@@ -103,6 +108,7 @@ class LocalService {
   Registry* const registry_;
   Broker* const broker_;
   MemoryShares* const memory_;
+  Watches* const watches_;
   Directory* const directory_;
   PeerCaller* const peers_;
   std::map<uint32_t, ClientPtr> clients_;    // attached

@@ -22,7 +22,9 @@
 #include "mailrail/process_id.h"
 #include "node/agent/destination.h"
 #include "node/agent/vault.h"
+#include "node/agent/watch.h"
 #include "proto/agent.pb.h"
+#include "proto/state.pb.h"
 
 namespace mailrail {
 
@@ -240,6 +242,21 @@ class Registry {
   const std::map<uint64_t, std::unique_ptr<Link>>& links() const { return links_; }
   const std::map<uint64_t, std::unique_ptr<Proxy>>& proxies() const { return proxies_; }
 
+  // --- Watches.
+  // kResourceExhausted when the process has kMaxWatches, kAlreadyExists when one of its own has
+  // this id, `watch`.
+  absl::StatusOr<Watch*> AddWatch(const LocalProcess& process, uint64_t watch,
+                                  const Subject& subject);
+  void SaveWatch(const Watch& watch);
+  void RemoveWatch(uint64_t id);
+  Watch* FindWatch(uint64_t id);
+  Watch* FindWatch(uint32_t number, uint64_t watch);
+  size_t CountWatches(uint32_t number) const;
+  // The ids of all of a process, and of all of one subject.
+  std::vector<uint64_t> WatchesOf(uint32_t number) const;
+  std::vector<uint64_t> WatchesOf(const Subject& subject) const;
+  const std::map<uint64_t, std::unique_ptr<Watch>>& watches() const { return watches_; }
+
   // --- Other nodes: which life of each was met last.
   void SavePeer(const std::string& node, uint64_t incarnation);
   const std::map<std::string, uint64_t>& peers() const { return peer_incarnations_; }
@@ -268,6 +285,9 @@ class Registry {
   absl::Status RestoreLane(KeptRecord* record);
   absl::Status RestoreLink(KeptRecord* record);
   absl::Status RestoreProxy(KeptRecord* record);
+  absl::Status RestoreWatch(const state::Watch& value);
+  void SaveWatches();
+  void IndexWatch(const Watch& watch);
   void IndexLink(const Link& link);
   void IndexLane(MailboxLane* lane);
 
@@ -287,11 +307,14 @@ class Registry {
   std::map<uint64_t, std::unique_ptr<MailboxLane>> lanes_;
   std::map<uint64_t, std::unique_ptr<Link>> links_;
   std::map<uint64_t, std::unique_ptr<Proxy>> proxies_;
+  std::map<uint64_t, std::unique_ptr<Watch>> watches_;
   std::map<std::string, uint64_t> peer_incarnations_;
   absl::flat_hash_map<std::string, uint32_t> names_;
   absl::flat_hash_map<std::string, uint64_t> mailbox_names_;
   absl::flat_hash_map<std::string, uint64_t> link_of_pair_;
   absl::flat_hash_map<std::string, uint64_t> lane_of_sender_;
+  absl::flat_hash_map<uint32_t, std::map<uint64_t, uint64_t>> watches_of_process_;  // by its ids
+  absl::flat_hash_map<std::string, std::set<uint64_t>> watches_of_subject_;
 };
 
 }  // namespace mailrail

@@ -206,4 +206,40 @@ void Decode(const state::Proxy& value, Proxy* proxy) {
   proxy->lane_id = value.lane_id();
 }
 
+state::Watch Encode(const Watch& watch) {
+  state::Watch value;
+  value.set_id(watch.id);
+  value.set_process(watch.number);
+  value.set_watch(watch.watch);
+  value.set_kind(static_cast<proto::SubjectKind>(watch.subject.kind));
+  if (watch.subject.kind == Ended::Kind::kProcess) {
+    ToProto(watch.subject.process, value.mutable_subject());
+  }
+  value.set_node(watch.subject.node);
+  value.set_mailbox(watch.subject.mailbox);
+  value.set_mailbox_id(watch.subject.mailbox_id);
+  value.set_end_reason(static_cast<uint32_t>(watch.ended));
+  return value;
+}
+
+void Decode(const state::Watch& value, Watch* watch) {
+  watch->id = value.id();
+  watch->number = value.process();
+  watch->watch = value.watch();
+  switch (value.kind()) {
+    case proto::PROCESS:
+      watch->subject = Subject::OfProcess(FromProto(value.subject()));
+      break;
+    case proto::MAILBOX:
+      watch->subject = Subject::OfMailbox(value.node(), value.mailbox(), value.mailbox_id());
+      break;
+    case proto::NODE:
+      watch->subject = Subject::OfNode(value.node());
+      break;
+    default:
+      break;
+  }
+  watch->ended = internal::EndReasonOf(value.end_reason());
+}
+
 }  // namespace mailrail

@@ -17,6 +17,7 @@ state::Receiver EncodeReceiver(uint64_t mailbox, const std::string& node, uint64
 state::MailboxLane Encode(const MailboxLane& lane);
 state::Link Encode(const Link& link);
 state::Proxy Encode(const Proxy& proxy);
+state::Watch Encode(const Watch& watch);
 
 void Decode(const state::Process& value, const std::string& node, LocalProcess* process);
 void Decode(const state::Mailbox& value, LocalMailbox* mailbox);
@@ -25,6 +26,7 @@ void Decode(const state::Receiver& value, LocalMailbox* mailbox);
 void Decode(const state::MailboxLane& value, MailboxLane* lane);
 void Decode(const state::Link& value, Link* link);
 void Decode(const state::Proxy& value, Proxy* proxy);
+void Decode(const state::Watch& value, Watch* watch);
 
 }  // namespace mailrail
 

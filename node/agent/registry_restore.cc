@@ -122,6 +122,10 @@ absl::Status Registry::RestoreRecord(KeptRecord* record) {
   if (is("lane/")) return RestoreLane(record);
   if (is("link/")) return RestoreLink(record);
   if (is("proxy/")) return RestoreProxy(record);
+  if (is("watch/")) {
+    absl::StatusOr<state::Watch> value = Parse<state::Watch>(*record, 0);
+    return value.ok() ? RestoreWatch(*value) : value.status();
+  }
   if (is("peer/")) {
     absl::StatusOr<state::Peer> value = Parse<state::Peer>(*record, 0);
     if (!value.ok()) return value.status();
@@ -172,6 +176,7 @@ void Registry::SaveAll() {
         .IgnoreError();
     SaveReceivers(*mailbox);
   }
+  SaveWatches();
   for (const auto& [id, lane] : lanes_) {
     vault_->Put(absl::StrCat("lane/", id), Encode(*lane), {lane->data.get(), lane->state.get()})
         .IgnoreError();

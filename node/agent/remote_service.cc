@@ -23,11 +23,14 @@ absl::Status TooMuch() {
 }  // namespace
 
 void RemoteService::Connect(Registry* registry, Broker* broker, LocalService* local,
-                            PeerCalls* calls, Carrier* carrier) {
+                            PeerCalls* calls, Watches* watches, AwaitedEnds* awaited,
+                            Carrier* carrier) {
   registry_ = registry;
   broker_ = broker;
   local_ = local;
   calls_ = calls;
+  watches_ = watches;
+  awaited_ = awaited;
   carrier_ = carrier;
 }
 
@@ -38,6 +41,8 @@ void RemoteService::Meet(const std::string& node, uint64_t incarnation) {
   if (known != 0) {
     options_.log(absl::StrCat("node ", node, " has started anew; what was on its way is unknown"));
     broker_->ForgetNode(node);
+    awaited_->OnNodeAnew(node);
+    watches_->OnNodeAnew(node);
   }
   known = incarnation;
   broker_->SavePeer(node, incarnation);
@@ -65,6 +70,7 @@ void RemoteService::OnPeerUp(const std::string& node, uint64_t incarnation, cons
   loop_->Post([this, node, incarnation] {
     Meet(node, incarnation);
     options_.log(absl::StrCat("node ", node, " is connected"));
+    watches_->OnPeerUp(node);
     calls_->OnPeerUp(node);
   });
 }
@@ -73,6 +79,7 @@ void RemoteService::OnPeerDown(const std::string& node) {
   loop_->Post([this, node] {
     options_.log(absl::StrCat("node ", node, " is no longer connected"));
     calls_->OnPeerDown(node);
+    watches_->OnPeerDown(node);
   });
 }
 
@@ -146,10 +153,19 @@ void RemoteService::OnRequest(const std::string& node, uint64_t incarnation,
   carrier_->Send(node, std::move(frame));
 }
 
-void RemoteService::Answer(const std::string& node, const proto::Request& request) {
+void RemoteService::Reply(const std::string& node, uint64_t id, const proto::Reply& reply) {
   proto::Frame frame;
-  proto::Reply* reply = frame.mutable_reply();
-  reply->set_id(request.id());
+  *frame.mutable_reply() = reply;
+  frame.mutable_reply()->set_id(id);
+  // If the session went away the other node asks again.
+  carrier_->Send(node, std::move(frame));
+}
+
+void RemoteService::Answer(const std::string& node, const proto::Request& request) {
+  if (request.has_await_end()) return awaited_->Await(node, request.id(), request.await_end());
+  if (request.has_forget_end()) return awaited_->Forget(node, request.id(), request.forget_end());
+  proto::Reply answer;
+  proto::Reply* const reply = &answer;
   absl::Status status;
   const auto mailbox_of = [&](const std::string& name) {
     LocalMailbox* mailbox = registry_->FindMailbox(name);
@@ -215,8 +231,7 @@ void RemoteService::Answer(const std::string& node, const proto::Request& reques
   }
   reply->mutable_status()->set_code(static_cast<int>(status.code()));
   reply->mutable_status()->set_message(std::string(status.message()));
-  // If the session went away the other node asks again.
-  carrier_->Send(node, std::move(frame));
+  Reply(node, request.id(), answer);
 }
 
 void RemoteService::OnReply(const std::string& node, const proto::Reply& reply) {

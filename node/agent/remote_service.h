@@ -7,11 +7,13 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "node/agent/awaited_ends.h"
 #include "node/agent/broker.h"
 #include "node/agent/local_service.h"
 #include "node/agent/loop.h"
 #include "node/agent/peer_calls.h"
 #include "node/agent/registry.h"
+#include "node/agent/watches.h"
 #include "node/carrier/carrier.h"
 
 namespace mailrail {
@@ -27,7 +29,9 @@ class RemoteService : public CarrierEvents {
   RemoteService(Options options, Loop* loop) : options_(std::move(options)), loop_(loop) {}
   // Before the carrier starts to call; all outlive the carrier.
   void Connect(Registry* registry, Broker* broker, LocalService* local, PeerCalls* calls,
-               Carrier* carrier);
+               Watches* watches, AwaitedEnds* awaited, Carrier* carrier);
+  // The answer to a request.
+  void Reply(const std::string& node, uint64_t id, const proto::Reply& reply);
   // What an agent before this one knew of its peers.
   void Restore(const std::string& node, uint64_t incarnation) { incarnations_[node] = incarnation; }
 
@@ -67,6 +71,8 @@ class RemoteService : public CarrierEvents {
   Broker* broker_ = nullptr;
   LocalService* local_ = nullptr;
   PeerCalls* calls_ = nullptr;
+  Watches* watches_ = nullptr;
+  AwaitedEnds* awaited_ = nullptr;
   Carrier* carrier_ = nullptr;
   std::map<std::string, uint64_t> incarnations_;
   absl::Mutex mutex_;

@@ -8,7 +8,7 @@ every_command_has_help_with_an_example() {
   local command
   exits 0 --help && grep -q 'Example:' "$dir/out" || return 1
   for command in agent ps nodes links mailbox "mailbox create" "mailbox ls" "mailbox stat" \
-    "mailbox rm" "mailbox purge" send recv ping version bench "bench latency" \
+    "mailbox rm" "mailbox purge" send recv ping watch version bench "bench latency" \
     "bench throughput" "bench fanin" "bench mailbox" "bench wakeup" "bench priority" \
     "bench remote" "bench serve"; do
     # shellcheck disable=SC2086
@@ -275,6 +275,59 @@ ping_asks_nodes_and_processes() {
   eventually exits 5 ping "$id" && exits 5 ping nobody
 }
 check PingAsksNodesAndProcesses ping_asks_nodes_and_processes
+
+# watching COUNT FILE NAMES...: runs `mailrail watch` in the background, until it watches so many.
+watching() {
+  local count=$1 file=$2
+  shift 2
+  "$mailrail" watch "$@" >"$file" 2>"$file.err" &
+  watch_pid=$!
+  pids+=("$watch_pid")
+  eventually watches "$watch_pid" "$count"
+}
+watches() { exits 0 ps -o json && json "any((p['pid'], p['watches']) == ($1, $2) for p in j)"; }
+
+watch_tells_each_end_once() {
+  local pid got=0
+  "$mailrail" recv orders --follow >/dev/null &
+  pid=$!
+  pids+=("$pid")
+  exits 0 mailbox create near && exits 0 mailbox create far "${beta[@]}" &&
+    eventually exits 0 ping "$pid" --count 1 &&
+    watching 3 "$dir/watch" near far@beta "$pid" -o json || return 1
+  exits 0 mailbox rm near && eventually lines_in "$dir/watch" 1 &&
+    exits 0 mailbox rm far && eventually lines_in "$dir/watch" 2 && kill -9 "$pid" || return 1
+  wait "$watch_pid" || got=$?
+  cat "$dir/watch" "$dir/watch.err"
+  ((got == 0)) && jq_like "$dir/watch" '[j["name"], j["kind"], j["reason"]]' \
+    "['near', 'mailbox', 'destroyed']" "['far@beta', 'mailbox', 'destroyed']" \
+    "['$pid', 'process', 'killed']"
+}
+# jq_like FILE EXPRESSION VALUE...: what EXPRESSION makes of each line of the file.
+jq_like() {
+  diff <(printf '%s\n' "${@:3}") \
+    <(python3 -c "import json,sys
+for line in sys.stdin: j = json.loads(line); print($2)" <"$1")
+}
+check WatchTellsEachEndOnce watch_tells_each_end_once
+
+watch_prints_text_and_takes_names() {
+  local got=0
+  exits 0 mailbox create gone && watching 1 "$dir/watch" gone gone@alpha || return 1
+  exits 0 mailbox rm gone && wait "$watch_pid" || got=$?
+  ((got == 0)) &&
+    diff <(printf 'gone: mailbox gone@alpha destroyed\ngone@alpha: mailbox gone@alpha destroyed\n') \
+      "$dir/watch"
+}
+check WatchPrintsTextAndTakesNames watch_prints_text_and_takes_names
+
+watch_has_the_exit_codes_of_all_commands() {
+  exits 3 watch && says 'mailrail watch --help' && exits 5 watch nobody && says 'mailrail nodes' &&
+    exits 5 watch 99999 && says 'mailrail ps' && exits 5 watch alpha &&
+    exits 4 watch beta --timeout 50ms && says 'beta has not ended' &&
+    exits 4 watch beta orders --timeout 50ms && says 'and others have not ended'
+}
+check WatchHasTheExitCodesOfAllCommands watch_has_the_exit_codes_of_all_commands
 
 other_nodes_mailboxes_work_alike() {
   exits 0 mailbox create far "${beta[@]}" && exits 6 mailbox create far &&

@@ -13,6 +13,7 @@ void AddMailboxCommand(CLI::App& app, Action* action);
 void AddSendCommand(CLI::App& app, Action* action);
 void AddRecvCommand(CLI::App& app, Action* action);
 void AddPingCommand(CLI::App& app, Action* action);
+void AddWatchCommand(CLI::App& app, Action* action);
 void AddBenchCommand(CLI::App& app, Action* action);
 void AddVersionCommand(CLI::App& app, Action* action);
 

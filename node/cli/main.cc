@@ -48,6 +48,7 @@ int Main(int argc, char** argv) {
   AddSendCommand(app, &action);
   AddRecvCommand(app, &action);
   AddPingCommand(app, &action);
+  AddWatchCommand(app, &action);
   AddBenchCommand(app, &action);
   AddVersionCommand(app, &action);
   // CLI11 throws; nothing of that leaves this function.

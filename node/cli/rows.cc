@@ -60,7 +60,8 @@ Json ToJson(const control::ProcessRow& row) {
           {"links", row.links()},
           {"dropped", row.dropped()},
           {"memory_bytes", row.memory_bytes()},
-          {"memory_limit_bytes", row.memory_limit_bytes()}};
+          {"memory_limit_bytes", row.memory_limit_bytes()},
+          {"watches", row.watches()}};
 }
 
 Json ToJson(const control::MailboxRow& row) {
@@ -104,6 +105,40 @@ std::string ArrayOf(const Rows& rows) {
   Json array = Json::array();
   for (const auto& row : rows) array.push_back(ToJson(row));
   return Dump(array, 2);
+}
+
+std::string NameOf(Ended::Kind kind) {
+  switch (kind) {
+    case Ended::Kind::kProcess:
+      return "process";
+    case Ended::Kind::kMailbox:
+      return "mailbox";
+    case Ended::Kind::kNode:
+      return "node";
+    case Ended::Kind::kNothing:
+      break;
+  }
+  return "nothing";
+}
+
+std::string NameOf(EndReason reason) {
+  switch (reason) {
+    case EndReason::kNone:
+      return "lives";
+    case EndReason::kExited:
+      return "exited";
+    case EndReason::kKilled:
+      return "killed";
+    case EndReason::kEnded:
+      return "ended";
+    case EndReason::kDetached:
+      return "detached";
+    case EndReason::kUnreachable:
+      return "unreachable";
+    case EndReason::kDestroyed:
+      return "destroyed";
+  }
+  return "ended";
 }
 
 }  // namespace
@@ -184,6 +219,18 @@ std::string FormatRemoved(const std::string& mailbox, uint64_t count, OutputForm
   if (format == OutputFormat::kJson) return FormatPurged(mailbox, count, format);
   return absl::StrCat("removed ", mailbox, " with ", count, count == 1 ? " message" : " messages",
                       " in it\n");
+}
+
+std::string FormatEnded(const EndedRow& ended, OutputFormat format) {
+  if (format == OutputFormat::kJson) {
+    return Dump({{"name", ended.name},
+                 {"kind", NameOf(ended.what.kind)},
+                 {"ended", ended.what.name},
+                 {"reason", NameOf(ended.reason)}},
+                -1);
+  }
+  return absl::StrCat(ended.name, ": ", NameOf(ended.what.kind), " ", ended.what.name, " ",
+                      NameOf(ended.reason), "\n");
 }
 
 std::string FormatVersion(const std::string& program, const std::string& agent,

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "mailrail/message.h"
 #include "node/cli/command.h"
 #include "proto/agent.pb.h"
 
@@ -40,6 +41,15 @@ struct PingAnswer {
 std::string FormatPing(const PingAnswer& answer, OutputFormat format);
 // The last line in text form; empty in JSON.
 std::string FormatPingSummary(const std::vector<PingAnswer>& answers, OutputFormat format);
+
+// What has ended, and was watched under `name`.
+struct EndedRow {
+  std::string name;
+  Ended what;
+  EndReason reason = EndReason::kNone;
+};
+// One line.
+std::string FormatEnded(const EndedRow& ended, OutputFormat format);
 
 // What is told of a received message.
 struct ReceivedMessage {

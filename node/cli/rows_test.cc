@@ -180,5 +180,20 @@ TEST(RowsTest, CountsReadWell) {
             "1000 messages, 2000000 bytes in 2.0 s: 500 messages/s, 1.00 MB/s");
 }
 
+TEST(RowsTest, AnEndSaysUnderWhichNameItWasWatchedAndWhatItIs) {
+  const EndedRow ended = {"billing", {Ended::Kind::kProcess, "4711.3@alpha"}, EndReason::kKilled};
+  EXPECT_EQ(FormatEnded(ended, OutputFormat::kText), "billing: process 4711.3@alpha killed\n");
+  EXPECT_EQ(json::parse(FormatEnded(ended, OutputFormat::kJson)), json({{"name", "billing"},
+                                                                        {"kind", "process"},
+                                                                        {"ended", "4711.3@alpha"},
+                                                                        {"reason", "killed"}}));
+  EXPECT_EQ(FormatEnded({"q", {Ended::Kind::kMailbox, "q@beta"}, EndReason::kDestroyed},
+                        OutputFormat::kText),
+            "q: mailbox q@beta destroyed\n");
+  EXPECT_EQ(FormatEnded({"beta", {Ended::Kind::kNode, "beta"}, EndReason::kUnreachable},
+                        OutputFormat::kText),
+            "beta: node beta unreachable\n");
+}
+
 }  // namespace
 }  // namespace mailrail::cli

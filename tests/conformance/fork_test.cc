@@ -69,6 +69,10 @@ TEST_P(ForkTest, TheChildsCopyRefusesEveryCall) {
   Receiver& mailbox = self().receiver(receiver);
   absl::StatusOr<ClaimedMessage> claim = self().sender(to_peer).Claim(100000);
   ASSERT_THAT(claim, IsOk());
+  WaitSet set(process);
+  ASSERT_THAT(set.Add(1, process.inbox()), IsOk());
+  ASSERT_THAT(set.Add(2, mailbox), IsOk());
+  ASSERT_THAT(set.Descriptor(), IsOk());
 
   InChild([&](Findings& child) {
     child.Refused(process.RegisterName("child"), "RegisterName");
@@ -79,6 +83,17 @@ TEST_P(ForkTest, TheChildsCopyRefusesEveryCall) {
     child.Refused(process.CreateMailbox("child"), "CreateMailbox");
     child.Refused(process.OpenMailbox(name), "OpenMailbox");
     child.Refused(process.DestroyMailbox(name), "DestroyMailbox");
+    child.Refused(process.Watch(peer().id()), "Watch");
+    child.Refused(process.Watch("name"), "Watch by name");
+    child.Refused(process.WatchMailbox(name), "WatchMailbox");
+    child.Refused(process.WatchNode("beta"), "WatchNode");
+    child.Refused(process.Unwatch(peer().id()), "Unwatch");
+    child.Refused(set.Wait(Patience()), "Wait");
+    child.Refused(set.Add(3, mailbox), "Add");
+    child.Refused(set.AddTimer(3, absl::Now()), "AddTimer");
+    child.Refused(set.Remove(1), "Remove");
+    child.Refused(set.Descriptor(), "Descriptor of a set");
+    set.Wake();
     for (const Handle handle : {to_peer, to_mailbox}) {
       Sender& sender = self().sender(handle);
       child.Refused(sender.Send("a", {}, Patience()), "Send");
@@ -102,6 +117,7 @@ TEST_P(ForkTest, TheChildsCopyRefusesEveryCall) {
   EXPECT_THAT(claim->Commit(Patience()), IsOk());
   ExpectDelivered(peer().Receive(Party::kInbox, 1).messages, Numbered(1));
   ExpectDelivered(self().Receive(Party::kInbox, 1).messages, Numbered(1));
+  EXPECT_THAT(set.Wait(Patience()), IsOk());
   ExpectDelivered(self().Receive(receiver, 1).messages, Numbered(1));
 }
 

@@ -175,9 +175,15 @@ class Control {
         request.set_resolve(Name());
         break;
       case 3:
-      case 4:
         request.set_connect_process(Name());
         break;
+      case 4: {
+        control::Watch* const watch = request.mutable_watch();
+        watch->set_name(Name());
+        watch->set_id(++watches_ % 4);
+        watch->set_kind(static_cast<proto::SubjectKind>((watch->name().size() + watches_) % 5));
+        break;
+      }
       case 5:
         request.set_connect_mailbox(Name());
         break;
@@ -194,9 +200,15 @@ class Control {
       case 8:
         request.mutable_open_mailbox()->set_name(Name());
         break;
-      case 9:
-        request.set_close_receiver(input_->Number());
+      case 9: {
+        const uint64_t number = input_->Number();
+        if (number % 4 == 3) {
+          request.set_unwatch(number / 4);
+        } else {
+          request.set_close_receiver(number);
+        }
         break;
+      }
       case 10:
         request.set_destroy_mailbox(Name());
         break;
@@ -280,6 +292,7 @@ class Control {
   std::vector<std::string> names_;
   std::vector<Fd> connections_;
   std::vector<Fd> granted_;
+  uint64_t watches_ = 0;
 };
 
 }  // namespace

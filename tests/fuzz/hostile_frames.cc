@@ -175,7 +175,15 @@ void HostileFrames::FillRequest(proto::Request* request) {
     case 1:
       request->set_find_mailbox(AnyMailbox());
       break;
-    case 2:
+    case 2: {
+      const uint64_t key = AnyKey();
+      proto::AwaitEnd* const await =
+          key % 2 == 0 ? request->mutable_await_end() : request->mutable_forget_end();
+      await->set_mailbox(AnyMailbox());
+      await->set_mailbox_id(key);
+      if (input_->Bool()) FillProcess(await->mutable_process());
+      break;
+    }
     case 3:
       request->mutable_open_receiver()->set_mailbox(AnyMailbox());
       request->mutable_open_receiver()->set_receiver_key(AnyKey());
@@ -204,6 +212,7 @@ void HostileFrames::FillReply(proto::Reply* reply) {
     reply->mutable_spec()->set_fixed_size(input_->Byte() >= 0xe0);
   }
   reply->set_mailbox_id(input_->Below(4));
+  reply->set_end_reason(static_cast<uint32_t>(2 * reply->mailbox_id()));
 }
 
 void HostileFrames::FillReceiving(proto::Frame* frame) {

@@ -49,18 +49,38 @@ OneNode::OneNode(bool carries) : bell_(Destination::Create("carrier").value()) {
   broker_options.budget = memory_->agent_budget();
   broker_options.link_ended = [this](uint64_t link, const absl::Status& why) {
     local_->OnLaneState(link, why);
+    awaited_->OnLinkEnded();
+  };
+  broker_options.process_gone = [this](const LocalProcess& process, EndReason reason) {
+    watches_->OnProcessGone(process, reason);
+    awaited_->OnProcessGone(process, reason);
+  };
+  broker_options.mailbox_destroyed = [this](const LocalMailbox& mailbox) {
+    watches_->OnMailboxDestroyed(mailbox);
+    awaited_->OnMailboxDestroyed(mailbox);
   };
   broker_ = std::make_unique<Broker>(std::move(broker_options), &loop_, registry_.get(), &bell_);
   broker_->set_carrier(carrier_.get());
+  Watches::Options watch_options;
+  watch_options.notify = [this](uint32_t number, control::Notice notice) {
+    return local_->Notify(number, std::move(notice), nullptr);
+  };
+  watches_ =
+      std::make_unique<Watches>(std::move(watch_options), &loop_, registry_.get(), calls_.get());
+  awaited_ = std::make_unique<AwaitedEnds>(
+      registry_.get(), [this](const std::string& node, uint64_t id, const proto::Reply& reply) {
+        remote_->Reply(node, id, reply);
+      });
   LocalService::Options local_options;
   local_options.max_processes = 12;
   local_options.max_mailboxes = 8;
   local_options.nodes = [] { return std::vector<control::NodeRow>(1); };
   local_options.log = Ignore;
-  local_ =
-      std::make_unique<LocalService>(std::move(local_options), &loop_, registry_.get(),
-                                     broker_.get(), memory_.get(), directory_.get(), calls_.get());
-  remote_->Connect(registry_.get(), broker_.get(), local_.get(), calls_.get(), carrier_.get());
+  local_ = std::make_unique<LocalService>(std::move(local_options), &loop_, registry_.get(),
+                                          broker_.get(), memory_.get(), watches_.get(),
+                                          directory_.get(), calls_.get());
+  remote_->Connect(registry_.get(), broker_.get(), local_.get(), calls_.get(), watches_.get(),
+                   awaited_.get(), carrier_.get());
   registry_->Begin();
 }
 

@@ -13,6 +13,7 @@
 #include "core/mailbox/inbox_queue.h"
 #include "core/shm/memory.h"
 #include "mailrail/process_id.h"
+#include "node/agent/awaited_ends.h"
 #include "node/agent/broker.h"
 #include "node/agent/local_service.h"
 #include "node/agent/loop.h"
@@ -21,6 +22,7 @@
 #include "node/agent/registry.h"
 #include "node/agent/remote_service.h"
 #include "node/agent/vault.h"
+#include "node/agent/watches.h"
 #include "node/carrier/carrier.h"
 #include "node/directory/embedded_directory.h"
 #include "proto/agent.pb.h"
@@ -57,6 +59,8 @@ class OneNode {
   std::unique_ptr<MemoryShares> memory_;
   std::unique_ptr<PeerCalls> calls_;
   std::unique_ptr<EmbeddedDirectory> directory_;
+  std::unique_ptr<Watches> watches_;
+  std::unique_ptr<AwaitedEnds> awaited_;
   std::unique_ptr<Broker> broker_;
   std::unique_ptr<LocalService> local_;
 };

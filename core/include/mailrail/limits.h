@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/time/time.h"
+
 namespace mailrail {
 
 // Priorities run from 0 to 31; higher goes first. From kUrgentPriority on a message is urgent: bulk
@@ -28,6 +30,12 @@ inline constexpr uint32_t kMostAttempts = 30;
 // Names of nodes, mailboxes and processes: 1 to 63 characters of [a-z A-Z 0-9 . _ -]; the first is
 // a letter or, for mailboxes, a letter or '_'. So a name is never taken for a pid.
 inline constexpr size_t kMaxNameLength = 63;
+
+// How many processes, mailboxes and nodes one process may watch at a time.
+inline constexpr size_t kMaxWatches = 16384;
+
+// How long another node is not reached until who watches it is told.
+inline constexpr absl::Duration kUnreachableAfter = absl::Seconds(5);
 
 }  // namespace mailrail
 

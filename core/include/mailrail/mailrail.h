@@ -10,6 +10,6 @@
 #include "mailrail/receiver.h"
 #include "mailrail/sender.h"
 #include "mailrail/status.h"
-#include "mailrail/wait.h"
+#include "mailrail/wait_set.h"
 
 #endif  // MAILRAIL_MAILRAIL_H_

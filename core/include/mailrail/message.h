@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -12,14 +13,22 @@
 
 namespace mailrail {
 
-// Why a process is not there any more.
+// Why a process, a mailbox or a node is not there any more.
 enum class EndReason : uint8_t {
   kNone = 0,         // it is; or this is no notice of an end
-  kExited = 1,       // it has exited
-  kKilled = 2,       // a signal has killed it
-  kEnded = 3,        // it has ended; how is not known
-  kDetached = 4,     // it may live, and is not attached any more
-  kUnreachable = 5,  // it may live; its node is not reached, or its link was closed
+  kExited = 1,       // a process: it has exited
+  kKilled = 2,       // a process: a signal has killed it
+  kEnded = 3,        // it has ended; how is not known, or its node came back without its state
+  kDetached = 4,     // a process: it may live, and is not attached any more
+  kUnreachable = 5,  // it may live: a node that is not reached, a process whose link was closed
+  kDestroyed = 6,    // a mailbox: it was destroyed
+};
+
+// What has ended, as the notice of an end tells (Process::Watch and its kin).
+struct Ended {
+  enum class Kind : uint8_t { kNothing, kProcess, kMailbox, kNode };
+  Kind kind = Kind::kNothing;
+  std::string name;  // `4711.3@alpha`, `orders@alpha`, `beta`
 };
 
 // Why a message is in a dead-letter mailbox.
@@ -78,9 +87,12 @@ class Message {
   // How often it was handed out before.
   int attempts() const { return attempts_; }
 
-  // Not kNone: a notice, without a body, that sender() has ended; it is watched (Process::Watch),
-  // and this is the last that comes from it.
+  // Not kNone: a notice, without a body, that what ended() says has ended; it was watched. When it
+  // is a process that is sender(), and this is the last that comes from it.
   EndReason end() const { return end_; }
+
+  // What has ended; kNothing for any other message.
+  Ended ended() const;
 
   // Whether it was leased, and neither acknowledged nor given back since. The lease may have ended.
   bool leased() const;
@@ -125,6 +137,7 @@ class Message {
   uint32_t cell_ = 0;
   uint8_t priority_ = 0;
   uint8_t attempts_ = 0;
+  // Of a notice what has ended is its sender, or is said at data_, behind the body of no bytes.
   EndReason end_ = EndReason::kNone;
   Storage storage_ = Storage::kInline;
   char inline_[kInlineBytes];

@@ -88,10 +88,41 @@ class Process {
                                  absl::Time deadline = absl::Now() + absl::Seconds(10));
 
   // Has the end of `process` told in the inbox: a message with Message::end() and without a body,
-  // after every message from that process. Makes the link, as Connect does. kNotFound when it does
-  // not live.
+  // once, after every message from that process and before all others that wait. Makes the link, as
+  // Connect does. kNotFound when it does not live.
+  //
+  // This holds of all watches: each is told once, and then over. They go on when the agent is
+  // started again, and when the way to another node breaks and comes back. While that node is
+  // merely not reached nothing is told of its processes and mailboxes, for they may live: watch the
+  // node. What is watched twice is told once. kResourceExhausted beyond kMaxWatches.
   absl::Status Watch(const ProcessId& process,
                      absl::Time deadline = absl::Now() + absl::Seconds(10));
+
+  // The same of the process that has this name now (as of Resolve), and which that is.
+  absl::StatusOr<ProcessId> Watch(absl::string_view name,
+                                  absl::Time deadline = absl::Now() + absl::Seconds(10));
+
+  // Has the end of a mailbox told: kDestroyed, or kEnded when its node came back without its state.
+  // When that is told nothing is put into the mailbox any more; who receives from it still gets
+  // what had reached this process by then, so all that it can ever get has come when Receive
+  // returns kUnavailable. Another mailbox of that name, made later, is not watched. kNotFound.
+  absl::Status WatchMailbox(absl::string_view mailbox,
+                            absl::Time deadline = absl::Now() + absl::Seconds(10));
+
+  // Has the end of another node told: kUnreachable when it was not reached for kUnreachableAfter (a
+  // cut that nobody tells of is noticed up to 15 s late), and it may live; kEnded when it came back
+  // without its state, and so without its processes and mailboxes. That an unreachable node is back
+  // is not told, but watching it again returns when it is reached; so this waits for it, and
+  // returns kUnavailable at the deadline. kNotFound for one that is not of this cluster,
+  // kInvalidArgument for this process's own, whose end is kAborted everywhere.
+  absl::Status WatchNode(absl::string_view node,
+                         absl::Time deadline = absl::Now() + absl::Seconds(10));
+
+  // Takes a watch back: nothing is told from now on, not even an end that was not received yet.
+  // kNotFound when there is none, or its end was received.
+  absl::Status Unwatch(const ProcessId& process);
+  absl::Status UnwatchMailbox(absl::string_view mailbox);
+  absl::Status UnwatchNode(absl::string_view node);
 
   // Creates a mailbox on this node; it lives until it is destroyed. kAlreadyExists when the
   // cluster has one of this name, kInvalidArgument for options out of range.

@@ -76,8 +76,8 @@ class Receiver {
   void set_wait_mode(WaitMode mode);
 
   // A descriptor that polls readable while a message may be waiting, for epoll and event loops.
-  // After it polls readable call TryReceive until kDeadlineExceeded. Owned by this Receiver. The
-  // first call starts one thread per process.
+  // After it polls readable call TryReceive until kDeadlineExceeded. Owned by this Receiver. For
+  // each 126 receivers whose descriptors are in use the process has one thread.
   absl::StatusOr<int> Descriptor();
 
  private:
