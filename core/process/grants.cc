@@ -29,6 +29,8 @@ MailboxOptions FromProto(const proto::MailboxSpec& spec) {
   options.fixed_size = spec.fixed_size();
   options.capacity_messages = spec.capacity_messages();
   options.when_full = spec.reject_when_full() ? FullPolicy::kReject : FullPolicy::kBlock;
+  options.policy = static_cast<ReceivePolicy>(spec.receive_policy());
+  options.owned = spec.owned();
   return options;
 }
 
@@ -37,6 +39,8 @@ void ToProto(const MailboxOptions& options, proto::MailboxSpec* spec) {
   spec->set_fixed_size(options.fixed_size);
   spec->set_capacity_messages(options.capacity_messages);
   spec->set_reject_when_full(options.when_full == FullPolicy::kReject);
+  spec->set_receive_policy(static_cast<proto::ReceivePolicy>(options.policy));
+  spec->set_owned(options.owned);
 }
 
 EndReason EndReasonOf(uint32_t number) {

@@ -185,6 +185,13 @@ absl::Status ReceiverImpl::Finish(Got got, const ProcessId* only_from, absl::Tim
   return std::exchange(failure_, absl::OkStatus());
 }
 
+FutexWord ReceiverImpl::Announce() {
+  // Read before: the agent changes it after the right.
+  const uint32_t rings = control().rings.load();
+  if (queue_->MayTake(control())) return parker_.Park();
+  return {&control().rings, rings};
+}
+
 ReceiverImpl::Got ReceiverImpl::Sleep(const ProcessId* only_from, absl::Time deadline,
                                       Message* message) {
   FutexWord word;
@@ -192,7 +199,7 @@ ReceiverImpl::Got ReceiverImpl::Sleep(const ProcessId* only_from, absl::Time dea
     absl::optional<absl::MutexLock> lock;
     if (watched_) lock.emplace(&watch_mutex_);
     queue_->Flush();
-    word = parker_.Park();
+    word = Announce();
   }
   const Got got = Look(only_from, deadline, message);
   const absl::Duration left = deadline - absl::Now();
@@ -264,7 +271,7 @@ FutexWord ReceiverImpl::Park() {
   if (watched_) lock.emplace(&watch_mutex_);
   queue_->Flush();
   SetWanted(1);
-  return parker_.Park();
+  return Announce();
 }
 
 void ReceiverImpl::Unpark(bool keep_wanted) {
@@ -285,7 +292,7 @@ bool ReceiverImpl::SignalOrPark(FutexWord* word) {
   absl::MutexLock lock(&watch_mutex_);
   if (signaled_) return true;
   process_->connection().ReadNotices();
-  *word = parker_.Park();
+  *word = Announce();
   SetWanted(1);
   if (!MayReturn()) return false;
   const uint64_t one = 1;

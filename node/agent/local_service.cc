@@ -181,8 +181,8 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
       return ConnectMailbox(call);
     case Kind::kOpenMailbox:
       return OpenMailbox(call);
-    case Kind::kCloseReceiver:
-      broker_->CloseReceiver(Caller(*call), request.close_receiver());
+    case Kind::kClose:
+      broker_->Close(Caller(*call), request.close());
       return Respond(*call, absl::OkStatus());
     default:
       return Respond(*call, absl::UnimplementedError("this agent does not know this request"));

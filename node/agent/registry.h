@@ -1,6 +1,7 @@
 #ifndef MAILRAIL_NODE_AGENT_REGISTRY_H_
 #define MAILRAIL_NODE_AGENT_REGISTRY_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -50,6 +51,7 @@ struct LocalProcess {
 struct RemoteReceiverEntry {
   uint32_t number = 0;
   ProcessId process;
+  uint64_t place = 0;  // as LocalMailbox::order; that of all receivers of its process
 };
 
 struct LocalMailbox {
@@ -61,10 +63,20 @@ struct LocalMailbox {
   // Of processes that have closed their receivers and may still hold messages.
   std::set<uint32_t> former_receivers;
   std::map<std::pair<std::string, uint64_t>, RemoteReceiverEntry> remote_receivers;  // node, key
+  // The processes that have it open, here and on other nodes, in the order of their opening: the
+  // number by which each holds the exclusive right, its own or that of its first receiver here.
+  std::map<uint64_t, uint32_t> order;
   std::set<uint64_t> lanes;
   uint32_t creator = 0;
   uint64_t creator_request = 0;
   uint64_t dropped = 0;  // messages that were purged or lost
+
+  // How many receivers of other nodes have this place.
+  size_t CountAt(uint64_t place) const {
+    return static_cast<size_t>(
+        std::count_if(remote_receivers.begin(), remote_receivers.end(),
+                      [place](const auto& entry) { return entry.second.place == place; }));
+  }
 };
 
 // One end of a link, or the sender of a lane.
@@ -190,7 +202,7 @@ class Registry {
   void RemoveMailbox(uint64_t id);
   LocalMailbox* FindMailbox(uint64_t id);
   LocalMailbox* FindMailbox(const std::string& name);
-  // Makes a process a receiver.
+  // Makes a process a receiver, the last in order; nothing changes when it is one.
   absl::Status AddReceiver(LocalMailbox* mailbox, LocalProcess* process);
   // It receives no more, but may hold messages until it is gone.
   void CloseReceiver(LocalMailbox* mailbox, uint32_t number);

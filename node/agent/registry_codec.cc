@@ -85,17 +85,18 @@ state::Mailbox Encode(const LocalMailbox& mailbox) {
   return value;
 }
 
-state::Receiver EncodeReceiver(uint64_t mailbox, uint32_t number, bool open) {
+state::Receiver EncodeReceiver(uint64_t mailbox, uint32_t number, uint64_t place) {
   state::Receiver value;
   value.set_mailbox(mailbox);
   value.set_number(number);
-  value.set_open(open);
+  value.set_open(place != 0);
+  value.set_place(place);
   return value;
 }
 
 state::Receiver EncodeReceiver(uint64_t mailbox, const std::string& node, uint64_t key,
                                const RemoteReceiverEntry& entry) {
-  state::Receiver value = EncodeReceiver(mailbox, entry.number, true);
+  state::Receiver value = EncodeReceiver(mailbox, entry.number, entry.place);
   value.set_node(node);
   value.set_key(key);
   ToProto(entry.process, value.mutable_process());
@@ -104,11 +105,12 @@ state::Receiver EncodeReceiver(uint64_t mailbox, const std::string& node, uint64
 
 void Decode(const state::Receiver& value, LocalMailbox* mailbox) {
   if (!value.node().empty()) {
-    mailbox->remote_receivers[{value.node(), value.key()}] = {value.number(),
-                                                              FromProto(value.process())};
+    mailbox->remote_receivers[{value.node(), value.key()}] = {
+        value.number(), FromProto(value.process()), value.place()};
   } else {
     (value.open() ? mailbox->receivers : mailbox->former_receivers).insert(value.number());
   }
+  if (value.open()) mailbox->order.emplace(value.place(), value.number());
 }
 
 void Decode(const state::Mailbox& value, LocalMailbox* mailbox) {

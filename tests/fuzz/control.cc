@@ -187,7 +187,11 @@ class Control {
         proto::MailboxSpec* const spec = request.mutable_create_mailbox()->mutable_spec();
         spec->set_max_message_bytes(input_->Number());
         spec->set_capacity_messages(static_cast<uint32_t>(input_->Number()));
-        spec->set_fixed_size(input_->Byte() >= 0xe0);
+        const uint32_t kind = input_->Byte();
+        spec->set_fixed_size(kind >= 0xe0);
+        // Also one that is not known.
+        spec->set_receive_policy(static_cast<proto::ReceivePolicy>(kind % 4));
+        spec->set_owned(kind / 4 % 4 == 1);
         spec->set_reject_when_full(input_->Bool());
         break;
       }
@@ -195,7 +199,7 @@ class Control {
         request.set_open_mailbox(Name());
         break;
       case 9:
-        request.set_close_receiver(input_->Number());
+        request.set_close(input_->Number());
         break;
       case 10:
         request.set_destroy_mailbox(Name());

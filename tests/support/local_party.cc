@@ -32,6 +32,8 @@ MailboxOptions OptionsOf(const mailrail::proto::MailboxSpec& spec) {
   options.fixed_size = spec.fixed_size();
   options.capacity_messages = spec.capacity_messages();
   options.when_full = spec.reject_when_full() ? FullPolicy::kReject : FullPolicy::kBlock;
+  options.policy = static_cast<ReceivePolicy>(spec.receive_policy());
+  options.owned = spec.owned();
   return options;
 }
 

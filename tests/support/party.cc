@@ -83,6 +83,9 @@ absl::Status Party::CreateMailbox(absl::string_view name, const MailboxOptions& 
   create.mutable_spec()->set_fixed_size(options.fixed_size);
   create.mutable_spec()->set_capacity_messages(options.capacity_messages);
   create.mutable_spec()->set_reject_when_full(options.when_full == FullPolicy::kReject);
+  create.mutable_spec()->set_receive_policy(
+      static_cast<mailrail::proto::ReceivePolicy>(options.policy));
+  create.mutable_spec()->set_owned(options.owned);
   return FromProto(Do(std::move(command), deadline).status());
 }
 
