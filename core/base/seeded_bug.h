@@ -19,6 +19,7 @@
   DO(CURSOR_BEFORE_COPY)                 \
   DO(GONE_NOT_READ_AFTER_CLAIM)          \
   DO(HEAD_NOT_ZEROED_AHEAD)              \
+  DO(HOLDER_NOT_READ_AFTER_CLAIM)        \
   DO(INTENT_NOT_WRITTEN)                 \
   DO(MEMBERS_NOT_COMPARED)               \
   DO(MISSING_RELEASE)                    \

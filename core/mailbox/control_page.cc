@@ -23,6 +23,9 @@ absl::Status ClosedStatus(absl::string_view destination, CloseReason reason) {
     case CloseReason::kRefused:
       why = "was closed, because what was sent is not well-formed";
       break;
+    case CloseReason::kOwnerGone:
+      why = "was destroyed, as the process that owned it is gone";
+      break;
     case CloseReason::kAgentGone:
       return absl::AbortedError(absl::StrCat(
           destination, " ended with its agent; this process is detached: attach again"));
@@ -56,6 +59,10 @@ absl::Status CheckOptions(const MailboxOptions& options) {
   if (options.capacity_messages < 1 || options.capacity_messages > kLargestCapacityMessages) {
     return absl::InvalidArgumentError(absl::StrCat("capacity_messages ", options.capacity_messages,
                                                    " is not in 1..", kLargestCapacityMessages));
+  }
+  if (options.policy < ReceivePolicy::kCompeting || options.policy > ReceivePolicy::kLink) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("there is no receive policy ", static_cast<int>(options.policy)));
   }
   if (options.lease_time < absl::Milliseconds(10)) {
     return absl::InvalidArgumentError(absl::StrCat(

@@ -13,7 +13,7 @@ namespace mailrail {
 inline constexpr uint64_t kControlMagic = 0x6c72746e6f4c524d;  // "MRLontrl"
 
 // The version of all layouts in shared memory together; agent and process compare it at Attach.
-inline constexpr uint32_t kLayoutVersion = 1;
+inline constexpr uint32_t kLayoutVersion = 2;
 
 enum class CloseReason : uint32_t {
   kOpen = 0,
@@ -22,6 +22,7 @@ enum class CloseReason : uint32_t {
   kNodeGone = 3,     // the destination's node came back without its state
   kRefused = 4,      // its memory was not well-formed
   kAgentGone = 5,    // the agent was stopped: its processes are detached
+  kOwnerGone = 6,    // the process that owned the mailbox died or detached
 };
 
 // What the agent says about one destination (an inbox, a mailbox, or a destination on another
@@ -31,6 +32,15 @@ struct ControlPage {
   uint64_t magic;
   // Changes when lanes joined or ended; see ReceiveQueue.
   alignas(128) SharedAtomic<uint32_t> members_version;
+  // Of an exclusive mailbox of this node: the number of the receiver that alone may claim; 0:
+  // nobody may. It is read before a claim and again after it; see MailboxQueue.
+  SharedAtomic<uint32_t> holder;
+  // How often the agent has rung: a futex word for receivers that may not claim, which messages are
+  // not to wake. It changes after `holder` and `closed`.
+  SharedAtomic<uint32_t> rings;
+  // Of a mailbox of this node: how many processes, of this node and of others, have it open to
+  // receive from.
+  SharedAtomic<uint32_t> receivers;
   // A CloseReason. Once set it stays.
   alignas(128) SharedAtomic<uint32_t> closed;
   // Of a mailbox: not 0 since before a second lane was granted. While there is but one, messages

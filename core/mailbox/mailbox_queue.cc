@@ -53,6 +53,10 @@ ReceiveQueue::Found MailboxQueue::Find(const ProcessId* only_from, Candidate* be
 
 ReceiveQueue::Taken MailboxQueue::Take(const ControlPage& control, const ProcessId* only_from,
                                        Message* message) {
+  if (ABSL_PREDICT_FALSE(right_ != 0)) {
+    if (Waits(control)) return Taken::kNothing;
+    control_ = &control;
+  }
   return TakeBest(this, control, only_from, message);
 }
 
@@ -72,7 +76,7 @@ ReceiveQueue::Claimed MailboxQueue::Claim(const Candidate& best, Message* messag
   CellReader& reader = lane->reader();
   const CellHead& head = best.head;
   if (ABSL_PREDICT_FALSE(gone())) return Claimed::kVoid;
-  if (message != nullptr && lease_out_ == nullptr) {
+  if (message != nullptr && lease_out_ == nullptr && ABSL_PREDICT_TRUE(right_ == 0)) {
     const absl::optional<uint32_t> length =
         reader.TakeSmall(best.priority, head, number_, internal::MessageAccess::SmallBody(message));
     if (length.has_value()) {
@@ -89,6 +93,10 @@ ReceiveQueue::Claimed MailboxQueue::Claim(const Candidate& best, Message* messag
     // The agent has taken our claims away before this one, or will find it gone.
     reader.Return(best.priority, head.slot, head.position, number_, /*attempted=*/false);
     return Claimed::kVoid;
+  }
+  if (right_ != 0 && !MayTake(*control_) && !SEEDED_BUG(HOLDER_NOT_READ_AFTER_CLAIM)) {
+    reader.Return(best.priority, head.slot, head.position, number_, /*attempted=*/false);
+    return Claimed::kNotAllowed;
   }
   const uint32_t attempts = AttemptsOf(best);
   Record record;

@@ -24,6 +24,13 @@ struct Lease {
 
 // A mailbox: cell lanes, competing receivers. `number` is this receiver's; `attachment`, which
 // outlives this, its process's (an agent's receivers have none).
+//
+// Of an exclusive mailbox a receiver takes while it is the holder (ControlPage::holder). The agent
+// takes the right away (holder = 0), then the claims of who had it, unless it has let go of them by
+// itself, and then gives the right to the next. So whoever claims looks at `holder` again after the
+// claim, and before it takes: either the agent finds the claim, or the claimant sees that it has
+// the right no more, and gives the message back unseen. That is why here no message is claimed and
+// taken in one step.
 class MailboxQueue final : public ReceiveQueue {
  public:
   explicit MailboxQueue(uint32_t number, const Attachment* attachment = nullptr)
@@ -35,8 +42,18 @@ class MailboxQueue final : public ReceiveQueue {
   // What Join and End have said; by itself only when something is taken.
   using ReceiveQueue::TakeOverChanges;
 
+  // From now on takes only while ControlPage::holder is this number: the receiver's own, or, on
+  // another node, that of all receivers of its process. An agent that takes for itself need not.
+  // Before the first Take.
+  void RequireHolder(uint32_t number) { right_ = number; }
+
   Taken Take(const ControlPage& control, const ProcessId* only_from, Message* message) override;
-  bool MayHave(const ControlPage& control) override { return MayHaveBest(this, control); }
+  bool MayHave(const ControlPage& control) override {
+    return Waits(control) ? control.closed.load() != 0 : MayHaveBest(this, control);
+  }
+  bool MayTake(const ControlPage& control) const override {
+    return right_ == 0 || control.holder.load() == right_;
+  }
   bool HasLaneOf(const ProcessId& sender) const override;
 
   // Claims the best message for this receiver and leaves it leased; see Finish. `message`, unless
@@ -70,6 +87,12 @@ class MailboxQueue final : public ReceiveQueue {
     bool found() const { return priority >= 0; }
   };
 
+  // Whether another has the right. Then this one only keeps up with lanes that join and end.
+  bool Waits(const ControlPage& control) {
+    if (MayTake(control)) return false;
+    KeepUp(control);
+    return true;
+  }
   Found Find(const ProcessId* only_from, Candidate* best);
   Found FindBetter(const ProcessId* only_from, Candidate* best) {
     // In a sole lane a message is overtaken by none of its own priority.
@@ -91,6 +114,8 @@ class MailboxQueue final : public ReceiveQueue {
   const uint32_t number_;
   const Attachment* const attachment_;
   uint32_t max_attempts_ = 0;
+  uint32_t right_ = 0;                    // 0: nobody needs one
+  const ControlPage* control_ = nullptr;  // with right_, in Take
   std::vector<std::shared_ptr<IncomingCells>> lanes_;
   Lease* lease_out_ = nullptr;  // where Claim leaves the lease, in TakeLease
 };

@@ -106,6 +106,75 @@ TEST(MailboxTest, CompetingReceiversTakeEachMessageOnce) {
   for (const std::atomic<int>& count : seen) EXPECT_EQ(count.load(), 1);
 }
 
+TEST(MailboxTest, OfAnExclusiveMailboxOnlyTheHolderReceives) {
+  TestChannel channel;
+  MailboxQueue first(1), second(2);
+  first.RequireHolder(1);
+  second.RequireHolder(2);
+  const auto lane = channel.AddCells({&first, &second});
+  for (const char* body : {"a", "b"}) ASSERT_TRUE(TrySend(*lane, 0, body).ok());
+  for (MailboxQueue* queue : {&first, &second}) {
+    EXPECT_EQ(Receive(*queue, channel), "(nothing)");
+    EXPECT_FALSE(queue->MayHave(channel.control()));
+  }
+  channel.control().holder.store(1);
+  EXPECT_TRUE(first.MayHave(channel.control()));
+  EXPECT_FALSE(second.MayHave(channel.control()));
+  EXPECT_EQ(Receive(second, channel), "(nothing)");
+  EXPECT_EQ(Receive(first, channel), "a");
+  channel.control().holder.store(2);
+  EXPECT_EQ(Receive(first, channel), "(nothing)");
+  EXPECT_EQ(Receive(second, channel), "b");
+  // Who waits for the right keeps up with lanes that join and end.
+  channel.AddCells({&first}, 101);
+  const uint32_t joined = channel.control().members_version.load();
+  EXPECT_EQ(Receive(first, channel), "(nothing)");
+  EXPECT_TRUE(first.HasLaneOf(ProcessId("test", 101, joined)));
+  first.End(joined, joined + 1);
+  channel.control().members_version.store(joined + 1);
+  EXPECT_FALSE(first.MayHave(channel.control()));
+  EXPECT_FALSE(first.HasLaneOf(ProcessId("test", 101, joined)));
+  // It is not told of one that it cannot know, but of the end.
+  channel.AddCells({});
+  EXPECT_FALSE(first.MayHave(channel.control()));
+  channel.Close(CloseReason::kDestroyed);
+  EXPECT_TRUE(first.MayHave(channel.control()));
+}
+
+// Who loses the right in the midst of a receive has the message, or gives it back.
+TEST(MailboxTest, NoMessageIsLostOrDoubledWhenTheExclusiveRightMoves) {
+  constexpr int kMessages = 20000;
+  TestChannel channel;
+  MailboxQueue queues[] = {MailboxQueue(1), MailboxQueue(2)};
+  for (uint32_t i = 0; i < 2; ++i) queues[i].RequireHolder(i + 1);
+  const auto lane = channel.AddCells({&queues[0], &queues[1]});
+  std::vector<std::atomic<int>> seen(kMessages);
+  std::atomic<int> taken{0};
+  std::vector<std::thread> threads;
+  for (uint32_t i = 0; i < 2; ++i) {
+    threads.emplace_back([&, i] {
+      while (taken.load() < kMessages) {
+        const std::string body = Receive(queues[i], channel);
+        if (body == "(nothing)") continue;
+        ++seen[static_cast<size_t>(std::stoi(body))];
+        ++taken;
+      }
+    });
+  }
+  threads.emplace_back([&] {
+    for (int i = 0; i < kMessages; ++i) {
+      EXPECT_TRUE(lane->Send(i % 2, {{}, std::to_string(i)}, absl::InfiniteFuture()).ok());
+    }
+  });
+  for (uint32_t turn = 0; taken.load() < kMessages; ++turn) {
+    channel.control().holder.store(turn % 2 + 1);
+    std::this_thread::yield();
+    channel.control().holder.store(0);
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const std::atomic<int>& count : seen) EXPECT_EQ(count.load(), 1);
+}
+
 TEST(MailboxTest, AReceiverThatDoesNotKnowOfALaneSaysThatItIsBehind) {
   TestChannel channel;
   MailboxQueue receiver(1);

@@ -65,6 +65,10 @@ class ReceiveQueue {
   // Whether Take would find something. May be kBehind's equal: true.
   virtual bool MayHave(const ControlPage& control) = 0;
 
+  // Whether Take may take anything now; if not, the agent rings when that may have changed
+  // (ControlPage::rings), and messages are no reason to wake up.
+  virtual bool MayTake(const ControlPage&) const { return true; }
+
   // Tells the senders of all room given back. Before a park.
   virtual void Flush() {}
 
@@ -80,7 +84,13 @@ class ReceiveQueue {
     kBetter,
     kCorrupt,  // error() says whose lane, which was dropped
   };
-  enum class Claimed { kYes, kLost, kCorrupt, kVoid };
+  enum class Claimed {
+    kYes,
+    kLost,
+    kCorrupt,
+    kVoid,
+    kNotAllowed,  // MayTake became false meanwhile; the message went back to its place
+  };
 
   virtual void AddLane(std::shared_ptr<IncomingLane> lane) = 0;
   virtual void EndLane(uint64_t id, EndReason reason) = 0;
@@ -112,6 +122,10 @@ class ReceiveQueue {
   // error(): the lane of `sender` was closed.
   void RefuseLane(const ProcessId& sender);
   void TakeOverChanges();
+  // The same, if there are any: for one that does not look.
+  void KeepUp(const ControlPage& control) {
+    if (Behind(control)) TakeOverChanges();
+  }
   // Whether a look leaves this lane out.
   bool LeftOut(const IncomingLane& lane, const ProcessId* only_from) const {
     if (only_from != nullptr && lane.sender() != *only_from) return true;
@@ -201,6 +215,8 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline ReceiveQueue::Taken ReceiveQueue::TakeBest(
         return Taken::kCorrupt;
       case Claimed::kVoid:
         return Taken::kVoid;
+      case Claimed::kNotAllowed:
+        return Taken::kNothing;
     }
   }
 }

@@ -34,6 +34,8 @@ MailboxOptions FromProto(const proto::MailboxSpec& spec) {
                            : absl::Milliseconds(static_cast<int64_t>(spec.lease_time_ms()));
   options.max_attempts = spec.max_attempts();
   options.dead_letter = spec.dead_letter();
+  options.policy = static_cast<ReceivePolicy>(spec.receive_policy());
+  options.owned = spec.owned();
   return options;
 }
 
@@ -48,6 +50,8 @@ void ToProto(const MailboxOptions& options, proto::MailboxSpec* spec) {
           : static_cast<uint64_t>(absl::ToInt64Milliseconds(options.lease_time)));
   spec->set_max_attempts(options.max_attempts);
   spec->set_dead_letter(options.dead_letter);
+  spec->set_receive_policy(static_cast<proto::ReceivePolicy>(options.policy));
+  spec->set_owned(options.owned);
 }
 
 EndReason EndReasonOf(uint32_t number) {

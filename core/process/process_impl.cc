@@ -158,6 +158,14 @@ absl::StatusOr<std::shared_ptr<OutgoingLane>> ProcessImpl::ConnectMailbox(const 
     }
     DropClosedLanes();
   }
+  BeginOpening();
+  absl::StatusOr<std::shared_ptr<OutgoingLane>> lane = AskForMailboxLane(name, deadline);
+  EndOpening();
+  return lane;
+}
+
+absl::StatusOr<std::shared_ptr<OutgoingLane>> ProcessImpl::AskForMailboxLane(
+    const std::string& name, absl::Time deadline) {
   if (absl::Status status = CheckRoomForLane(name); !status.ok()) return status;
   control::Request request;
   request.set_connect_mailbox(name);
@@ -192,6 +200,10 @@ void ProcessImpl::DropClosedLanes() {
   absl::erase_if(lanes_, [](const auto& entry) {
     return entry.second.use_count() == 1 && !entry.second->closed_status().ok();
   });
+  DropNamesOfLanes();
+}
+
+void ProcessImpl::DropNamesOfLanes() {
   absl::erase_if(lane_of_, [this](const auto& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return !lanes_.contains(entry.second);
   });
@@ -201,22 +213,14 @@ absl::StatusOr<ProcessImpl::OpenedMailbox> ProcessImpl::OpenMailbox(const std::s
                                                                     bool leases,
                                                                     absl::Time deadline) {
   if (absl::Status status = CheckUsable(); !status.ok()) return status;
-  {
-    absl::MutexLock lock(&mutex_);
-    while (closing_ > 0) closed_.Wait(&mutex_);
-    ++opening_;
-  }
+  BeginOpening();
   control::Request request;
   request.mutable_open_mailbox()->set_name(name);
   request.mutable_open_mailbox()->set_leases(leases);
   absl::StatusOr<AgentReply> reply = Call(std::move(request), deadline);
   absl::StatusOr<OpenedMailbox> opened =
       reply.ok() ? AddReceiver(*std::move(reply)) : reply.status();
-  {
-    absl::MutexLock lock(&mutex_);
-    --opening_;
-  }
-  CloseUnused();
+  EndOpening();
   return opened;
 }
 
@@ -227,11 +231,14 @@ absl::StatusOr<ProcessImpl::OpenedMailbox> ProcessImpl::AddReceiver(AgentReply r
   OpenedMailbox result;
   result.destination_id = opened.destination_id();
   result.name = opened.mailbox();
-  result.queue = std::make_shared<MailboxQueue>(number_, this);
   const MailboxOptions options = FromProto(opened.spec());
+  result.queue = std::make_shared<MailboxQueue>(number_, this);
   result.queue->set_limits(options);
-  // Of a mailbox of another node its home counts.
-  if (!opened.remote()) result.queue->set_max_attempts(options.max_attempts);
+  // Of a mailbox of another node that node's agent receives, and counts, when it is our turn.
+  if (!opened.remote()) {
+    result.queue->set_max_attempts(options.max_attempts);
+    if (options.policy == ReceivePolicy::kExclusive) result.queue->RequireHolder(number_);
+  }
   absl::MutexLock lock(&mutex_);
   Membership& membership = memberships_[opened.destination_id()];
   membership.version = Newer(membership.version, opened.members_version());
@@ -245,40 +252,6 @@ absl::StatusOr<ProcessImpl::OpenedMailbox> ProcessImpl::AddReceiver(AgentReply r
   result.queue->Reach(membership.version);
   membership.queues.push_back(result.queue);
   return result;
-}
-
-void ProcessImpl::CloseReceiver(uint64_t destination_id, const ReceiveQueue* queue) {
-  {
-    absl::MutexLock lock(&mutex_);
-    const auto it = memberships_.find(destination_id);
-    if (it == memberships_.end()) return;
-    std::erase_if(it->second.queues, [queue](const auto& other) { return other.get() == queue; });
-  }
-  CloseUnused();
-}
-
-void ProcessImpl::CloseUnused() {
-  std::vector<uint64_t> unused;
-  {
-    absl::MutexLock lock(&mutex_);
-    if (opening_ > 0) return;
-    absl::erase_if(memberships_, [&unused](const auto& entry) {
-      if (!entry.second.queues.empty()) return false;
-      unused.push_back(entry.first);
-      return true;
-    });
-    ++closing_;
-  }
-  for (const uint64_t destination_id : unused) {
-    if (!connection_.connected()) break;
-    control::Request request;
-    request.set_close_receiver(destination_id);
-    // Whether it is told or not: the agent knows when this process ends.
-    Call(std::move(request), absl::Now() + absl::Seconds(1)).IgnoreError();
-  }
-  absl::MutexLock lock(&mutex_);
-  --closing_;
-  closed_.SignalAll();
 }
 
 bool ProcessImpl::LinkedWith(const ProcessId& peer) {

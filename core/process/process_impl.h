@@ -62,6 +62,8 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
                                                                absl::Time deadline);
   absl::StatusOr<std::shared_ptr<OutgoingLane>> ConnectMailbox(const std::string& name,
                                                                absl::Time deadline);
+  // A handle lets go of its lane.
+  void LetGo(std::shared_ptr<OutgoingLane> lane);
 
   struct OpenedMailbox {
     uint64_t destination_id = 0;
@@ -116,9 +118,18 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
   absl::Status CheckRoomForLane(const std::string& name);
   // Adds this process as a receiver of what the agent has opened.
   absl::StatusOr<OpenedMailbox> AddReceiver(AgentReply reply);
-  // Tells the agent of mailboxes that this process receives from no more, unless one is being
-  // opened: it may be the same, and then the last to open looks.
+  // Tells the agent of mailboxes that this process receives from no more, and of links (the
+  // mailboxes) that it sends to no more, unless one is being opened: it may be the same, and then
+  // the last to open looks.
   void CloseUnused();
+  // Those of lanes, which are forgotten.
+  void TakeUnusedLanes(std::vector<uint64_t>* ids) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void BeginOpening();
+  void EndOpening();
+  absl::StatusOr<std::shared_ptr<OutgoingLane>> AskForMailboxLane(const std::string& name,
+                                                                  absl::Time deadline);
+  // Forgets names of lanes that are forgotten.
+  void DropNamesOfLanes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Forgets lanes to mailboxes that are closed and that no Sender has.
   void DropClosedLanes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status OnLinkJoined(const control::LinkGrant& grant, std::vector<Fd> fds, uint32_t version)

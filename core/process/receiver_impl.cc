@@ -197,6 +197,13 @@ absl::Status ReceiverImpl::Finish(Got got, const ProcessId* only_from, absl::Tim
   return std::exchange(failure_, absl::OkStatus());
 }
 
+FutexWord ReceiverImpl::Announce() {
+  // Read before: the agent changes it after the right.
+  const uint32_t rings = control().rings.load();
+  if (queue_->MayTake(control())) return parker_.Park();
+  return {&control().rings, rings};
+}
+
 ReceiverImpl::Got ReceiverImpl::Sleep(const ProcessId* only_from, absl::Time deadline,
                                       Message* message) {
   FutexWord word;
@@ -204,7 +211,7 @@ ReceiverImpl::Got ReceiverImpl::Sleep(const ProcessId* only_from, absl::Time dea
     absl::optional<absl::MutexLock> lock;
     if (watched_) lock.emplace(&watch_mutex_);
     queue_->Flush();
-    word = parker_.Park();
+    word = Announce();
   }
   const Got got = Look(only_from, deadline, message);
   const absl::Duration left = deadline - absl::Now();
@@ -290,7 +297,7 @@ FutexWord ReceiverImpl::Park(absl::Duration* longest) {
   if (watched_) lock.emplace(&watch_mutex_);
   queue_->Flush();
   SetWanted(1);
-  const FutexWord word = parker_.Park();
+  const FutexWord word = Announce();
   *longest = std::min(*longest, parker_.LookAgainAfter());
   return word;
 }
@@ -330,7 +337,7 @@ absl::StatusOr<int> ReceiverImpl::Descriptor() {
 bool ReceiverImpl::SignalOrPark(FutexWord* word, absl::Duration* longest) {
   absl::MutexLock lock(&watch_mutex_);
   if (signaled_) return true;
-  *word = parker_.Park();
+  *word = Announce();
   *longest = std::min(*longest, parker_.LookAgainAfter());
   SetWanted(1);
   if (!MayReturn()) return false;

@@ -132,6 +132,9 @@ class ReceiverImpl final : public Waitable, public Watched {
                                         : LookInTurn(only_from, deadline, message);
   }
   Got LookInTurn(const ProcessId* only_from, absl::Time deadline, Message* message);
+  // Announces a park, and returns the word to sleep on. Who has not the right to receive waits for
+  // the agent alone: no sender is to ring for it, nor message to wake it.
+  FutexWord Announce();
   // Reads notices until the queue is no more behind; false at the deadline.
   bool CatchUp(absl::Time deadline);
   // Sleeps, at most until `deadline`; or returns what came just before.

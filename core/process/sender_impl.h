@@ -18,13 +18,15 @@ class SenderImpl {
   }
   // In a forked child whoever held the lane's lock does not exist.
   ~SenderImpl() {
-    if (process->CheckUsable().ok()) lane->RemoveHandle();
+    if (!process->CheckUsable().ok()) return;
+    lane->RemoveHandle();
+    process->LetGo(std::move(lane));
   }
   SenderImpl(const SenderImpl&) = delete;
   SenderImpl& operator=(const SenderImpl&) = delete;
 
   const std::shared_ptr<ProcessImpl> process;
-  const std::shared_ptr<OutgoingLane> lane;
+  std::shared_ptr<OutgoingLane> lane;
 };
 
 // Behind ClaimedMessage: room in shared memory, or, for what stands in the lane itself, a buffer.
@@ -38,6 +40,7 @@ class ClaimState {
     if (!process->CheckUsable().ok()) return;
     if (room.has_value()) lane->Free(*room);
     lane->RemoveHandle();
+    process->LetGo(std::move(lane));
   }
   ClaimState(const ClaimState&) = delete;
   ClaimState& operator=(const ClaimState&) = delete;
@@ -45,7 +48,7 @@ class ClaimState {
   char* data() const { return room.has_value() ? room->data : buffer.get(); }
 
   const std::shared_ptr<ProcessImpl> process;
-  const std::shared_ptr<OutgoingLane> lane;
+  std::shared_ptr<OutgoingLane> lane;
   int priority = 0;
   size_t size = 0;
   absl::optional<SlabRoom> room;

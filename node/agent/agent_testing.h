@@ -72,7 +72,7 @@ class RememberingCarrier : public Carrier {
   void FinishOutbound(uint64_t lane, uint32_t) override { finishing.insert(lane); }
   void RemoveOutbound(uint64_t lane) override { outbound.erase(lane); }
   void AddInbound(InboundLane) override {}
-  void RefuseLane(const std::string&, uint64_t, absl::Status) override {}
+  void RefuseLane(const std::string&, uint64_t, absl::Status, bool) override {}
   void RemoveInbound(const std::string& node, uint64_t lane) override {
     removed_inbound.insert({node, lane});
   }

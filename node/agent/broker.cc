@@ -27,6 +27,7 @@ absl::StatusOr<MailboxLane*> Broker::JoinMailbox(LocalMailbox* mailbox, const En
                                                  const ProcessId& sender_id, uint32_t uid,
                                                  uint64_t origin_lane) {
   if (MailboxLane* lane = registry_->FindLane(mailbox->id, sender, origin_lane)) return lane;
+  if (absl::Status status = CheckAssociate(*mailbox, sender_id); !status.ok()) return status;
   absl::StatusOr<MailboxLane*> lane =
       registry_->AddLane(mailbox, sender, sender_id, uid, origin_lane);
   if (!lane.ok()) return lane;
@@ -89,6 +90,7 @@ absl::StatusOr<std::vector<Fd>> Broker::GrantLane(const LocalMailbox& mailbox,
 }
 
 absl::Status Broker::OpenReceiver(LocalProcess* process, LocalMailbox* mailbox, bool leases) {
+  if (absl::Status status = CheckAssociate(*mailbox, process->id); !status.ok()) return status;
   if (absl::Status status = registry_->AddReceiver(mailbox, process, leases); !status.ok()) {
     return status;
   }
@@ -97,6 +99,7 @@ absl::Status Broker::OpenReceiver(LocalProcess* process, LocalMailbox* mailbox, 
   for (const uint64_t id : mailbox->lanes) {
     NotifyLane(*mailbox, *registry_->FindLane(id), process->number, version);
   }
+  OnReceiversChanged(mailbox);
   return absl::OkStatus();
 }
 
@@ -107,7 +110,10 @@ void Broker::CloseReceiver(LocalProcess* process, uint64_t destination_id) {
     return;
   }
   LocalMailbox* mailbox = registry_->FindMailbox(destination_id);
-  if (mailbox != nullptr) registry_->CloseReceiver(mailbox, process->number);
+  if (mailbox == nullptr) return;
+  registry_->CloseReceiver(mailbox, process->number);
+  // None of the process's receives of it is under way, or it would not have closed it.
+  OnReceiversChanged(mailbox);
 }
 
 absl::Status Broker::ExtendLease(LocalProcess* process, const control::ExtendLease& lease) {
@@ -120,15 +126,16 @@ absl::Status Broker::ExtendLease(LocalProcess* process, const control::ExtendLea
   return sweeper_.Extend(process->number, lease);
 }
 
-uint64_t Broker::DestroyMailbox(LocalMailbox* mailbox) {
+uint64_t Broker::DestroyMailbox(LocalMailbox* mailbox, CloseReason reason) {
   // First closed: who publishes later takes its message back. So what is counted is what is lost.
-  mailbox->destination.Close(CloseReason::kDestroyed);
+  mailbox->destination.Close(reason);
   carrier_->Poke();
   const CellReader::Counts counts = Count(*mailbox);
   const uint64_t dropped = counts.left();
   if (dropped > 0) {
-    options_.log(absl::StrCat("mailbox ", mailbox->name, " was destroyed with ", dropped,
-                              " messages in it"));
+    options_.log(absl::StrCat("mailbox ", mailbox->name, " was destroyed",
+                              reason == CloseReason::kOwnerGone ? ", as its owner is gone," : "",
+                              " with ", dropped, " messages in it"));
   }
   for (const auto& [name, entry] : mailbox->remote_receivers) {
     carrier_->RemoveReceiver(name.first, name.second, /*tell=*/true);
@@ -158,6 +165,9 @@ absl::Status Broker::StartRemoteReceiver(const LocalMailbox& mailbox, const std:
   receiver.peer_incarnation = registry_->PeerIncarnation(node);
   receiver.queue = std::make_shared<MailboxQueue>(entry.number);
   receiver.queue->set_max_attempts(mailbox.options.max_attempts);
+  if (mailbox.options.policy == ReceivePolicy::kExclusive) {
+    receiver.queue->RequireHolder(mailbox.order.at(entry.place));
+  }
   absl::StatusOr<DestinationMemory> memory = mailbox.destination.MapSender(mailbox.destination);
   if (!memory.ok()) return memory.status();
   receiver.control = std::move(memory->control);
@@ -179,14 +189,19 @@ absl::Status Broker::StartRemoteReceiver(const LocalMailbox& mailbox, const std:
 absl::Status Broker::OpenRemoteReceiver(LocalMailbox* mailbox, const std::string& node,
                                         uint64_t key, const ProcessId& receiver, bool leases) {
   if (mailbox->remote_receivers.contains({node, key})) return absl::OkStatus();
+  if (absl::Status status = CheckAssociate(*mailbox, receiver); !status.ok()) return status;
   if (absl::Status status = registry_->AddRemoteReceiver(mailbox, node, key, receiver, leases);
       !status.ok()) {
     return status;
   }
   absl::Status status =
       StartRemoteReceiver(*mailbox, node, key, mailbox->remote_receivers.at({node, key}));
-  if (!status.ok()) registry_->RemoveRemoteReceiver(mailbox, node, key);
-  return status;
+  if (!status.ok()) {
+    registry_->RemoveRemoteReceiver(mailbox, node, key);
+    return status;
+  }
+  OnReceiversChanged(mailbox);
+  return absl::OkStatus();
 }
 
 void Broker::CatchUpRemoteReceiver(const std::string& node, uint64_t key) {
@@ -208,9 +223,11 @@ void Broker::CloseRemoteReceiver(const std::string& node, uint64_t key) {
     if (entry == mailbox->remote_receivers.end()) continue;
     remote_queues_.erase({node, key});
     carrier_->RemoveReceiver(node, key, /*tell=*/false);
+    WithdrawRight(mailbox.get(), entry->second);
     // First its claims: an agent that dies in between knows whose they are.
     ReleaseClaims(*mailbox, entry->second.number);
     registry_->RemoveRemoteReceiver(mailbox.get(), node, key);
+    OnReceiversChanged(mailbox.get());
     return;
   }
 }

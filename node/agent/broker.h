@@ -80,6 +80,10 @@ class Broker {
                                             control::LaneGrant* grant);
   // Makes a process a receiver: tells it of all lanes. `leases`: one that acknowledges by hand.
   absl::Status OpenReceiver(LocalProcess* process, LocalMailbox* mailbox, bool leases);
+  // kResourceExhausted when the mailbox is a link of two other processes.
+  absl::Status CheckAssociate(const LocalMailbox& mailbox, const ProcessId& process) const;
+  // The process lets go of a receiver, or of its lane to a mailbox: as control::Request::close.
+  void Close(LocalProcess* process, uint64_t id);
   // Of a mailbox here, or of a proxy. Messages that the process still holds stay its own.
   void CloseReceiver(LocalProcess* process, uint64_t destination_id);
   // A receiver of another node. Idempotent for one key of one node.
@@ -89,7 +93,7 @@ class Broker {
   void CatchUpRemoteReceiver(const std::string& node, uint64_t key);
   void CloseRemoteReceiver(const std::string& node, uint64_t key);
   // Returns how many messages were in it.
-  uint64_t DestroyMailbox(LocalMailbox* mailbox);
+  uint64_t DestroyMailbox(LocalMailbox* mailbox, CloseReason reason = CloseReason::kDestroyed);
   // Somebody has given a message back that is not to be received at once, or not again.
   void LookAtMailbox(uint64_t id) {
     if (registry_->FindMailbox(id) != nullptr) sweeper_.Look(id);
@@ -157,6 +161,16 @@ class Broker {
   uint64_t Purge(LocalMailbox* mailbox);
 
  private:
+  // Who has it open has changed: says how many there are, and, of an exclusive one, who may
+  // receive. REQUIRES: who was the holder, and is not any more, has no claims, and nothing claims
+  // for it.
+  void OnReceiversChanged(LocalMailbox* mailbox);
+  // Takes the exclusive right from a receiver, before its claims are taken from it: so it finds out
+  // what it claims after that is not its own.
+  void WithdrawRight(LocalMailbox* mailbox, uint32_t number);
+  // Unless its process has another receiver.
+  void WithdrawRight(LocalMailbox* mailbox, const RemoteReceiverEntry& entry);
+  void DestroyMailboxesOf(uint32_t owner);
   void NotifyLane(const LocalMailbox& mailbox, const MailboxLane& lane, uint32_t number,
                   uint32_t version);
   // Every receiver is told of the lanes again, and of the version.

@@ -54,13 +54,16 @@ void Broker::ProcessGone(uint32_t number, EndReason reason) {
   // First closed, so that senders find out; then its claims are void.
   process->inbox.Close(CloseReason::kProcessGone);
   carrier_->Poke();
+  DestroyMailboxesOf(number);
   for (const uint64_t id :
        std::vector<uint64_t>(process->mailboxes.begin(), process->mailboxes.end())) {
     LocalMailbox* mailbox = registry_->FindMailbox(id);
     if (mailbox == nullptr) continue;
+    WithdrawRight(mailbox, number);
     // First its claims: an agent that dies in between still knows that it may have some.
     ReleaseClaims(*mailbox, number);
     registry_->RemoveReceiver(mailbox, number);
+    OnReceiversChanged(mailbox);
   }
   for (const uint64_t id :
        std::vector<uint64_t>(process->proxies.begin(), process->proxies.end())) {

@@ -27,6 +27,8 @@ void Broker::ReleaseLostClaims() {
     const auto gone = [&](uint32_t owner) {
       return !holders.contains(owner) && registry_->FindProcess(owner) == nullptr;
     };
+    const uint32_t holder = mailbox->destination.page()->holder.load();
+    if (gone(holder)) WithdrawRight(mailbox.get(), holder);
     for (const uint64_t lane : mailbox->lanes) {
       absl::StatusOr<std::shared_ptr<IncomingCells>> cells = MapCells(*registry_->FindLane(lane));
       if (cells.ok()) (*cells)->reader().ReleaseClaimsIf(gone);
@@ -64,9 +66,11 @@ void Broker::Resume() {
   RemoveLostLanes();
   std::vector<LocalMailbox*> closed;
   for (const auto& [id, mailbox] : registry_->mailboxes()) {
+    const bool lost = mailbox->options.owned && registry_->FindProcess(mailbox->creator) == nullptr;
+    if (lost) mailbox->destination.Close(CloseReason::kOwnerGone);
     if (mailbox->destination.closed()) closed.push_back(mailbox.get());
   }
-  for (LocalMailbox* mailbox : closed) DestroyMailbox(mailbox);
+  for (LocalMailbox* mailbox : closed) DestroyMailbox(mailbox, mailbox->destination.reason());
   ReleaseLostClaims();
   links_.Resume();
   for (const auto& [id, mailbox] : registry_->mailboxes()) {
@@ -77,6 +81,7 @@ void Broker::Resume() {
       }
     }
   }
+  for (const auto& [id, mailbox] : registry_->mailboxes()) OnReceiversChanged(mailbox.get());
   for (const auto& [id, proxy] : registry_->proxies()) StartProxy(*proxy);
   sweeper_.Resume();
 

@@ -88,6 +88,16 @@ void Destination::Close(CloseReason reason) {
   Ring();
 }
 
-void Destination::Ring() { RingGate(reinterpret_cast<GateWord*>(gate_map_.data())); }
+bool Destination::SetHolder(uint32_t number) {
+  if (page()->holder.exchange(number) == number) return false;
+  Ring();
+  return true;
+}
+
+void Destination::Ring() {
+  page()->rings.fetch_add(1);
+  FutexWakeAll(&page()->rings);
+  RingGate(reinterpret_cast<GateWord*>(gate_map_.data()));
+}
 
 }  // namespace mailrail

@@ -46,6 +46,9 @@ class Destination {
   void Close(CloseReason reason);
   CloseReason reason() const { return static_cast<CloseReason>(page()->closed.load()); }
   bool closed() const { return reason() != CloseReason::kOpen; }
+  // Has the receiver with this number be the one that may claim; 0: nobody may. True, and wakes all
+  // receivers, when that was not so before.
+  bool SetHolder(uint32_t number);
   // Wakes all receivers.
   void Ring();
 

@@ -30,6 +30,7 @@ namespace mailrail {
 //   all was carried                     done                         -
 //   the peer refuses our lane (b is     closed, the rest is dropped  -
 //     gone), or a's memory is broken
+//   a lets go of its way to mailbox b   closed and finishes          -
 //   a refuses b's lane as broken        closed and finishes          ends
 //   b has opened another lane to a      closed and finishes          -
 //   the peer ends its lane (b is gone)  closed, the rest is dropped  ends
@@ -84,6 +85,8 @@ class Links {
   // Returns how many messages the process had not received.
   uint64_t EndProcess(const LocalProcess& process, EndReason end);
   void EndOutbound(uint64_t id, CloseReason reason);
+  // The process sends no more on its way to a mailbox.
+  void LetGo(const LocalProcess& process, uint64_t id);
   // `end`: why its sender is not there any more. False when no link has this inbound lane.
   bool EndInbound(const std::string& node, uint64_t lane, EndReason end);
   // The carrier found that nothing can be put into the inbound lane any more.

@@ -57,6 +57,15 @@ void Links::Finish(Link* link, CloseReason reason) {
   carrier_->FinishOutbound(link->id, 0);
 }
 
+void Links::LetGo(const LocalProcess& process, uint64_t id) {
+  Link* link = registry_->FindLink(id);
+  if (link == nullptr || link->finishing || link->b.kind != Endpoint::Kind::kRemoteMailbox ||
+      link->a.Key() != Endpoint::OfProcess(process.number).Key()) {
+    return;
+  }
+  Finish(link, CloseReason::kProcessGone);
+}
+
 bool Links::StillReceives(const Link& link) const {
   return link.inbound_lane != 0 && registry_->FindProcess(link.a.number) != nullptr;
 }

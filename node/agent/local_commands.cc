@@ -88,8 +88,11 @@ control::ProcessRow RowOf(const LocalProcess& process, const MemoryShares::Use& 
   return row;
 }
 
-control::MailboxRow RowOf(const LocalMailbox& mailbox, const CellReader::Counts& counts) {
+// `owner`: of an owned one.
+control::MailboxRow RowOf(const LocalMailbox& mailbox, const CellReader::Counts& counts,
+                          const LocalProcess* owner) {
   control::MailboxRow row;
+  if (owner != nullptr) ToProto(owner->id, row.mutable_owner());
   row.set_name(mailbox.name);
   ToProto(mailbox.options, row.mutable_spec());
   row.set_senders(static_cast<uint32_t>(mailbox.lanes.size()));
@@ -150,6 +153,12 @@ absl::StatusOr<std::shared_ptr<OutgoingLane>> LocalService::LaneTo(
     link = broker_->LinkAgent(*found.process);
   } else {
     const NameResolver::Mailbox& mailbox = found.mailbox;
+    const MailboxOptions& options =
+        mailbox.here != nullptr ? mailbox.here->options : mailbox.far.options;
+    if (options.policy == ReceivePolicy::kLink) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "mailbox '", mailbox.name, "' is a link of two processes: attach to be one of them"));
+    }
     if (mailbox.here != nullptr) return broker_->AgentLane(mailbox.here);
     link = broker_->LinkMailbox(Endpoint(), mailbox.far.node, mailbox.name, mailbox.far.options);
   }
@@ -187,7 +196,9 @@ void LocalService::List(const CallPtr& call) {
     case control::MAILBOXES:
       for (const auto& [id, mailbox] : registry_->mailboxes()) {
         if (id <= after || (!list.name().empty() && list.name() != mailbox->name)) continue;
-        control::MailboxRow row = RowOf(*mailbox, broker_->Count(*mailbox));
+        control::MailboxRow row =
+            RowOf(*mailbox, broker_->Count(*mailbox),
+                  mailbox->options.owned ? registry_->FindProcess(mailbox->creator) : nullptr);
         if (!put(std::move(row), id, listing->mutable_mailboxes())) break;
       }
       if (!list.name().empty() && listing->mailboxes().empty()) {

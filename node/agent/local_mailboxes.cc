@@ -72,6 +72,10 @@ void LocalService::CreateMailbox(const CallPtr& call) {
   const absl::StatusOr<QualifiedName> name = ParseQualifiedName("mailbox", create.name());
   if (!name.ok()) return Respond(*call, name.status());
   if (absl::Status status = CheckOptions(options); !status.ok()) return Respond(*call, status);
+  if (options.owned && Caller(*call) == nullptr) {
+    return Respond(
+        *call, absl::FailedPreconditionError("only a process that is attached can own a mailbox"));
+  }
   if (!name->node.empty() && name->node != registry_->node()) {
     return Respond(*call, absl::InvalidArgumentError(
                               absl::StrCat("a mailbox is created on its own node: this is ",
@@ -114,6 +118,8 @@ void LocalService::CreateMailbox(const CallPtr& call) {
                                                  "' is not known: ", found.status().message())));
         }
         if (exists()) return;  // created while we asked
+        // Nobody waits for the answer, and nobody would end it.
+        if (options.owned && Caller(*call) == nullptr) return;
         absl::StatusOr<LocalMailbox*> mailbox =
             registry_->AddMailbox(name, options, call->number, call->id);
         Respond(*call, mailbox.status());

@@ -192,8 +192,8 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
       return OpenMailbox(call);
     case Kind::kExtendLease:
       return Respond(*call, broker_->ExtendLease(Caller(*call), request.extend_lease()));
-    case Kind::kCloseReceiver:
-      broker_->CloseReceiver(Caller(*call), request.close_receiver());
+    case Kind::kClose:
+      broker_->Close(Caller(*call), request.close());
       return Respond(*call, absl::OkStatus());
     case Kind::kWatch:
       return Watch(call);

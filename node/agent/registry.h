@@ -1,6 +1,7 @@
 #ifndef MAILRAIL_NODE_AGENT_REGISTRY_H_
 #define MAILRAIL_NODE_AGENT_REGISTRY_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -53,6 +54,7 @@ struct RemoteReceiverEntry {
   uint32_t number = 0;
   ProcessId process;
   bool leases = false;  // it acknowledges by hand
+  uint64_t place = 0;   // as LocalMailbox::order; that of all receivers of its process
 };
 
 struct LocalMailbox {
@@ -65,11 +67,21 @@ struct LocalMailbox {
   std::set<uint32_t> former_receivers;
   std::set<uint32_t> leasing;  // those of both that acknowledge by hand, or have
   std::map<std::pair<std::string, uint64_t>, RemoteReceiverEntry> remote_receivers;  // node, key
+  // The processes that have it open, here and on other nodes, in the order of their opening: the
+  // number by which each holds the exclusive right, its own or that of its first receiver here.
+  std::map<uint64_t, uint32_t> order;
   std::set<uint64_t> lanes;
   uint32_t creator = 0;
   uint64_t creator_request = 0;
   uint64_t dropped = 0;  // messages that were purged or lost
   uint64_t dead_letters = 0;
+
+  // How many receivers of other nodes have this place.
+  size_t CountAt(uint64_t place) const {
+    return static_cast<size_t>(
+        std::count_if(remote_receivers.begin(), remote_receivers.end(),
+                      [place](const auto& entry) { return entry.second.place == place; }));
+  }
 };
 
 // One end of a link, or the sender of a lane.
@@ -196,7 +208,8 @@ class Registry {
   void RemoveMailbox(uint64_t id);
   LocalMailbox* FindMailbox(uint64_t id);
   LocalMailbox* FindMailbox(const std::string& name);
-  // Makes a process a receiver; `leases`: one that acknowledges by hand.
+  // Makes a process a receiver, the last in order; nothing changes when it is one. `leases`: one
+  // that acknowledges by hand.
   absl::Status AddReceiver(LocalMailbox* mailbox, LocalProcess* process, bool leases);
   // It receives no more, but may hold messages until it is gone.
   void CloseReceiver(LocalMailbox* mailbox, uint32_t number);

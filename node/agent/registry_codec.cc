@@ -86,11 +86,12 @@ state::Mailbox Encode(const LocalMailbox& mailbox) {
   return value;
 }
 
-state::Receiver EncodeReceiver(const LocalMailbox& mailbox, uint32_t number, bool open) {
+state::Receiver EncodeReceiver(const LocalMailbox& mailbox, uint32_t number, uint64_t place) {
   state::Receiver value;
   value.set_mailbox(mailbox.id);
   value.set_number(number);
-  value.set_open(open);
+  value.set_open(place != 0);
+  value.set_place(place);
   value.set_leases(mailbox.leasing.contains(number));
   return value;
 }
@@ -101,6 +102,7 @@ state::Receiver EncodeReceiver(uint64_t mailbox, const std::string& node, uint64
   value.set_mailbox(mailbox);
   value.set_number(entry.number);
   value.set_open(true);
+  value.set_place(entry.place);
   value.set_leases(entry.leases);
   value.set_node(node);
   value.set_key(key);
@@ -111,11 +113,12 @@ state::Receiver EncodeReceiver(uint64_t mailbox, const std::string& node, uint64
 void Decode(const state::Receiver& value, LocalMailbox* mailbox) {
   if (!value.node().empty()) {
     mailbox->remote_receivers[{value.node(), value.key()}] = {
-        value.number(), FromProto(value.process()), value.leases()};
+        value.number(), FromProto(value.process()), value.leases(), value.place()};
   } else {
     if (value.leases()) mailbox->leasing.insert(value.number());
     (value.open() ? mailbox->receivers : mailbox->former_receivers).insert(value.number());
   }
+  if (value.open()) mailbox->order.emplace(value.place(), value.number());
 }
 
 void Decode(const state::Mailbox& value, LocalMailbox* mailbox) {

@@ -11,7 +11,8 @@ namespace mailrail {
 
 state::Process Encode(const LocalProcess& process);
 state::Mailbox Encode(const LocalMailbox& mailbox);
-state::Receiver EncodeReceiver(const LocalMailbox& mailbox, uint32_t number, bool open);
+// `place`: as LocalMailbox::order; 0: it has the mailbox open no more.
+state::Receiver EncodeReceiver(const LocalMailbox& mailbox, uint32_t number, uint64_t place);
 state::Receiver EncodeReceiver(uint64_t mailbox, const std::string& node, uint64_t key,
                                const RemoteReceiverEntry& entry);
 state::MailboxLane Encode(const MailboxLane& lane);

@@ -12,6 +12,11 @@ std::string ReceiverKey(uint64_t mailbox, uint32_t number) {
   return absl::StrCat("receiver/", mailbox, "/", number);
 }
 
+// It has the mailbox open no more.
+void LeaveOrder(LocalMailbox* mailbox, uint32_t number) {
+  std::erase_if(mailbox->order, [number](const auto& entry) { return entry.second == number; });
+}
+
 }  // namespace
 
 absl::StatusOr<LocalMailbox*> Registry::AddMailbox(const std::string& name,
@@ -58,15 +63,21 @@ void Registry::RemoveMailbox(uint64_t id) {
 }
 
 absl::Status Registry::AddReceiver(LocalMailbox* mailbox, LocalProcess* process, bool leases) {
+  const bool open = mailbox->receivers.contains(process->number);
   const bool leased = mailbox->leasing.contains(process->number);
-  if (mailbox->receivers.contains(process->number) && (leased || !leases)) return absl::OkStatus();
+  if (open && (leased || !leases)) return absl::OkStatus();
+  uint64_t place = open ? 0 : NewId();
+  for (const auto& [at, number] : mailbox->order) {
+    if (open && number == process->number) place = at;
+  }
   if (leases) mailbox->leasing.insert(process->number);
   if (absl::Status status = vault_->Put(ReceiverKey(mailbox->id, process->number),
-                                        EncodeReceiver(*mailbox, process->number, true), {});
+                                        EncodeReceiver(*mailbox, process->number, place), {});
       !status.ok()) {
     if (!leased) mailbox->leasing.erase(process->number);
     return status;
   }
+  mailbox->order[place] = process->number;
   mailbox->receivers.insert(process->number);
   mailbox->former_receivers.erase(process->number);
   process->mailboxes.insert(mailbox->id);
@@ -75,12 +86,14 @@ absl::Status Registry::AddReceiver(LocalMailbox* mailbox, LocalProcess* process,
 
 void Registry::CloseReceiver(LocalMailbox* mailbox, uint32_t number) {
   if (mailbox->receivers.erase(number) == 0) return;
+  LeaveOrder(mailbox, number);
   mailbox->former_receivers.insert(number);
-  Save(ReceiverKey(mailbox->id, number), EncodeReceiver(*mailbox, number, false)).IgnoreError();
+  Save(ReceiverKey(mailbox->id, number), EncodeReceiver(*mailbox, number, 0)).IgnoreError();
 }
 
 void Registry::RemoveReceiver(LocalMailbox* mailbox, uint32_t number) {
   if (mailbox->receivers.erase(number) + mailbox->former_receivers.erase(number) == 0) return;
+  LeaveOrder(mailbox, number);
   mailbox->leasing.erase(number);
   if (LocalProcess* process = FindProcess(number)) process->mailboxes.erase(mailbox->id);
   vault_->Drop(ReceiverKey(mailbox->id, number));
@@ -91,12 +104,17 @@ absl::Status Registry::AddRemoteReceiver(LocalMailbox* mailbox, const std::strin
   if (mailbox->remote_receivers.contains({node, key})) return absl::OkStatus();
   const absl::StatusOr<uint32_t> number = NewNumber();
   if (!number.ok()) return number.status();
-  const RemoteReceiverEntry entry = {*number, process, leases};
+  RemoteReceiverEntry entry = {*number, process, leases, 0};
+  for (const auto& [name, other] : mailbox->remote_receivers) {
+    if (other.process == process) entry.place = other.place;
+  }
+  if (entry.place == 0) entry.place = NewId();
   if (absl::Status status = vault_->Put(ReceiverKey(mailbox->id, *number),
                                         EncodeReceiver(mailbox->id, node, key, entry), {});
       !status.ok()) {
     return status;
   }
+  mailbox->order.emplace(entry.place, *number);
   mailbox->remote_receivers[{node, key}] = entry;
   return absl::OkStatus();
 }
@@ -104,8 +122,10 @@ absl::Status Registry::AddRemoteReceiver(LocalMailbox* mailbox, const std::strin
 void Registry::RemoveRemoteReceiver(LocalMailbox* mailbox, const std::string& node, uint64_t key) {
   const auto entry = mailbox->remote_receivers.find({node, key});
   if (entry == mailbox->remote_receivers.end()) return;
+  const uint64_t place = entry->second.place;
   vault_->Drop(ReceiverKey(mailbox->id, entry->second.number));
   mailbox->remote_receivers.erase(entry);
+  if (mailbox->CountAt(place) == 0) mailbox->order.erase(place);
 }
 
 LocalMailbox* Registry::FindMailbox(uint64_t id) {
@@ -122,11 +142,13 @@ void Registry::SaveReceivers(const LocalMailbox& mailbox) {
   const auto save = [&](uint32_t number, const state::Receiver& value) {
     vault_->Put(ReceiverKey(mailbox.id, number), value, {}).IgnoreError();
   };
+  std::map<uint32_t, uint64_t> places;
+  for (const auto& [place, number] : mailbox.order) places[number] = place;
   for (const uint32_t number : mailbox.receivers) {
-    save(number, EncodeReceiver(mailbox, number, true));
+    save(number, EncodeReceiver(mailbox, number, places[number]));
   }
   for (const uint32_t number : mailbox.former_receivers) {
-    save(number, EncodeReceiver(mailbox, number, false));
+    save(number, EncodeReceiver(mailbox, number, 0));
   }
   for (const auto& [name, entry] : mailbox.remote_receivers) {
     save(entry.number, EncodeReceiver(mailbox.id, name.first, name.second, entry));

@@ -21,6 +21,7 @@ std::set<uint32_t> Registry::NumbersInUse() const {
     numbers.insert(mailbox->receivers.begin(), mailbox->receivers.end());
     numbers.insert(mailbox->former_receivers.begin(), mailbox->former_receivers.end());
     for (const auto& [name, entry] : mailbox->remote_receivers) numbers.insert(entry.number);
+    for (const auto& [place, number] : mailbox->order) numbers.insert(number);
   }
   for (const auto& [id, lane] : lanes_) numbers.insert(lane->sender.number);
   for (const auto& [id, link] : links_) {

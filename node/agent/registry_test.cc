@@ -46,6 +46,8 @@ TEST_F(RegistryTest, EverythingComesBackFromTheKeeper) {
   ASSERT_TRUE(before->AddName(process, "billing").ok());
   MailboxOptions options;
   options.capacity_messages = 10;
+  options.policy = ReceivePolicy::kExclusive;
+  options.owned = true;
   LocalMailbox* mailbox = before->AddMailbox("orders", options, process->number, 5).value();
   ASSERT_TRUE(before->AddReceiver(mailbox, process, /*leases=*/false).ok());
   LocalMailbox* closed = before->AddMailbox("closed", options, 0, 0).value();
@@ -76,7 +78,10 @@ TEST_F(RegistryTest, EverythingComesBackFromTheKeeper) {
   ASSERT_NE(restored, nullptr);
   EXPECT_EQ(restored->options.capacity_messages, 10u);
   EXPECT_EQ(restored->creator_request, 5u);
+  EXPECT_EQ(restored->options.policy, ReceivePolicy::kExclusive);
+  EXPECT_TRUE(restored->options.owned);
   EXPECT_THAT(restored->receivers, ElementsAre(process->number));
+  EXPECT_EQ(restored->order, mailbox->order);
   EXPECT_EQ(restored->remote_receivers.at({"beta", 9}).process, remote);
   EXPECT_EQ(after->FindMailbox("closed")->receivers.size(), 0u);
   EXPECT_THAT(after->FindMailbox("closed")->former_receivers, ElementsAre(process->number));
@@ -145,6 +150,39 @@ TEST_F(RegistryTest, AMailboxMayHaveMoreReceiversThanARecordHasRoomFor) {
                     .ok());
   }
   EXPECT_EQ(Restored()->FindMailbox("orders")->remote_receivers.size(), 1000u);
+}
+
+TEST_F(RegistryTest, TheOrderInWhichReceiversOpenedAMailboxIsKept) {
+  auto before = NewRegistry();
+  before->Begin();
+  LocalProcess* last = AddTestProcess(before.get());
+  LocalProcess* first = AddTestProcess(before.get());
+  LocalMailbox* mailbox = before->AddMailbox("orders", {}, 0, 0).value();
+  ASSERT_TRUE(before->AddReceiver(mailbox, last, false).ok());
+  ASSERT_TRUE(before->AddReceiver(mailbox, first, false).ok());
+  ASSERT_TRUE(before->AddRemoteReceiver(mailbox, "beta", 1, ProcessId("beta", 1, 1), false).ok());
+  ASSERT_TRUE(before->AddRemoteReceiver(mailbox, "beta", 2, ProcessId("beta", 1, 1), false).ok());
+  before->CloseReceiver(mailbox, last->number);
+  ASSERT_TRUE(before->AddReceiver(mailbox, last, false).ok());
+  before->RemoveRemoteReceiver(mailbox, "beta", 1);
+  const auto order = [](Registry* registry) {
+    std::vector<uint32_t> numbers;
+    for (const auto& [place, number] : registry->FindMailbox("orders")->order) {
+      numbers.push_back(number);
+    }
+    return numbers;
+  };
+  ASSERT_EQ(order(before.get()).size(), 3u);
+  EXPECT_EQ(order(before.get()).front(), first->number);
+  EXPECT_EQ(order(before.get()).back(), last->number);
+  for (int round = 0; round < 2; ++round) {
+    auto after = Restored();
+    EXPECT_EQ(order(after.get()).front(), first->number);
+    EXPECT_EQ(order(after.get())[1],
+              after->FindMailbox("orders")->remote_receivers.at({"beta", 2}).number);
+    EXPECT_EQ(order(after.get()).back(), last->number);
+    after->SaveAll();
+  }
 }
 
 TEST_F(RegistryTest, AProcessWithMoreNamesThanCanBeKeptIsToldSo) {

@@ -117,11 +117,16 @@ void RemoteService::OnLaneOpen(const std::string& node, uint64_t incarnation,
     if (lane.ok()) {
       carrier_->AddInbound(*std::move(lane));
     } else {
-      carrier_->RefuseLane(node, open.lane(), lane.status());
+      // Whom the mailbox's policy refuses does not wait for room in it.
+      const LocalMailbox* mailbox = registry_->FindMailbox(open.mailbox());
+      const bool for_good =
+          mailbox != nullptr &&
+          broker_->CheckAssociate(*mailbox, FromProto(open.sender())) == lane.status();
+      carrier_->RefuseLane(node, open.lane(), lane.status(), for_good);
     }
   });
   // It is asked for again soon.
-  if (!posted) carrier_->RefuseLane(node, open.lane(), TooMuch());
+  if (!posted) carrier_->RefuseLane(node, open.lane(), TooMuch(), /*for_good=*/false);
 }
 
 void RemoteService::OnLaneEnd(const std::string& node, uint64_t lane, uint32_t end_reason) {

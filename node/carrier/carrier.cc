@@ -73,8 +73,9 @@ class CarrierImpl final : public Carrier {
       inbound_.Add(std::move(lane), peer);
     });
   }
-  void RefuseLane(const std::string& node, uint64_t lane, absl::Status why) override {
-    tasks_.Add([=, this] { inbound_.Refuse(peers_.Get(node), lane, why); });
+  void RefuseLane(const std::string& node, uint64_t lane, absl::Status why,
+                  bool for_good) override {
+    tasks_.Add([=, this] { inbound_.Refuse(peers_.Get(node), lane, why, for_good); });
   }
   void RemoveInbound(const std::string& node, uint64_t lane) override {
     tasks_.Add([=, this] { inbound_.Remove(peers_.Get(node), lane); });

@@ -184,7 +184,9 @@ class Carrier : public SessionHandler {
 
   // One that is there already, and not closed, stays as it is, and the peer is answered again.
   virtual void AddInbound(InboundLane lane) = 0;
-  virtual void RefuseLane(const std::string& node, uint64_t lane, absl::Status why) = 0;
+  // `for_good`: whatever its code, it stands; else the lane may be opened again after some.
+  virtual void RefuseLane(const std::string& node, uint64_t lane, absl::Status why,
+                          bool for_good) = 0;
   virtual void RemoveInbound(const std::string& node, uint64_t lane) = 0;
 
   // A key that is there already gets the new queue; all else stays as it was.
@@ -200,7 +202,8 @@ class Carrier : public SessionHandler {
   // is connected.
   virtual void ExtendLease(uint64_t key, absl::Duration time) = 0;
 
-  // A destination was closed, or lanes have joined the queue of a remote receiver: looks at all.
+  // A destination was closed, lanes have joined the queue of a remote receiver, or it may receive
+  // now: looks at all.
   virtual void Poke() = 0;
 
   // Everything about this peer: its lanes, receivers and proxies, because it started anew.

@@ -202,13 +202,26 @@ TEST_F(CarrierTest, ALaneThatCannotBeAcceptedJustNowIsOpenedAgain) {
   int asked = 0;
   beta.events().on_lane_open = [&](const std::string& node, const proto::LaneOpen& open) {
     if (asked++ > 0) return accept(node, open);
-    beta.carrier().RefuseLane(node, open.lane(), absl::ResourceExhaustedError("no descriptors"));
+    beta.carrier().RefuseLane(node, open.lane(), absl::ResourceExhaustedError("no descriptors"),
+                              /*for_good=*/false);
   };
   TestRoute route(1, &alpha, &beta, Taking(1000));
   SendOk(&route, 0, "kept");
   EXPECT_EQ(route.receiver().Receive().body(), "kept");
   alpha.events().Await("state 1 OK");
   EXPECT_EQ(alpha.events().Count("state 1 RESOURCE_EXHAUSTED"), 0);
+}
+
+TEST_F(CarrierTest, ALaneThatIsRefusedForGoodIsNotOpenedAgainWhateverTheCode) {
+  std::atomic<int> asked = 0;
+  beta.events().on_lane_open = [&](const std::string& node, const proto::LaneOpen& open) {
+    ++asked;
+    beta.carrier().RefuseLane(node, open.lane(), absl::ResourceExhaustedError("it is a link"),
+                              /*for_good=*/true);
+  };
+  TestRoute route(1, &alpha, &beta, Taking(1000));
+  alpha.events().Await("state 1 RESOURCE_EXHAUSTED");
+  EXPECT_EQ(asked, 1);
 }
 
 TEST_F(CarrierTest, ALaneWhoseDestinationHasLostMessagesIsEndedThere) {

@@ -268,7 +268,8 @@ TestNode::TestNode(std::string name, uint64_t bulk_window_bytes, uint64_t urgent
     if (found != targets_.end()) {
       carrier_->AddInbound(found->second->Inbound(false));
     } else {
-      carrier_->RefuseLane(node, open.lane(), absl::NotFoundError("no such target"));
+      carrier_->RefuseLane(node, open.lane(), absl::NotFoundError("no such target"),
+                           /*for_good=*/false);
     }
   };
 }

@@ -29,9 +29,10 @@ void Inbound::Say(Peer* peer, proto::LaneState state) {
   peer->Write(Side::kAccepted, proto::BULK, std::move(frame));
 }
 
-void Inbound::SayError(Peer* peer, uint64_t lane, const absl::Status& why) {
+void Inbound::SayError(Peer* peer, uint64_t lane, const absl::Status& why, bool for_good) {
   proto::LaneState state;
   state.set_lane(lane);
+  state.set_for_good(for_good);
   *state.mutable_status() = ToStatusInfo(why);
   Say(peer, std::move(state));
 }
@@ -61,8 +62,8 @@ void Inbound::Answer(LaneSink* sink) {
   Say(sink->peer(), sink->State());
 }
 
-void Inbound::Refuse(Peer* peer, uint64_t lane, const absl::Status& why) {
-  if (asked_.erase({peer, lane}) > 0) SayError(peer, lane, why);
+void Inbound::Refuse(Peer* peer, uint64_t lane, const absl::Status& why, bool for_good) {
+  if (asked_.erase({peer, lane}) > 0) SayError(peer, lane, why, for_good);
 }
 
 void Inbound::Remove(Peer* peer, uint64_t lane) {

@@ -29,7 +29,7 @@ class Inbound {
       : windows_(windows), events_(events), counters_(counters) {}
 
   void Add(InboundLane lane, Peer* peer);
-  void Refuse(Peer* peer, uint64_t lane, const absl::Status& why);
+  void Refuse(Peer* peer, uint64_t lane, const absl::Status& why, bool for_good);
   void Remove(Peer* peer, uint64_t lane);
   void RemoveAllOf(const Peer* peer);
 
@@ -67,7 +67,7 @@ class Inbound {
   void Close(LaneSink* sink, const absl::Status& why);
   void CloseTheClosed();
   static void Say(Peer* peer, proto::LaneState state);
-  static void SayError(Peer* peer, uint64_t lane, const absl::Status& why);
+  static void SayError(Peer* peer, uint64_t lane, const absl::Status& why, bool for_good = false);
 
   const LaneSink::Windows windows_;
   CarrierEvents* const events_;

@@ -133,7 +133,7 @@ absl::Status Outbound::TakeLaneState(const Peer* peer, const proto::LaneState& s
     End(&lane->source);
     return absl::OkStatus();
   }
-  if (IsPassing(status)) {
+  if (IsPassing(status) && !state.for_good()) {
     lane->source.Rewind();
     lane->open_at = absl::Now() + kRetry;
     return absl::OkStatus();

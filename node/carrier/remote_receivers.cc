@@ -214,7 +214,7 @@ bool RemoteReceivers::Look(Entry* entry, absl::Time now, bool look_again, std::v
     return true;
   }
   const bool closed = entry->control().closed.load() != 0;
-  if (entry->waits()) return TakeNext(entry, closed, gone);
+  if (entry->waits() && entry->MayTake()) return TakeNext(entry, closed, gone);
   // What is left in a closed one is the agent's to sweep; nobody here asks for it.
   if (closed) gone->push_back({entry->peer, entry->receiver.key});
   if (look_again) entry->receiver.queue->TakeOverChanges();
@@ -301,8 +301,9 @@ void RemoteReceivers::Send(Entry* entry) {
 void RemoteReceivers::Park(std::vector<FutexWord>* words) {
   parked_.clear();
   for (const auto& [key, entry] : entries_) {
-    // The receivers of one mailbox have one bell.
-    if (entry->waits() && parked_.insert(entry->receiver.mailbox).second) {
+    // The receivers of one mailbox have one bell. Who has not the exclusive right is not woken by
+    // messages: the agent pokes when that changes.
+    if (entry->waits() && entry->MayTake() && parked_.insert(entry->receiver.mailbox).second) {
       words->push_back(entry->parker.Park());
     }
   }

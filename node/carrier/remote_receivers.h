@@ -90,6 +90,7 @@ class RemoteReceivers {
       return *reinterpret_cast<const ControlPage*>(receiver.control.data());
     }
     GateWord* gate() const { return reinterpret_cast<GateWord*>(receiver.gate.data()); }
+    bool MayTake() const { return receiver.queue->MayTake(control()); }
     bool waits() { return wanted && !lease.has_value() && peer->UpFor(&receiver.peer_incarnation); }
   };
 

@@ -32,6 +32,7 @@ wrong_arguments_exit_with_3() {
     exits 3 mailbox create q --max-message-bytes 4T && says size &&
     exits 3 mailbox create q --capacity 0 &&
     exits 3 mailbox create q --when-full wait &&
+    exits 3 mailbox create q --policy mine && says exclusive &&
     exits 3 bench && exits 3 bench latency --size 0 && says '1 to 64M' &&
     exits 3 bench latency --mode sleep && says adaptive &&
     exits 3 bench mailbox --senders 0 && exits 3 bench remote && says -- --to
@@ -62,7 +63,7 @@ check VersionTellsTheAgentsToo version_tells_the_agents_too
 mailboxes_are_created_listed_and_removed() {
   exits 0 mailbox create orders && exits 6 mailbox create orders && says exists &&
     exits 0 mailbox create small --max-message-bytes 64K --capacity 10 --when-full reject &&
-    exits 0 mailbox ls && grep -q '^small .* 64K  *reject$' "$dir/out" &&
+    exits 0 mailbox ls && grep -q '^small .* 64K  *reject  *competing  *-$' "$dir/out" &&
     exits 0 mailbox ls -o json && json '[m["mailbox"] for m in j] == ["orders", "small"]' &&
     exits 0 mailbox stat small -o json &&
     json '(j["max_message_bytes"], j["capacity_messages"]) == (65536, 10)' &&
@@ -73,6 +74,42 @@ mailboxes_are_created_listed_and_removed() {
     exits 3 mailbox create 4711 && exits 3 mailbox create q --max-message-bytes 1G
 }
 check MailboxesAreCreatedListedAndRemoved mailboxes_are_created_listed_and_removed
+
+mailboxes_have_the_policy_that_is_asked_for() {
+  local policy
+  for policy in competing exclusive link; do
+    exits 0 mailbox create "$policy" --policy "$policy" &&
+      exits 0 mailbox stat "$policy" -o json &&
+      json "(j['policy'], j['owner']) == ('$policy', '')" &&
+      exits 0 mailbox stat "$policy" && grep -q "policy: *$policy" "$dir/out" &&
+      exits 0 mailbox ls && grep -q "^$policy .* $policy  *-\$" "$dir/out" &&
+      exits 0 send "$policy" hi && exits 0 recv "$policy" && prints $'hi\n' &&
+      exits 0 mailbox rm "$policy" || return 1
+  done
+}
+check MailboxesHaveThePolicyThatIsAskedFor mailboxes_have_the_policy_that_is_asked_for
+
+a_third_program_is_refused_on_a_link() {
+  local first second
+  exits 0 mailbox create pair --policy link || return 1
+  "$mailrail" recv pair --follow >/dev/null 2>"$dir/follow.err" &
+  first=$!
+  pids+=("$first")
+  "$mailrail" recv pair --follow >/dev/null 2>"$dir/follow.err" &
+  second=$!
+  pids+=("$second")
+  eventually receivers_of pair 2 && exits 8 recv pair --timeout 1s && says 'is a link' &&
+    exits 8 send pair hi && says 'is a link' &&
+    exits 8 recv pair --timeout 1s "${beta[@]}" && exits 8 send pair hi "${beta[@]}" || return 1
+  kill -KILL "$first"
+  wait "$first"
+  eventually exits 0 send pair hi "${beta[@]}" || return 1
+  kill "$second"
+  wait "$second"
+  exits 0 mailbox rm pair
+}
+receivers_of() { exits 0 mailbox stat "$1" -o json && json "j['receivers'] == $2"; }
+check AThirdProgramIsRefusedOnALink a_third_program_is_refused_on_a_link
 
 one_message_is_sent_and_received() {
   exits 0 send orders 'hello there' && exits 0 recv orders && prints $'hello there\n' &&

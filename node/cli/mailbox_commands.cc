@@ -37,6 +37,14 @@ absl::StatusOr<uint64_t> ReadAttempts(absl::string_view text) {
   return ReadNumber(text, 0, kMostAttempts);
 }
 
+absl::StatusOr<ReceivePolicy> ReadReceivePolicy(absl::string_view text) {
+  if (text == "competing") return ReceivePolicy::kCompeting;
+  if (text == "exclusive") return ReceivePolicy::kExclusive;
+  if (text == "link") return ReceivePolicy::kLink;
+  return absl::InvalidArgumentError(
+      absl::StrCat("'", text, "' is neither competing nor exclusive nor link"));
+}
+
 absl::StatusOr<FullPolicy> ReadPolicy(absl::string_view text) {
   if (text == "block") return FullPolicy::kBlock;
   if (text == "reject") return FullPolicy::kReject;
@@ -186,6 +194,10 @@ void AddCreate(CLI::App& mailbox, Action* action, const ArgumentsPtr& arguments)
   AddParsedFlag(*command, "--when-full", &arguments->options.when_full, ReadPolicy,
                 "whether senders wait for room, or get an error (default: block)")
       ->type_name("block|reject");
+  AddParsedFlag(*command, "--policy", &arguments->options.policy, ReadReceivePolicy,
+                "who receives: any process, one at a time, or one of at most two processes that "
+                "use it at all (default: competing)")
+      ->type_name("competing|exclusive|link");
 }
 
 }  // namespace

@@ -36,6 +36,17 @@ const char* PolicyText(const proto::MailboxSpec& spec) {
   return spec.reject_when_full() ? "reject" : "block";
 }
 
+const char* ReceivePolicyText(const proto::MailboxSpec& spec) {
+  switch (spec.receive_policy()) {
+    case proto::EXCLUSIVE:
+      return "exclusive";
+    case proto::LINK:
+      return "link";
+    default:
+      return "competing";
+  }
+}
+
 std::string Peer(const control::LinkRow& row) {
   return row.mailbox().empty() ? IdText(row.b()) : row.mailbox();
 }
@@ -80,7 +91,9 @@ Json ToJson(const control::MailboxRow& row) {
           {"when_full", PolicyText(row.spec())},
           {"lease_time_ms", row.spec().lease_time_ms()},
           {"max_attempts", row.spec().max_attempts()},
-          {"dead_letter", row.spec().dead_letter()}};
+          {"dead_letter", row.spec().dead_letter()},
+          {"policy", ReceivePolicyText(row.spec())},
+          {"owner", IdText(row.owner())}};
 }
 
 Json ToJson(const control::LinkRow& row) {
@@ -164,12 +177,15 @@ std::string FormatMailboxes(const control::Listing& listing, OutputFormat format
                {"SENDERS", Align::kRight},
                {"RECEIVERS", Align::kRight},
                {"MAX BYTES", Align::kRight},
-               {"WHEN FULL"}});
+               {"WHEN FULL"},
+               {"POLICY"},
+               {"OWNER"}});
   for (const control::MailboxRow& row : listing.mailboxes()) {
     table.AddRow({row.name(), absl::StrCat(row.waiting()), absl::StrCat(row.leased()),
                   absl::StrCat(row.sent()), absl::StrCat(row.dropped()),
                   absl::StrCat(row.senders()), absl::StrCat(row.receivers()),
-                  FormatSize(row.spec().max_message_bytes()), PolicyText(row.spec())});
+                  FormatSize(row.spec().max_message_bytes()), PolicyText(row.spec()),
+                  ReceivePolicyText(row.spec()), IdText(row.owner())});
   }
   return table.ToString();
 }

@@ -28,6 +28,10 @@ control::Listing TwoMailboxes() {
   row->mutable_spec()->set_reject_when_full(true);
   row->set_sent(7);
   row->set_dropped(2);
+  row->mutable_spec()->set_receive_policy(proto::EXCLUSIVE);
+  row->mutable_owner()->set_node("alpha");
+  row->mutable_owner()->set_pid(4711);
+  row->mutable_owner()->set_incarnation(3);
   return listing;
 }
 
@@ -49,9 +53,12 @@ TEST(TableTest, ControlCharactersDoNotReachTheTerminal) {
 
 TEST(RowsTest, MailboxesAreATableOrAnArray) {
   EXPECT_EQ(FormatMailboxes(TwoMailboxes(), OutputFormat::kText),
-            "MAILBOX  WAITING  LEASED  SENT  DROPPED  SENDERS  RECEIVERS  MAX BYTES  WHEN FULL\n"
-            "orders   1234567       0     0        0        0          0        64M  block\n"
-            "q              0       0     7        2        0          0        100  reject\n");
+            "MAILBOX  WAITING  LEASED  SENT  DROPPED  SENDERS  RECEIVERS  MAX BYTES  WHEN FULL  "
+            "POLICY     OWNER\n"
+            "orders   1234567       0     0        0        0          0        64M  block      "
+            "competing  -\n"
+            "q              0       0     7        2        0          0        100  reject     "
+            "exclusive  4711.3@alpha\n");
   const json rows = json::parse(FormatMailboxes(TwoMailboxes(), OutputFormat::kJson));
   ASSERT_EQ(rows.size(), 2u);
   EXPECT_EQ(rows[0]["mailbox"], "orders");
@@ -59,6 +66,10 @@ TEST(RowsTest, MailboxesAreATableOrAnArray) {
   EXPECT_EQ(rows[0]["max_message_bytes"], 64 << 20);
   EXPECT_EQ(rows[1]["fixed_size"], true);
   EXPECT_EQ(rows[1]["when_full"], "reject");
+  EXPECT_EQ(rows[0]["policy"], "competing");
+  EXPECT_EQ(rows[0]["owner"], "");
+  EXPECT_EQ(rows[1]["policy"], "exclusive");
+  EXPECT_EQ(rows[1]["owner"], "4711.3@alpha");
 }
 
 TEST(RowsTest, OneMailboxIsLinesOrAnObject) {

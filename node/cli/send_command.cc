@@ -49,6 +49,16 @@ absl::StatusOr<Fd> MemoryWith(absl::string_view body) {
   return OpenReadOnly(*memory);
 }
 
+// Sends one message itself.
+absl::Status SendAttached(const SendArguments& arguments, absl::string_view body) {
+  const absl::Time deadline = absl::Now() + arguments.timeout.value_or(kPostTimeout);
+  absl::StatusOr<Process> process = Process::Attach(AttachOptionsFor(arguments.socket));
+  if (!process.ok()) return process.status();
+  absl::StatusOr<Sender> sender = process->Connect(arguments.destination, deadline);
+  if (!sender.ok()) return sender.status();
+  return sender->Send(body, {.priority = static_cast<int>(arguments.priority)}, deadline);
+}
+
 // Has the agent send one message, so that this program need not attach.
 absl::Status Post(const SendArguments& arguments, absl::string_view body) {
   control::Request request;
@@ -70,9 +80,10 @@ absl::Status Post(const SendArguments& arguments, absl::string_view body) {
       AgentClient::Connect(AttachOptionsFor(arguments.socket));
   if (!client.ok()) return client.status();
   const absl::Duration timeout = arguments.timeout.value_or(kPostTimeout);
-  return (*client)
-      ->Call(request, AgentClient::Repeat::kMustNot, absl::Now() + timeout, fds)
-      .status();
+  absl::Status status =
+      (*client)->Call(request, AgentClient::Repeat::kMustNot, absl::Now() + timeout, fds).status();
+  // Of a link of two processes only an attached one can be one.
+  return absl::IsFailedPrecondition(status) ? SendAttached(arguments, body) : status;
 }
 
 absl::Status SendFile(const SendArguments& arguments) {

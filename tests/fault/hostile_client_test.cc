@@ -63,7 +63,7 @@ TEST_F(HostileClientTest, RequestsWithEveryKindOfNonsenseAreAnsweredOrRefused) {
         request.mutable_open_mailbox()->set_name(name());
         break;
       case 4:
-        request.set_close_receiver(random() % 100);
+        request.set_close(random() % 100);
         break;
       case 5:
         request.mutable_post()->set_destination(name());

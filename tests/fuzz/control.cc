@@ -193,7 +193,11 @@ class Control {
         proto::MailboxSpec* const spec = request.mutable_create_mailbox()->mutable_spec();
         spec->set_max_message_bytes(input_->Number());
         spec->set_capacity_messages(static_cast<uint32_t>(input_->Number()));
-        spec->set_fixed_size(input_->Byte() >= 0xe0);
+        const uint32_t kind = input_->Byte();
+        spec->set_fixed_size(kind >= 0xe0);
+        // Also one that is not known.
+        spec->set_receive_policy(static_cast<proto::ReceivePolicy>(kind % 4));
+        spec->set_owned(kind / 4 % 4 == 1);
         spec->set_reject_when_full(input_->Bool());
         break;
       }
@@ -205,7 +209,7 @@ class Control {
         if (number % 4 == 3) {
           request.set_unwatch(number / 4);
         } else {
-          request.set_close_receiver(number);
+          request.set_close(number);
         }
         break;
       }

@@ -330,6 +330,40 @@ TEST(TakeInterrupted, OneThatIsDeclaredGoneMeanwhileKeepsNothing) {
   }
 }
 
+// Meanwhile the agent gives the exclusive right to another: first it takes it from the one that has
+// it, then that one's claims.
+class RightMoves : public TakeInterrupted {
+ public:
+  explicit RightMoves(size_t size) : TakeInterrupted(/*mailbox=*/true) {
+    mailbox().victims().RequireHolder(kVictim);
+    mailbox().others().RequireHolder(kOther);
+    channel_->control().holder.store(kVictim);
+    for (uint64_t i = 0; i < 2; ++i) SendAs(*channel_, kFirst, 10 + i, size);
+  }
+  void Meanwhile() override {
+    channel_->control().holder.store(0);
+    mailbox().ReleaseClaims();
+    waiting_ = mailbox().agents_reader(kFirst).Count().waiting;
+    channel_->control().holder.store(kOther);
+  }
+  void Check(bool) override {
+    EXPECT_EQ(page().received + waiting_, 2u) << "two had the right at a time";
+    EXPECT_EQ(TakeAll(channel_->receiver(), *channel_).size(), waiting_)
+        << "the next one does not get what is left";
+    EXPECT_TRUE(channel_->lane(kFirst).Drained()) << "its room is lost";
+  }
+
+ private:
+  uint64_t waiting_ = 0;
+};
+
+TEST(TakeInterrupted, OneThatLosesTheExclusiveRightMeanwhileTakesNothingAfterThat) {
+  for (const size_t size : {40, 2000}) {
+    InterruptAtEachInstruction("TakeWhileRightMoves",
+                               [&] { return std::make_unique<RightMoves>(size); });
+  }
+}
+
 // A receiver parks, and meanwhile a sender begins to stream.
 class SenderStreams : public TakeInterrupted {
  public:

@@ -41,6 +41,7 @@ struct Shape {
   bool returned = false;    // the first one was given back by another before
   bool other_sees = false;  // before that the victim has found nothing
   bool full = false;        // the first sender sleeps for room
+  bool exclusive = false;   // the victim needs the right to receive, and has it
 
   std::string Text() const {
     static constexpr const char* kNames[] = {"take",
@@ -56,7 +57,8 @@ struct Shape {
     return absl::StrCat(kNames[static_cast<int>(how)], ", ", size, " bytes",
                         priority == kUrgent ? ", urgent" : "", ", after ", before, ", of ", left,
                         second > 0 ? absl::StrCat(" and ", second) : "", joins ? ", joins" : "",
-                        returned ? ", returned" : "", full ? ", sender sleeps" : "");
+                        returned ? ", returned" : "", full ? ", sender sleeps" : "",
+                        exclusive ? ", exclusive" : "");
   }
 };
 
@@ -73,6 +75,10 @@ class Receives : public Region {
     }
     TakeAll(channel_.victims(), channel_, &before_);
     EXPECT_EQ(before_.size(), shape.before);
+    if (shape.exclusive) {
+      channel_.victims().RequireHolder(kVictim);
+      channel_.control().holder.store(kVictim);
+    }
     if (shape.joins) channel_.AddSender();
     SendAll(kFirst, shape.left, shape.priority, shape.before);
     SendAll(kSecond, shape.second, kBulk, 0);
@@ -309,6 +315,7 @@ TEST(TakeFromMailbox, KilledAfterEachInstruction) {
           {.second = 2},
           {.returned = true},
           {.full = true},
+          {.exclusive = true},
       },
       {
           {.left = 0},

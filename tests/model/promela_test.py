@@ -57,6 +57,8 @@ MODELS = [
         "ANY_OUTCOME", "EXPIRED_UNMARKED", "GONE_UNMARKED", "OUTCOME_BY_MESSAGE"]),
     Model("a receiver that is gone and runs", "gone", "", [
         "NO_LOOK_AFTER_CLAIM", "NO_OWNER", "NO_SEQUENCE", "RELEASED_BEFORE_GONE"]),
+    Model("the exclusive right moves", "exclusive", "", [
+        "GRANTED_BEFORE_RELEASED", "NO_LOOK_AFTER_CLAIM", "NO_OWNER", "RELEASED_BEFORE_WITHDRAWN"]),
     Model("closing", "close", "", [
         "CLOSED_READ_BEFORE_PUBLISH", "COUNTED_BEFORE_CLOSED", "NOT_TAKEN_BACK", "NO_BARRIER",
         "TAKEN_BACK_WITHOUT_COMPARE"]),

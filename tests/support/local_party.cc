@@ -37,6 +37,8 @@ MailboxOptions OptionsOf(const mailrail::proto::MailboxSpec& spec) {
                            : absl::Milliseconds(static_cast<int64_t>(spec.lease_time_ms()));
   options.max_attempts = spec.max_attempts();
   options.dead_letter = spec.dead_letter();
+  options.policy = static_cast<ReceivePolicy>(spec.receive_policy());
+  options.owned = spec.owned();
   return options;
 }
 

@@ -89,6 +89,9 @@ absl::Status Party::CreateMailbox(absl::string_view name, const MailboxOptions& 
   }
   create.mutable_spec()->set_max_attempts(options.max_attempts);
   create.mutable_spec()->set_dead_letter(options.dead_letter);
+  create.mutable_spec()->set_receive_policy(
+      static_cast<mailrail::proto::ReceivePolicy>(options.policy));
+  create.mutable_spec()->set_owned(options.owned);
   return FromProto(Do(std::move(command), deadline).status());
 }
 

@@ -16,6 +16,29 @@ enum class FullPolicy {
   kReject,  // returns kResourceExhausted at once
 };
 
+// Who may receive from a mailbox.
+enum class ReceivePolicy {
+  // Any number of processes; each message goes to one of them.
+  kCompeting,
+
+  // Any number of processes may open it, and one of them at a time receives: the first that opened
+  // it, until it has closed its last Receiver of it, has detached or has died; then the next, in
+  // the order in which they opened it, on whatever node. What the one before had claimed and not
+  // received goes back to its place first. The others' receives wait; a TryReceive returns
+  // kDeadlineExceeded (at once; on another node than the mailbox's after up to 100 ms), and neither
+  // WaitAny nor a descriptor tells them of messages that they may not take. A process that lives
+  // keeps the right whatever it does: also while it is stopped, and while its node is not reached.
+  kExclusive,
+
+  // At most two processes are associated with it, on whatever nodes: OpenMailbox and ConnectMailbox
+  // (and Connect) of a third return kResourceExhausted. Associated is who has a Receiver of it
+  // open, until its last one is closed, and who has a Sender to it, until its last one (and the
+  // last ClaimedMessage) has gone; or until it detaches or dies. It makes room for another when the
+  // mailbox's node has heard of that; between nodes, when what it had sent has arrived. Who only
+  // created it is not associated. Only attached processes send to it.
+  kLink,
+};
+
 // Fixed when a mailbox is created.
 struct MailboxOptions {
   // The largest body, 0 to kLargestMaxMessageBytes.
@@ -45,6 +68,11 @@ struct MailboxOptions {
   // The mailbox of the same node that gets the dead letters; it must be there when this one is
   // created. When it is empty, or was destroyed, they are dropped, and counted.
   std::string dead_letter = "";
+  ReceivePolicy policy = ReceivePolicy::kCompeting;
+
+  // The mailbox belongs to the process that creates it, and is destroyed, as by DestroyMailbox,
+  // when that process detaches or dies: who waits to send or receive is told (kUnavailable).
+  bool owned = false;
 };
 
 }  // namespace mailrail

@@ -77,7 +77,8 @@ class Process {
   absl::StatusOr<Sender> Connect(const ProcessId& process,
                                  absl::Time deadline = absl::Now() + absl::Seconds(10));
 
-  // Opens a channel to a mailbox (`orders`, `orders@alpha`).
+  // Opens a channel to a mailbox (`orders`, `orders@alpha`). kResourceExhausted when it is a link
+  // (ReceivePolicy::kLink) of two other processes.
   absl::StatusOr<Sender> ConnectMailbox(absl::string_view mailbox,
                                         absl::Time deadline = absl::Now() + absl::Seconds(10));
 
@@ -124,12 +125,14 @@ class Process {
   absl::Status UnwatchMailbox(absl::string_view mailbox);
   absl::Status UnwatchNode(absl::string_view node);
 
-  // Creates a mailbox on this node; it lives until it is destroyed. kAlreadyExists when the
+  // Creates a mailbox on this node; it lives until it is destroyed, or, if it is owned, until this
+  // process is gone. kAlreadyExists when the
   // cluster has one of this name, kInvalidArgument for options out of range.
   absl::Status CreateMailbox(absl::string_view name, const MailboxOptions& options = {},
                              absl::Time deadline = absl::Now() + absl::Seconds(10));
 
-  // Opens a mailbox to receive from, wherever it lives. kNotFound when there is none.
+  // Opens a mailbox to receive from, wherever it lives. kNotFound when there is none,
+  // kResourceExhausted when it is a link of two other processes.
   absl::StatusOr<Receiver> OpenMailbox(absl::string_view name,
                                        absl::Time deadline = absl::Now() + absl::Seconds(10));
 

@@ -1,0 +1,75 @@
+// What a process tells its agent when the last handle on a mailbox has gone.
+#include <utility>
+#include <vector>
+
+#include "core/process/process_impl.h"
+
+namespace mailrail::internal {
+
+void ProcessImpl::TakeUnusedLanes(std::vector<uint64_t>* ids) {
+  absl::erase_if(lanes_, [ids](const auto& entry) {
+    if (entry.second->options().policy != ReceivePolicy::kLink) return false;
+    if (entry.second.use_count() > 1) return false;
+    ids->push_back(entry.first);
+    return true;
+  });
+  DropNamesOfLanes();
+}
+
+void ProcessImpl::LetGo(std::shared_ptr<OutgoingLane> lane) {
+  const bool of_link = lane->options().policy == ReceivePolicy::kLink;
+  // Before we look: of several threads that let go the last one finds that nobody has it.
+  lane.reset();
+  if (of_link) CloseUnused();
+}
+
+void ProcessImpl::BeginOpening() {
+  absl::MutexLock lock(&mutex_);
+  while (closing_ > 0) closed_.Wait(&mutex_);
+  ++opening_;
+}
+
+void ProcessImpl::EndOpening() {
+  {
+    absl::MutexLock lock(&mutex_);
+    --opening_;
+  }
+  CloseUnused();
+}
+
+void ProcessImpl::CloseReceiver(uint64_t destination_id, const ReceiveQueue* queue) {
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto it = memberships_.find(destination_id);
+    if (it == memberships_.end()) return;
+    std::erase_if(it->second.queues, [queue](const auto& other) { return other.get() == queue; });
+  }
+  CloseUnused();
+}
+
+void ProcessImpl::CloseUnused() {
+  std::vector<uint64_t> unused;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (opening_ > 0) return;
+    absl::erase_if(memberships_, [&unused](const auto& entry) {
+      if (!entry.second.queues.empty()) return false;
+      unused.push_back(entry.first);
+      return true;
+    });
+    TakeUnusedLanes(&unused);
+    ++closing_;
+  }
+  for (const uint64_t id : unused) {
+    if (!connection_.connected()) break;
+    control::Request request;
+    request.set_close(id);
+    // Whether it is told or not: the agent knows when this process ends.
+    Call(std::move(request), absl::Now() + absl::Seconds(1)).IgnoreError();
+  }
+  absl::MutexLock lock(&mutex_);
+  --closing_;
+  closed_.SignalAll();
+}
+
+}  // namespace mailrail::internal

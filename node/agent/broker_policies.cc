@@ -1,0 +1,74 @@
+// The broker's part in who may receive from a mailbox, and whose it is.
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "node/agent/broker.h"
+
+namespace mailrail {
+namespace {
+
+// How many processes a link has.
+constexpr size_t kAssociates = 2;
+
+}  // namespace
+
+absl::Status Broker::CheckAssociate(const LocalMailbox& mailbox, const ProcessId& process) const {
+  if (mailbox.options.policy != ReceivePolicy::kLink) return absl::OkStatus();
+  std::set<std::string> associates;
+  for (const uint32_t number : mailbox.receivers) {
+    if (const LocalProcess* receiver = registry_->FindProcess(number)) {
+      associates.insert(receiver->id.ToString());
+    }
+  }
+  for (const auto& [name, entry] : mailbox.remote_receivers)
+    associates.insert(entry.process.ToString());
+  for (const uint64_t id : mailbox.lanes) {
+    const MailboxLane& lane = *registry_->FindLane(id);
+    if (!lane.orphaned) associates.insert(lane.sender_id.ToString());
+  }
+  if (associates.size() < kAssociates || associates.contains(process.ToString())) {
+    return absl::OkStatus();
+  }
+  return absl::ResourceExhaustedError(
+      absl::StrCat("mailbox '", mailbox.name,
+                   "' is a link, and has its two processes: ", absl::StrJoin(associates, " and ")));
+}
+
+void Broker::Close(LocalProcess* process, uint64_t id) {
+  if (!process->lanes.contains(id) && !process->links.contains(id)) {
+    return CloseReceiver(process, id);
+  }
+  if (MailboxLane* lane = registry_->FindLane(id)) return OrphanLane(lane);
+  links_.LetGo(*process, id);
+}
+
+void Broker::OnReceiversChanged(LocalMailbox* mailbox) {
+  const std::map<uint64_t, uint32_t>& order = mailbox->order;
+  mailbox->destination.page()->receivers.store(static_cast<uint32_t>(order.size()));
+  if (mailbox->options.policy != ReceivePolicy::kExclusive) return;
+  const uint32_t first = order.empty() ? 0 : order.begin()->second;
+  // The carrier receives for processes of other nodes.
+  if (mailbox->destination.SetHolder(first)) carrier_->Poke();
+}
+
+void Broker::WithdrawRight(LocalMailbox* mailbox, uint32_t number) {
+  if (mailbox->destination.page()->holder.load() == number) mailbox->destination.SetHolder(0);
+}
+
+void Broker::WithdrawRight(LocalMailbox* mailbox, const RemoteReceiverEntry& entry) {
+  if (mailbox->CountAt(entry.place) > 1) return;
+  WithdrawRight(mailbox, mailbox->order.at(entry.place));
+}
+
+void Broker::DestroyMailboxesOf(uint32_t owner) {
+  std::vector<LocalMailbox*> owned;
+  for (const auto& [id, mailbox] : registry_->mailboxes()) {
+    if (mailbox->options.owned && mailbox->creator == owner) owned.push_back(mailbox.get());
+  }
+  for (LocalMailbox* mailbox : owned) DestroyMailbox(mailbox, CloseReason::kOwnerGone);
+}
+
+}  // namespace mailrail
