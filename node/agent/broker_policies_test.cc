@@ -55,7 +55,7 @@ class BrokerPoliciesTest : public testing::Test {
     broker_->CloseReceiver(registry_->FindProcess(number), Mailbox()->id);
   }
   absl::Status OpenRemote(uint64_t key, const ProcessId& process = kRemote) {
-    return broker_->OpenRemoteReceiver(Mailbox(), "beta", key, process);
+    return broker_->OpenRemoteReceiver(Mailbox(), "beta", key, process, /*leases=*/false);
   }
   absl::Status Connect(uint32_t number) {
     const LocalProcess* process = registry_->FindProcess(number);
