@@ -119,6 +119,91 @@ class Competes : public Scenario {
 
 MAILRAIL_KILL_SCENARIO(ClaimInCompetingMailbox, Competes);
 
+// The same, but it acknowledges by hand: what it has not acknowledged is the others'.
+class AcknowledgesByHand : public Competes {
+ public:
+  using Competes::Competes;
+
+  void Prepare() override {
+    Attach();
+    receiver_ = Must(process_->OpenMailbox("work", {.acknowledgement = Acknowledgement::kManual}));
+  }
+  void Act() override {
+    // One it gives back, and one goes back as nobody has acknowledged it.
+    if (absl::StatusOr<Message> message = receiver_->TryReceive();
+        message.ok() && !message->GiveBack().ok()) {
+      Victim::Fail("a lease was taken away");
+    }
+    receiver_->TryReceive().status().IgnoreError();
+    for (int i = 0; i < 3; ++i) AcknowledgeNext();
+  }
+  void Finish() override {
+    while (AcknowledgeNext()) {
+    }
+  }
+
+ private:
+  bool AcknowledgeNext() {
+    absl::StatusOr<Message> message = receiver_->TryReceive();
+    if (!message.ok()) return false;
+    if (!message->Acknowledge().ok()) Victim::Fail("a lease was taken away");
+    // From now on nobody else has it.
+    Note(*message);
+    return true;
+  }
+};
+
+MAILRAIL_KILL_SCENARIO(AcknowledgeByHand, AcknowledgesByHand);
+
+// Receives from the exclusive mailbox "turn", which it has opened first, and the other after it.
+class Holds : public Scenario {
+ public:
+  using Scenario::Scenario;
+
+  void Prepare() override {
+    Attach();
+    receiver_ = Must(process_->OpenMailbox("turn"));
+  }
+  void Act() override {
+    for (int i = 0; i < 4; ++i) ReceiveNext(*receiver_, absl::InfinitePast());
+  }
+  void Finish() override {
+    while (ReceiveNext(*receiver_, absl::InfinitePast())) {
+    }
+  }
+  void Leave() override {
+    receiver_.reset();
+    Scenario::Leave();
+  }
+
+  void Ready() override {
+    next_ = std::make_unique<Receiver>(*world_.other().OpenMailbox("turn"));
+    for (const size_t size : kSizes) SendFromPeer(world_.to_turn(), size);
+  }
+  void During(bool killed) override {
+    Scenario::During(killed);
+    SendFromPeer(world_.to_turn(), kSmall);
+    Drain(*next_, &received_);
+    EXPECT_TRUE(killed || received_.empty()) << "two have the right";
+  }
+  void After(bool killed) override {
+    // The witness was told of the victim's end after the right had gone to the next.
+    Drain(*next_, &received_);
+    EXPECT_TRUE(killed || received_.empty());
+    ExpectAllOfThePeers(received_, killed);
+    const absl::Status room = CheckRoomIsFree(world_.to_turn());
+    EXPECT_TRUE(room.ok()) << room;
+    next_.reset();
+  }
+
+ private:
+  std::unique_ptr<Receiver> receiver_;  // the victim's
+  std::unique_ptr<Receiver> next_;
+  std::vector<Received> received_;
+};
+
+MAILRAIL_KILL_SCENARIO(ReceiveFromExclusiveMailbox, Holds);
+
 // Lets go of large bodies, which it has received as views, one after the other.
 class AcknowledgesInbox : public Receives {
  public:

@@ -13,7 +13,7 @@
 namespace mailrail {
 namespace {
 
-constexpr const char* kMailboxes[] = {"common", "work", "tight", "bed"};
+constexpr const char* kMailboxes[] = {"common", "work", "tight", "turn", "bed"};
 
 template <typename T>
 std::unique_ptr<T> Take(absl::StatusOr<T> made) {
@@ -85,7 +85,8 @@ World::World(Cluster* cluster) : cluster_(cluster) {
   sleeper_id_ = sleeper_->id().ToString();
   for (const std::string name : kMailboxes) {
     MailboxOptions options;
-    if (name == "work") options.max_message_bytes = kWorkMaxBytes;
+    if (name == "work" || name == "turn") options.max_message_bytes = kWorkMaxBytes;
+    if (name == "turn") options.policy = ReceivePolicy::kExclusive;
     if (name == "tight") options.capacity_messages = 1;
     Require(peer_->CreateMailbox(name, options).ok(), "a mailbox");
   }
@@ -94,6 +95,7 @@ World::World(Cluster* cluster) : cluster_(cluster) {
   to_common_ = Take(peer_->ConnectMailbox("common"));
   to_work_ = Take(peer_->ConnectMailbox("work"));
   to_tight_ = Take(peer_->ConnectMailbox("tight"));
+  to_turn_ = Take(peer_->ConnectMailbox("turn"));
   to_bed_ = Take(peer_->ConnectMailbox("bed"));
   from_common_ = Take(other_->OpenMailbox("common"));
   from_work_ = Take(other_->OpenMailbox("work"));

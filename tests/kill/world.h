@@ -42,7 +42,7 @@ absl::Status CheckRoomIsFree(Sender& sender);
 // time.
 class World {
  public:
-  // The largest message of the mailbox "work".
+  // The largest message of the mailboxes "work" and "turn".
   static constexpr size_t kWorkMaxBytes = size_t{3} << 20;
 
   explicit World(Cluster* cluster);
@@ -65,6 +65,8 @@ class World {
   // The mailbox "tight", with room for one message of each sender.
   Sender& to_tight() { return *to_tight_; }
   Receiver& from_tight() { return *from_tight_; }
+  // The exclusive mailbox "turn": the peer sends.
+  Sender& to_turn() { return *to_turn_; }
   // The mailbox "bed": the sleeper receives. And from the peer to the sleeper.
   Receiver& from_bed() { return *from_bed_; }
   Sender& to_bed() { return *to_bed_; }
@@ -84,7 +86,8 @@ class World {
   AttachOptions options_;
   std::unique_ptr<Process> witness_, peer_, other_, sleeper_;
   std::string witness_id_, sleeper_id_;
-  std::unique_ptr<Sender> to_other_, to_common_, to_work_, to_tight_, to_bed_, to_sleeper_;
+  std::unique_ptr<Sender> to_other_, to_common_, to_work_, to_tight_, to_turn_, to_bed_,
+      to_sleeper_;
   std::unique_ptr<Receiver> from_common_, from_work_, from_tight_, from_bed_;
   uint64_t last_number_ = 1'000'000;
 };
