@@ -69,12 +69,12 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline ReceiveQueue::Claimed InboxQueue::Claim(cons
   const std::shared_ptr<IncomingRing>& ring = lanes_[best.lane].ring;
   RingReader& reader = *lanes_[best.lane].reader;
   const Record& record = best.record;
-  if (ABSL_PREDICT_FALSE(!MayCarry(*ring, record))) {
+  if (ABSL_PREDICT_FALSE(!MayCarry(record))) {
     DropCorrupt(best.lane);
     return Claimed::kCorrupt;
   }
   if (SEEDED_BUG(CURSOR_BEFORE_COPY)) reader.Consume(best.priority, record);
-  const internal::MessageOrigin origin{ring->sender(), best.priority, 0};
+  const internal::MessageOrigin origin{ring->sender(), best.priority, 0, ring->by_agent()};
   const bool view = record.in_slab && ring->same_user() && record.length > kAlwaysCopied;
   const bool whole = view ? internal::MessageAccess::View(record, origin, ring, message)
                           : internal::MessageAccess::Copy(record, origin, message);

@@ -100,13 +100,14 @@ ReceiveQueue::Claimed MailboxQueue::Claim(const Candidate& best, Message* messag
   }
   const uint32_t attempts = AttemptsOf(best);
   Record record;
-  bool whole = reader.Read(best.priority, head, &record) == Look::kReady && MayCarry(*lane, record);
+  bool whole = reader.Read(best.priority, head, &record) == Look::kReady && MayCarry(record);
   const bool leases = lease_out_ != nullptr;
   if (whole && leases) {
     *lease_out_ = {lane, best.priority, head.position, head.slot, attempts, head.attempts, record};
     if (message == nullptr) return Claimed::kYes;
   }
-  const internal::MessageOrigin origin{lane->sender(), best.priority, static_cast<int>(attempts)};
+  const internal::MessageOrigin origin{lane->sender(), best.priority, static_cast<int>(attempts),
+                                       lane->by_agent()};
   // Of a lease that has ended the room is another's to give back: it is no view.
   const bool view =
       whole && !leases && record.in_slab && lane->same_user() && record.length > kAlwaysCopied;
@@ -157,7 +158,7 @@ std::vector<Lease> MailboxQueue::HeldLeases() {
       for (const CellHead& head : lane->reader().HeldBy(priority, number_)) {
         Lease lease{lane, priority, head.position, head.slot, head.attempts, head.attempts, {}};
         if (lane->reader().Read(priority, head, &lease.record) == Look::kReady &&
-            MayCarry(*lane, lease.record)) {
+            MayCarry(lease.record)) {
           leases.push_back(std::move(lease));
         } else {
           // Its sender has changed it since it was claimed: nobody can have it.

@@ -218,7 +218,7 @@ absl::Status OutgoingLane::Send(int priority, const Payload& payload, absl::Time
 
 absl::StatusOr<size_t> OutgoingLane::SendBatch(int priority,
                                                absl::Span<const absl::string_view> bodies,
-                                               absl::Time deadline) {
+                                               absl::Time deadline, absl::string_view prefix) {
   for (const absl::string_view body : bodies) {
     if (absl::Status status = CheckMessage(body.size(), priority); !status.ok()) return status;
   }
@@ -234,7 +234,7 @@ absl::StatusOr<size_t> OutgoingLane::SendBatch(int priority,
       const size_t before = sent;
       // Each message is published by itself; the bell is rung once for as many as found room.
       while (sent < bodies.size() &&
-             TrySend(priority, {{}, bodies[sent]}, Publication::kPlain) == Try::kDone) {
+             TrySend(priority, {prefix, bodies[sent]}, Publication::kPlain) == Try::kDone) {
         ++sent;
       }
       if (ringer_.publication() == Publication::kFenced) {
@@ -254,12 +254,13 @@ absl::StatusOr<size_t> OutgoingLane::SendBatch(int priority,
 }
 
 absl::StatusOr<absl::optional<SlabRoom>> OutgoingLane::Claim(int priority, size_t size,
-                                                             absl::Time deadline) {
+                                                             absl::Time deadline,
+                                                             size_t prefix_bytes) {
   if (absl::Status status = CheckMessage(size, priority); !status.ok()) return status;
   absl::optional<SlabRoom> room;
-  if (size <= inline_limit()) return room;
+  if (prefix_bytes + size <= inline_limit()) return room;
   const absl::Status status = UntilRoom(deadline, [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
-    room = TryAllocate(priority, size);
+    room = TryAllocate(priority, prefix_bytes + size);
     return room.has_value() ? Try::kDone : Try::kNoRoom;
   });
   if (!status.ok()) return status;
@@ -267,12 +268,14 @@ absl::StatusOr<absl::optional<SlabRoom>> OutgoingLane::Claim(int priority, size_
 }
 
 absl::Status OutgoingLane::Commit(int priority, const SlabRoom& room, size_t size,
-                                  absl::Time deadline) {
+                                  absl::Time deadline, size_t prefix_bytes) {
   absl::Status published = CheckMessage(size, priority);
   absl::Status status = published;
   if (status.ok()) {
     status = UntilRoom(deadline, [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
-      if (TryAppendSlab(priority, room, size, false) != Try::kDone) return Try::kNoRoom;
+      if (TryAppendSlab(priority, room, prefix_bytes + size, prefix_bytes > 0) != Try::kDone) {
+        return Try::kNoRoom;
+      }
       size_t taken_back;
       published = Published(priority, 1, &taken_back);
       return Try::kDone;

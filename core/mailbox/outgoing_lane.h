@@ -85,13 +85,17 @@ class OutgoingLane {
   absl::Status Send(int priority, const Payload& payload, absl::Time deadline);
 
   // Sends several, if each of them may be sent: how many were sent, or the error of the first.
+  // Each has the prefix.
   absl::StatusOr<size_t> SendBatch(int priority, absl::Span<const absl::string_view> bodies,
-                                   absl::Time deadline);
+                                   absl::Time deadline, absl::string_view prefix = {});
 
-  // Room in shared memory for a body of `size` bytes, to be committed or freed; nothing when a
-  // body of this size stands in the lane itself, and is better written to a buffer first.
-  absl::StatusOr<absl::optional<SlabRoom>> Claim(int priority, size_t size, absl::Time deadline);
-  absl::Status Commit(int priority, const SlabRoom& room, size_t size, absl::Time deadline);
+  // Room in shared memory for a body of `size` bytes behind a prefix of `prefix_bytes`, to be
+  // committed or freed; nothing when both stand in the lane itself, and are better written to a
+  // buffer first.
+  absl::StatusOr<absl::optional<SlabRoom>> Claim(int priority, size_t size, absl::Time deadline,
+                                                 size_t prefix_bytes = 0);
+  absl::Status Commit(int priority, const SlabRoom& room, size_t size, absl::Time deadline,
+                      size_t prefix_bytes = 0);
   void Free(const SlabRoom& room);
 
   absl::Status CheckMessage(size_t size, int priority) const {

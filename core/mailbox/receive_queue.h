@@ -16,6 +16,7 @@
 #include "core/base/seeded_bug.h"
 #include "core/mailbox/control_page.h"
 #include "core/mailbox/incoming_lane.h"
+#include "core/message/prefix.h"
 #include "mailrail/mailbox.h"
 #include "mailrail/message.h"
 #include "mailrail/process_id.h"
@@ -132,9 +133,12 @@ class ReceiveQueue {
     return ABSL_PREDICT_FALSE(!passed_over_.empty()) &&
            std::find(passed_over_.begin(), passed_over_.end(), &lane) != passed_over_.end();
   }
-  // Whether this body may stand in this lane; of one with a prefix, once it is taken off.
-  bool MayCarry(const IncomingLane& lane, const Record& record) const {
-    return record.has_prefix ? lane.by_agent() : Fits(record.length);
+  // Whether this body may be received; of one with a prefix, perhaps: once that is taken off it
+  // must fit.
+  bool MayCarry(const Record& record) const {
+    return record.has_prefix ? record.length <= limits_.max_message_bytes ||
+                                   record.length - limits_.max_message_bytes <= kLargestPrefixBytes
+                             : Fits(record.length);
   }
   bool Fits(size_t body_bytes) const {
     return body_bytes <= limits_.max_message_bytes &&

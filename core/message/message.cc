@@ -61,6 +61,22 @@ absl::Status Message::Extend(absl::Duration time, absl::Time deadline) {
   return leased() ? extras_->lease->Extend(time, deadline) : NotLeased();
 }
 
+const std::vector<Header>& Message::headers() const {
+  static const std::vector<Header>* const kNone = new std::vector<Header>();
+  return extras_ == nullptr ? *kNone : extras_->headers;
+}
+
+absl::optional<absl::string_view> Message::header(absl::string_view name) const {
+  for (const Header& header : headers()) {
+    if (header.name == name) return absl::string_view(header.value);
+  }
+  return absl::nullopt;
+}
+
+absl::string_view Message::reply_to() const {
+  return extras_ == nullptr ? absl::string_view() : extras_->reply_to;
+}
+
 DeadLetterReason Message::dead_letter_reason() const {
   return extras_ == nullptr ? DeadLetterReason::kNone : extras_->dead_letter_reason;
 }
@@ -115,30 +131,26 @@ bool MessageAccess::Describe(const Record& record, const MessageOrigin& origin, 
   *body = absl::string_view(record.data, record.length);
   if (!record.has_prefix) return true;
   Prefix prefix;
-  if (!DecodePrefix(body, &prefix)) return false;
+  if (!DecodeCopyOfPrefix(body, &prefix)) return false;
+  // Nobody but the agent may say such things.
+  if (!origin.by_agent && prefix.NeedsAgent()) return false;
   if (prefix.sender.has_value()) message->sender_ = *prefix.sender;
   if (prefix.sequence != 0) message->sequence_ = prefix.sequence;
   if (prefix.attempts != 0) message->attempts_ = prefix.attempts;
-  if (prefix.dead_letter_reason != DeadLetterReason::kNone) {
+  if (prefix.HasExtras()) {
     *extras = std::make_unique<MessageExtras>();
     (*extras)->dead_letter_reason = prefix.dead_letter_reason;
     (*extras)->dead_letter_mailbox = std::move(prefix.dead_letter_mailbox);
+    (*extras)->headers = std::move(prefix.headers);
+    (*extras)->reply_to = std::move(prefix.reply_to);
   }
   return true;
 }
 
 bool MessageAccess::CopyLarge(const Record& record, const MessageOrigin& origin, Message* message) {
   absl::string_view body;
-  // A prefix in memory that its sender may still change is decoded from a copy.
-  std::unique_ptr<char[]> copy;
-  Record stable = record;
-  if (record.has_prefix) {
-    copy.reset(new char[record.length]);
-    memcpy(copy.get(), record.data, record.length);
-    stable.data = copy.get();
-  }
   std::unique_ptr<MessageExtras> extras;
-  if (!Describe(stable, origin, message, &body, &extras)) return false;
+  if (!Describe(record, origin, message, &body, &extras)) return false;
   message->size_ = body.size();
   if (body.size() <= Message::kInlineBytes && extras == nullptr) {
     message->storage_ = Message::Storage::kInline;

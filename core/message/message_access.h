@@ -17,6 +17,7 @@ struct MessageOrigin {
   const ProcessId& sender;
   int priority = 0;
   int attempts = 0;
+  bool by_agent = false;  // the agent writes the lane: what a prefix says of the sender is true
 };
 
 // Makes Messages out of records.

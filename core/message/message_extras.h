@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -28,6 +29,8 @@ class HeldLease {
 struct MessageExtras {
   std::unique_ptr<HeldLease> lease;
   Ended ended;  // of a notice; unless it is a process
+  std::vector<Header> headers;
+  std::string reply_to;
   DeadLetterReason dead_letter_reason = DeadLetterReason::kNone;
   std::string dead_letter_mailbox;
 };

@@ -11,8 +11,30 @@ constexpr uint8_t kSenderField = 1;
 constexpr uint8_t kSequenceField = 2;
 constexpr uint8_t kAttemptsField = 3;
 constexpr uint8_t kDeadLetterField = 4;  // the reason (1 byte), the name of the mailbox
+constexpr uint8_t kReplyToField = 128;
+constexpr uint8_t kHeaderField = 129;  // the length of the name (2 bytes), the name, the value
+
+// Types from here on have lengths of two bytes.
+constexpr uint8_t kFirstLongField = 128;
+
+std::string TwoBytes(size_t number) {
+  const char bytes[2] = {static_cast<char>(number & 0xff), static_cast<char>(number >> 8)};
+  return std::string(bytes, 2);
+}
 
 uint8_t Byte(absl::string_view bytes, size_t at) { return static_cast<uint8_t>(bytes[at]); }
+
+// The first two of at least as many bytes.
+size_t NumberAt(absl::string_view bytes, size_t at) {
+  return Byte(bytes, at) | static_cast<size_t>(Byte(bytes, at + 1)) << 8;
+}
+
+bool DecodeHeader(absl::string_view value, std::vector<Header>* headers) {
+  if (value.size() < 2 || value.size() - 2 < NumberAt(value, 0)) return false;
+  const size_t name = NumberAt(value, 0);
+  headers->push_back({std::string(value.substr(2, name)), std::string(value.substr(2 + name))});
+  return true;
+}
 
 }  // namespace
 
@@ -20,7 +42,11 @@ std::string EncodePrefix(const Prefix& prefix) {
   std::string fields;
   const auto add = [&fields](uint8_t type, absl::string_view value) {
     fields.push_back(static_cast<char>(type));
-    fields.push_back(static_cast<char>(value.size()));
+    if (type >= kFirstLongField) {
+      fields.append(TwoBytes(value.size()));
+    } else {
+      fields.push_back(static_cast<char>(value.size()));
+    }
     fields.append(value.data(), value.size());
   };
   if (prefix.sender.has_value()) add(kSenderField, prefix.sender->ToString());
@@ -37,36 +63,58 @@ std::string EncodePrefix(const Prefix& prefix) {
     add(kDeadLetterField,
         std::string(1, static_cast<char>(prefix.dead_letter_reason)) + prefix.dead_letter_mailbox);
   }
+  if (!prefix.reply_to.empty()) add(kReplyToField, prefix.reply_to);
+  for (const Header& header : prefix.headers) {
+    add(kHeaderField, TwoBytes(header.name.size()) + header.name + header.value);
+  }
   if (fields.empty()) return fields;
-  const size_t size = 2 + fields.size();
-  const char head[2] = {static_cast<char>(size & 0xff), static_cast<char>(size >> 8)};
-  return std::string(head, 2) + fields;
+  return TwoBytes(2 + fields.size()) + fields;
 }
 
 bool DecodePrefix(absl::string_view* payload, Prefix* prefix) {
   if (payload->size() < 2) return false;
-  const size_t size = Byte(*payload, 0) | static_cast<size_t>(Byte(*payload, 1)) << 8;
+  const size_t size = NumberAt(*payload, 0);
   if (size < 2 || size > payload->size()) return false;
   absl::string_view fields = payload->substr(2, size - 2);
   payload->remove_prefix(size);
   while (!fields.empty()) {
-    if (fields.size() < 2 || fields.size() - 2 < Byte(fields, 1)) return false;
-    const absl::string_view value = fields.substr(2, Byte(fields, 1));
-    if (Byte(fields, 0) == kSenderField) {
+    const uint8_t type = Byte(fields, 0);
+    const size_t head = type >= kFirstLongField ? 3 : 2;
+    if (fields.size() < head) return false;
+    const size_t length = head == 3 ? NumberAt(fields, 1) : Byte(fields, 1);
+    if (fields.size() - head < length) return false;
+    const absl::string_view value = fields.substr(head, length);
+    fields.remove_prefix(head + length);
+    if (type == kSenderField) {
       absl::StatusOr<ProcessId> sender = ProcessId::Parse(value);
       if (!sender.ok()) return false;
       prefix->sender = *sender;
-    } else if (Byte(fields, 0) == kSequenceField && value.size() == 8) {
+    } else if (type == kSequenceField && value.size() == 8) {
       prefix->sequence = 0;
       for (size_t i = 0; i < 8; ++i) prefix->sequence |= uint64_t{Byte(value, i)} << (8 * i);
-    } else if (Byte(fields, 0) == kAttemptsField && value.size() == 1) {
+    } else if (type == kAttemptsField && value.size() == 1) {
       prefix->attempts = Byte(value, 0);
-    } else if (Byte(fields, 0) == kDeadLetterField && !value.empty()) {
+    } else if (type == kDeadLetterField && !value.empty()) {
       prefix->dead_letter_reason = static_cast<DeadLetterReason>(Byte(value, 0));
       prefix->dead_letter_mailbox = std::string(value.substr(1));
+    } else if (type == kReplyToField) {
+      prefix->reply_to = std::string(value);
+    } else if (type == kHeaderField && !DecodeHeader(value, &prefix->headers)) {
+      return false;
     }
-    fields.remove_prefix(2 + value.size());
   }
+  return true;
+}
+
+bool DecodeCopyOfPrefix(absl::string_view* payload, Prefix* prefix) {
+  if (payload->size() < 2) return false;
+  const size_t size = NumberAt(*payload, 0);
+  if (size > payload->size()) return false;
+  // It may say another length by now: then it is not well-formed, or does not end where it should.
+  const std::string copy(payload->substr(0, size));
+  absl::string_view rest = copy;
+  if (!DecodePrefix(&rest, prefix) || !rest.empty()) return false;
+  payload->remove_prefix(size);
   return true;
 }
 

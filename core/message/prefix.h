@@ -1,12 +1,14 @@
 // What may stand before the body of a message in a lane.
 //
 // A prefix is its own length (2 bytes, little-endian, these included), then fields: type (1 byte),
-// length (1 byte), bytes. Unknown types are skipped, so that later versions may add some.
+// length (1 byte; of types from 128 on 2 bytes, little-endian), bytes. Unknown types are skipped,
+// so that later versions may add some.
 #ifndef MAILRAIL_CORE_MESSAGE_PREFIX_H_
 #define MAILRAIL_CORE_MESSAGE_PREFIX_H_
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
@@ -28,13 +30,33 @@ struct Prefix {
   // Of a dead letter: why it is one, and the mailbox that it was sent to.
   DeadLetterReason dead_letter_reason = DeadLetterReason::kNone;
   std::string dead_letter_mailbox = "";
+
+  // What any sender may say.
+  std::vector<Header> headers = {};
+  std::string reply_to = "";
+
+  // Whether it says what only an agent may say.
+  bool NeedsAgent() const {
+    return sender.has_value() || sequence != 0 || attempts != 0 ||
+           dead_letter_reason != DeadLetterReason::kNone;
+  }
+  // Whether it says what a Message has no place of its own for.
+  bool HasExtras() const {
+    return dead_letter_reason != DeadLetterReason::kNone || !headers.empty() || !reply_to.empty();
+  }
 };
+
+// A prefix is no longer than this.
+inline constexpr size_t kLargestPrefixBytes = 0xffff;
 
 // Empty when nothing is set.
 std::string EncodePrefix(const Prefix& prefix);
 
 // Reads the prefix at the front of `payload` and takes it off; false when it is not well-formed.
 bool DecodePrefix(absl::string_view* payload, Prefix* prefix);
+
+// The same where the payload is in memory that its sender may change meanwhile.
+bool DecodeCopyOfPrefix(absl::string_view* payload, Prefix* prefix);
 
 }  // namespace mailrail
 

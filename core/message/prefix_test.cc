@@ -57,5 +57,27 @@ TEST(PrefixTest, RandomBytesAreTakenOrRefusedButNeverReadBeyond) {
   EXPECT_GT(refused, 0);
 }
 
+TEST(PrefixTest, HeadersComeAsTheyWereInTheirOrder) {
+  Prefix written;
+  written.headers = {{"a", "1"}, {"", ""}, {std::string(300, 'n'), std::string(3000, 'v')}};
+  written.reply_to = "billing@beta";
+  const std::string bytes = EncodePrefix(written) + "body";
+  absl::string_view payload = bytes;
+  Prefix read;
+  ASSERT_TRUE(DecodeCopyOfPrefix(&payload, &read));
+  EXPECT_EQ(payload, "body");
+  EXPECT_EQ(read.headers, written.headers);
+  EXPECT_EQ(read.reply_to, written.reply_to);
+  EXPECT_FALSE(read.NeedsAgent());
+}
+
+TEST(PrefixTest, WhatOnlyAnAgentMaySayIsKnown) {
+  EXPECT_FALSE(Prefix({.headers = {{"a", "b"}}, .reply_to = "c"}).NeedsAgent());
+  EXPECT_TRUE(Prefix({.sender = ProcessId("alpha", 4711, 3)}).NeedsAgent());
+  EXPECT_TRUE(Prefix({.sequence = 1}).NeedsAgent());
+  EXPECT_TRUE(Prefix({.attempts = 1}).NeedsAgent());
+  EXPECT_TRUE(Prefix({.dead_letter_reason = DeadLetterReason::kAttempts}).NeedsAgent());
+}
+
 }  // namespace
 }  // namespace mailrail

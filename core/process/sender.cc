@@ -2,9 +2,31 @@
 
 #include <utility>
 
+#include "absl/base/optimization.h"
+#include "absl/strings/str_cat.h"
+#include "core/message/prefix.h"
 #include "core/process/sender_impl.h"
 
 namespace mailrail {
+namespace {
+
+// Nothing stands before the body of most messages.
+bool IsPlain(const SendOptions& options) {
+  return options.headers.empty() && options.reply_to.empty();
+}
+
+absl::StatusOr<std::string> PrefixOf(const SendOptions& options) {
+  if (IsPlain(options)) return std::string();
+  size_t bytes = options.reply_to.size();
+  for (const Header& header : options.headers) bytes += header.name.size() + header.value.size();
+  if (bytes > kMaxHeaderBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("headers of ", bytes, " bytes; a message has at most ", kMaxHeaderBytes));
+  }
+  return EncodePrefix({.headers = options.headers, .reply_to = options.reply_to});
+}
+
+}  // namespace
 
 ClaimedMessage::ClaimedMessage(std::unique_ptr<internal::ClaimState> state)
     : state_(std::move(state)) {}
@@ -23,11 +45,12 @@ absl::Status ClaimedMessage::Commit(absl::Time deadline) {
   const std::unique_ptr<internal::ClaimState> state = std::move(state_);
   if (absl::Status status = state->process->CheckUsable(); !status.ok()) return status;
   if (!state->room.has_value()) {
-    return state->lane->Send(state->priority, {{}, {state->data(), state->size}}, deadline);
+    return state->lane->Send(state->priority, {state->prefix, {state->data(), state->size}},
+                             deadline);
   }
   const SlabRoom room = *state->room;
   state->room.reset();  // Commit uses it up, whatever comes of it
-  return state->lane->Commit(state->priority, room, state->size, deadline);
+  return state->lane->Commit(state->priority, room, state->size, deadline, state->prefix.size());
 }
 
 Sender::Sender(std::unique_ptr<internal::SenderImpl> impl) : impl_(std::move(impl)) {}
@@ -37,26 +60,40 @@ Sender::~Sender() = default;
 
 absl::Status Sender::Send(absl::string_view body, const SendOptions& options, absl::Time deadline) {
   if (absl::Status status = impl_->process->CheckUsable(); !status.ok()) return status;
-  return impl_->lane->Send(options.priority, {{}, body}, deadline);
+  if (ABSL_PREDICT_TRUE(IsPlain(options))) {
+    return impl_->lane->Send(options.priority, {{}, body}, deadline);
+  }
+  const absl::StatusOr<std::string> prefix = PrefixOf(options);
+  if (!prefix.ok()) return prefix.status();
+  return impl_->lane->Send(options.priority, {*prefix, body}, deadline);
 }
 
 absl::StatusOr<size_t> Sender::SendBatch(absl::Span<const absl::string_view> bodies,
                                          const SendOptions& options, absl::Time deadline) {
   if (absl::Status status = impl_->process->CheckUsable(); !status.ok()) return status;
-  return impl_->lane->SendBatch(options.priority, bodies, deadline);
+  const absl::StatusOr<std::string> prefix = PrefixOf(options);
+  if (!prefix.ok()) return prefix.status();
+  return impl_->lane->SendBatch(options.priority, bodies, deadline, *prefix);
 }
 
 absl::StatusOr<ClaimedMessage> Sender::Claim(size_t size, const SendOptions& options,
                                              absl::Time deadline) {
   if (absl::Status status = impl_->process->CheckUsable(); !status.ok()) return status;
+  absl::StatusOr<std::string> prefix = PrefixOf(options);
+  if (!prefix.ok()) return prefix.status();
   absl::StatusOr<absl::optional<SlabRoom>> room =
-      impl_->lane->Claim(options.priority, size, deadline);
+      impl_->lane->Claim(options.priority, size, deadline, prefix->size());
   if (!room.ok()) return room.status();
   auto state = std::make_unique<internal::ClaimState>(impl_->process, impl_->lane);
   state->priority = options.priority;
+  state->prefix = *std::move(prefix);
   state->size = size;
   state->room = *room;
-  if (!room->has_value()) state->buffer.reset(new char[size]);
+  if (room->has_value()) {
+    state->prefix.copy((*room)->data, state->prefix.size());
+  } else {
+    state->buffer.reset(new char[size]);
+  }
   return ClaimedMessage(std::move(state));
 }
 

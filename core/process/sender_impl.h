@@ -2,6 +2,7 @@
 #define MAILRAIL_CORE_PROCESS_SENDER_IMPL_H_
 
 #include <memory>
+#include <string>
 
 #include "absl/types/optional.h"
 #include "core/mailbox/outgoing_lane.h"
@@ -45,11 +46,13 @@ class ClaimState {
   ClaimState(const ClaimState&) = delete;
   ClaimState& operator=(const ClaimState&) = delete;
 
-  char* data() const { return room.has_value() ? room->data : buffer.get(); }
+  // Of the body, behind the prefix.
+  char* data() const { return room.has_value() ? room->data + prefix.size() : buffer.get(); }
 
   const std::shared_ptr<ProcessImpl> process;
   std::shared_ptr<OutgoingLane> lane;
   int priority = 0;
+  std::string prefix;
   size_t size = 0;
   absl::optional<SlabRoom> room;
   std::unique_ptr<char[]> buffer;

@@ -188,7 +188,8 @@ bool MailboxSweeper::Bury(LocalMailbox* mailbox, IncomingCells* cells,
   const std::string bytes(record.data, record.length);
   absl::string_view body = bytes;
   Prefix prefix;
-  if (record.has_prefix && (!cells->by_agent() || !DecodePrefix(&body, &prefix))) {
+  if (record.has_prefix &&
+      (!DecodePrefix(&body, &prefix) || (prefix.NeedsAgent() && !cells->by_agent()))) {
     return drop("it is not well-formed");
   }
   if (!prefix.sender.has_value()) prefix.sender = cells->sender();

@@ -30,7 +30,7 @@ struct OutboundLane {
   // more than a session carries.
   uint64_t max_message_bytes = 0;
   // Whether the agent itself writes the lane, and so may say by a prefix who sent a message. On any
-  // other lane a prefix is forged, and makes the lane corrupt.
+  // other lane such a prefix is forged, and makes the lane corrupt.
   bool of_agent = false;
   // The life of the peer that it was opened to; 0: of the first one that is met.
   uint64_t peer_incarnation = 0;

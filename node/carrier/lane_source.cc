@@ -132,7 +132,6 @@ LaneSource::Next LaneSource::NextFrame(proto::SessionClass session_class, proto:
 Look LaneSource::Peek(int priority, Record* record) {
   const Look look = reader_.Peek(priority, record);
   if (look != Look::kReady) return look;
-  if (record->has_prefix && !lane_.of_agent) return Look::kCorrupt;
   const uint64_t prefix = record->has_prefix ? kLargestPrefixBytes : 0;
   return record->length > lane_.max_message_bytes + prefix ? Look::kCorrupt : Look::kReady;
 }
@@ -177,7 +176,13 @@ LaneSource::Next LaneSource::Pack(int priority, size_t begin, size_t bytes, prot
   std::string* const records = data->mutable_records();
   records->reserve(bytes);
   for (size_t i = begin; i < queue.on_way; ++i) {
+    const size_t at = records->size() + kPackedHeadBytes;
     if (!PackRecord(queue.held[i], records)) return Next::kCorrupt;
+    if (!queue.held[i].has_prefix || lane_.of_agent) continue;
+    // Who sends may not say what an agent alone may; what is looked at is what is sent.
+    absl::string_view payload = absl::string_view(*records).substr(at);
+    Prefix said;
+    if (!DecodePrefix(&payload, &said) || said.NeedsAgent()) return Next::kCorrupt;
   }
   counters_->sent += queue.on_way - begin;
   const size_t again_end = std::min(queue.sent_before, queue.on_way);

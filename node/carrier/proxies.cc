@@ -204,6 +204,10 @@ void Proxies::TakeDelivery(Peer* peer, const Session& session, proto::Delivery* 
 void Proxies::Publish(Entry* entry) {
   if (entry->wanted() == 0) return Decide(entry, Verdict::kNotTaken);
   Prefix prefix;
+  absl::string_view rest = entry->delivery.prefix();
+  if (!rest.empty() && (!DecodePrefix(&rest, &prefix) || !rest.empty())) {
+    return Decide(entry, Verdict::kRefused);
+  }
   if (entry->delivery.has_sender()) {
     const absl::StatusOr<ProcessId> sender = ToProcessId(entry->delivery.sender());
     if (!sender.ok()) return Decide(entry, Verdict::kRefused);
@@ -213,11 +217,6 @@ void Proxies::Publish(Entry* entry) {
   prefix.attempts = static_cast<uint8_t>(std::clamp(entry->delivery.lease().attempts(),
                                                     uint32_t{entry->delivery.again()},
                                                     uint32_t{std::numeric_limits<uint8_t>::max()}));
-  if (entry->delivery.dead_letter_reason() == static_cast<uint32_t>(DeadLetterReason::kAttempts) &&
-      entry->delivery.dead_letter_mailbox().size() <= kMaxNameLength) {
-    prefix.dead_letter_reason = DeadLetterReason::kAttempts;
-    prefix.dead_letter_mailbox = entry->delivery.dead_letter_mailbox();
-  }
   const std::string encoded = EncodePrefix(prefix);
   WriteNote(entry);
   const absl::Status status = entry->proxy.lane->Send(

@@ -15,13 +15,11 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
 #include "core/lane/record.h"
+#include "core/message/prefix.h"
 
 namespace mailrail {
 
 inline constexpr size_t kPackedHeadBytes = 8;
-
-// A prefix says its length in two bytes.
-inline constexpr size_t kLargestPrefixBytes = 0xffff;
 
 // How many bytes a record takes when it is packed.
 inline size_t PackedBytes(const Record& record) { return kPackedHeadBytes + record.length; }

@@ -271,7 +271,8 @@ void RemoteReceivers::Send(Entry* entry) {
   ProcessId sender = lease.lane->sender();
   absl::string_view body = bytes;
   Prefix prefix;
-  if (lease.record.has_prefix && (!lease.lane->by_agent() || !DecodePrefix(&body, &prefix))) {
+  if (lease.record.has_prefix &&
+      (!DecodePrefix(&body, &prefix) || (prefix.NeedsAgent() && !lease.lane->by_agent()))) {
     return Drop(entry, "is not well-formed");
   }
   if (prefix.sender.has_value()) sender = *prefix.sender;
@@ -280,9 +281,12 @@ void RemoteReceivers::Send(Entry* entry) {
   }
   proto::Frame frame;
   proto::Delivery* const delivery = frame.mutable_delivery();
-  if (prefix.dead_letter_reason != DeadLetterReason::kNone) {
-    delivery->set_dead_letter_reason(static_cast<uint32_t>(prefix.dead_letter_reason));
-    delivery->set_dead_letter_mailbox(prefix.dead_letter_mailbox);
+  if (prefix.HasExtras()) {
+    // The rest is said by the delivery itself.
+    prefix.sender.reset();
+    prefix.sequence = 0;
+    prefix.attempts = 0;
+    delivery->set_prefix(EncodePrefix(prefix));
   }
   delivery->mutable_sender()->set_node(sender.node());
   delivery->mutable_sender()->set_pid(sender.pid());

@@ -44,7 +44,9 @@ MailboxOptions OptionsOf(const mailrail::proto::MailboxSpec& spec) {
 
 absl::Status SendOne(Sender& sender, party::Way way, const party::Outgoing& message,
                      absl::Time deadline) {
-  const SendOptions options{.priority = message.priority()};
+  const SendOptions options{.priority = message.priority(),
+                            .headers = HeadersOf(message.headers()),
+                            .reply_to = message.reply_to()};
   if (way == party::SEND) {
     return sender.Send(MakeBody(message.number(), message.bytes()), options, deadline);
   }
@@ -56,7 +58,8 @@ absl::Status SendOne(Sender& sender, party::Way way, const party::Outgoing& mess
   return claim->Commit(deadline);
 }
 
-// Sends a run of messages of one priority, which starts at `first`. Returns how many were sent.
+// Sends a run of messages of one priority, which starts at `first`; all have the headers of that
+// one. Returns how many were sent.
 absl::StatusOr<size_t> SendRun(Sender& sender, const party::Send& send, int first,
                                absl::Time deadline) {
   const int priority = send.messages(first).priority();
@@ -65,7 +68,11 @@ absl::StatusOr<size_t> SendRun(Sender& sender, const party::Send& send, int firs
     bodies.push_back(MakeBody(send.messages(i).number(), send.messages(i).bytes()));
   }
   const std::vector<absl::string_view> views(bodies.begin(), bodies.end());
-  return sender.SendBatch(views, {.priority = priority}, deadline);
+  return sender.SendBatch(views,
+                          {.priority = priority,
+                           .headers = HeadersOf(send.messages(first).headers()),
+                           .reply_to = send.messages(first).reply_to()},
+                          deadline);
 }
 
 void Describe(const Message& message, party::Received& received) {
@@ -77,6 +84,11 @@ void Describe(const Message& message, party::Received& received) {
   received.set_bytes(message.body().size());
   received.set_intact(IsIntact(message.body()));
   received.set_end(static_cast<int>(message.end()));
+  for (const Header& header : message.headers()) {
+    received.add_headers()->set_name(header.name);
+    received.mutable_headers()->rbegin()->set_value(header.value);
+  }
+  received.set_reply_to(std::string(message.reply_to()));
   received.set_dead_letter_reason(static_cast<int>(message.dead_letter_reason()));
   received.set_dead_letter_mailbox(std::string(message.dead_letter_mailbox()));
 }

@@ -42,6 +42,12 @@ absl::Time DeadlineOf(const party::Command& command) {
   return absl::FromUnixNanos(deadline);
 }
 
+std::vector<Header> HeadersOf(const google::protobuf::RepeatedPtrField<party::Header>& headers) {
+  std::vector<Header> result;
+  for (const party::Header& header : headers) result.push_back({header.name(), header.value()});
+  return result;
+}
+
 absl::Status Party::RegisterName(absl::string_view name) {
   party::Command command;
   command.set_register_name(std::string(name));
@@ -147,6 +153,11 @@ SendResult Party::Send(Handle sender, const std::vector<Outgoing>& messages, abs
     outgoing.set_number(message.number);
     outgoing.set_bytes(message.bytes);
     outgoing.set_priority(message.priority);
+    for (const Header& header : message.headers) {
+      outgoing.add_headers()->set_name(header.name);
+      outgoing.mutable_headers()->rbegin()->set_value(header.value);
+    }
+    outgoing.set_reply_to(message.reply_to);
   }
   const party::Result result = Do(std::move(command), deadline);
   return {result.count(), FromProto(result.status())};
@@ -168,8 +179,8 @@ ReceiveResult Party::Receive(Handle receiver, size_t count, absl::Time deadline,
     received.messages.push_back(
         {FromProto(message.sender()), message.priority(), message.sequence(), message.attempts(),
          message.number(), message.bytes(), message.intact(), static_cast<EndReason>(message.end()),
-         static_cast<DeadLetterReason>(message.dead_letter_reason()),
-         message.dead_letter_mailbox()});
+         static_cast<DeadLetterReason>(message.dead_letter_reason()), message.dead_letter_mailbox(),
+         HeadersOf(message.headers()), message.reply_to()});
   }
   return received;
 }

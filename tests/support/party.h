@@ -26,6 +26,8 @@ struct Outgoing {
   uint64_t number = 0;
   size_t bytes = 8;
   int priority = 0;
+  std::vector<Header> headers = {};
+  std::string reply_to = {};
 };
 
 // What a received message was. `intact`: its body is MakeBody(number, bytes).
@@ -40,6 +42,8 @@ struct Received {
   EndReason end = EndReason::kNone;
   DeadLetterReason dead_letter_reason = DeadLetterReason::kNone;
   std::string dead_letter_mailbox;
+  std::vector<Header> headers;
+  std::string reply_to;
 };
 
 struct SendOrder {
@@ -145,6 +149,7 @@ ProcessId FromProto(const mailrail::proto::ProcessRef& ref);
 mailrail::proto::StatusInfo ToProto(const absl::Status& status);
 absl::Status FromProto(const mailrail::proto::StatusInfo& info);
 int64_t ToProto(absl::Time deadline);
+std::vector<Header> HeadersOf(const google::protobuf::RepeatedPtrField<party::Header>& headers);
 absl::Time DeadlineOf(const party::Command& command);
 
 }  // namespace mailrail

@@ -24,6 +24,9 @@ inline constexpr size_t kLargestMaxMessageBytes = size_t{128} << 20;
 inline constexpr uint32_t kDefaultCapacityMessages = 16384;
 inline constexpr uint32_t kLargestCapacityMessages = 32768;
 
+// The names and values of one message's headers together, and where its answers are to go.
+inline constexpr size_t kMaxHeaderBytes = 4096;
+
 // The most that a mailbox may set for how often a message is handed out.
 inline constexpr uint32_t kMostAttempts = 30;
 

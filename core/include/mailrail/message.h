@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "absl/types/optional.h"
 #include "mailrail/process_id.h"
 
 namespace mailrail {
@@ -29,6 +31,14 @@ struct Ended {
   enum class Kind : uint8_t { kNothing, kProcess, kMailbox, kNode };
   Kind kind = Kind::kNothing;
   std::string name;  // `4711.3@alpha`, `orders@alpha`, `beta`
+};
+
+// What a message says beside its body.
+struct Header {
+  std::string name;
+  std::string value;
+
+  friend bool operator==(const Header&, const Header&) = default;
 };
 
 // Why a message is in a dead-letter mailbox.
@@ -90,6 +100,14 @@ class Message {
   // Not kNone: a notice, without a body, that what ended() says has ended; it was watched. When it
   // is a process that is sender(), and this is the last that comes from it.
   EndReason end() const { return end_; }
+
+  // What it was sent with (SendOptions), in that order.
+  const std::vector<Header>& headers() const;
+  // The value of the first header of this name; nothing when there is none. As body().
+  absl::optional<absl::string_view> header(absl::string_view name) const;
+
+  // Where its answers are to go, as a name for Process::Connect; empty: nowhere. As body().
+  absl::string_view reply_to() const;
 
   // What has ended; kNothing for any other message.
   Ended ended() const;

@@ -3,6 +3,8 @@
 
 #include <cstddef>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -10,6 +12,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "mailrail/limits.h"
+#include "mailrail/message.h"
 
 namespace mailrail {
 
@@ -21,6 +24,13 @@ class ClaimState;
 struct SendOptions {
   // 0 to 31; higher is received first. kInvalidArgument outside.
   int priority = 0;
+
+  // What the receiver is told beside the body, in this order; names need not differ. Names and
+  // values together, with reply_to, are at most kMaxHeaderBytes (kInvalidArgument).
+  std::vector<Header> headers = {};
+
+  // Where answers are to go, as a name for Process::Connect.
+  std::string reply_to = {};
 };
 
 // Room for one message, to be written in place. Commit sends it; dying without Commit gives the
