@@ -125,10 +125,20 @@ void LocalService::Post(const CallPtr& call, std::vector<Fd> fds) {
     return Respond(*call, absl::InvalidArgumentError(absl::StrCat("priority ", post->priority(),
                                                                   " is not in 0..", kMaxPriority)));
   }
+  Prefix prefix = {.sender = sender, .reply_to = post->reply_to()};
+  size_t header_bytes = prefix.reply_to.size();
+  for (const proto::Header& header : post->headers()) {
+    header_bytes += header.name().size() + header.value().size();
+    prefix.headers.push_back({header.name(), header.value()});
+  }
+  if (header_bytes > kMaxHeaderBytes) {
+    return Respond(*call, absl::InvalidArgumentError(absl::StrCat("headers of ", header_bytes,
+                                                                  " bytes; a message has at most ",
+                                                                  kMaxHeaderBytes)));
+  }
   resolver_.Find(
       post->destination(), call->deadline,
-      [this, call,
-       prefix = EncodePrefix({.sender = sender})](absl::StatusOr<NameResolver::Found> found) {
+      [this, call, prefix = EncodePrefix(prefix)](absl::StatusOr<NameResolver::Found> found) {
         if (!found.ok()) return Respond(*call, found.status());
         absl::StatusOr<std::shared_ptr<OutgoingLane>> lane = LaneTo(*found);
         if (!lane.ok()) return Respond(*call, lane.status());

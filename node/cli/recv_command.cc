@@ -41,6 +41,8 @@ absl::Status PrintMessage(const RecvArguments& arguments, Message& message) {
     shown.priority = message.priority();
     shown.sequence = message.sequence();
     shown.redelivered = message.redelivered();
+    shown.headers = message.headers();
+    shown.reply_to = std::string(message.reply_to());
     shown.attempts = message.attempts();
     shown.dead_letter_mailbox = std::string(message.dead_letter_mailbox());
     if (message.dead_letter_reason() == DeadLetterReason::kAttempts) {

@@ -297,6 +297,10 @@ std::string FormatMessage(const ReceivedMessage& message, OutputFormat format) {
   json["sequence"] = message.sequence;
   json["redelivered"] = message.redelivered;
   json["mailbox"] = message.mailbox;
+  for (const Header& header : message.headers) {
+    json["headers"].push_back({{"name", header.name}, {"value", header.value}});
+  }
+  if (!message.reply_to.empty()) json["reply_to"] = message.reply_to;
   if (message.attempts > 0) json["attempts"] = message.attempts;
   if (!message.dead_letter_reason.empty()) {
     json["dead_letter"] = {{"reason", message.dead_letter_reason},

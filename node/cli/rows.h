@@ -59,6 +59,8 @@ struct ReceivedMessage {
   uint64_t sequence = 0;
   bool redelivered = false;
   std::string mailbox;
+  std::vector<Header> headers = {};
+  std::string reply_to = {};
   int attempts = 0;
   std::string dead_letter_reason = {};  // empty: it is no dead letter
   std::string dead_letter_mailbox = {};

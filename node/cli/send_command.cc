@@ -36,8 +36,22 @@ struct SendArguments {
   absl::optional<std::string> message;
   std::string file;
   uint64_t priority = 0;
+  std::vector<Header> headers;
+  std::string reply_to;
   absl::optional<absl::Duration> timeout;
+
+  SendOptions options() const {
+    return {.priority = static_cast<int>(priority), .headers = headers, .reply_to = reply_to};
+  }
 };
+
+absl::StatusOr<Header> ReadHeader(absl::string_view text) {
+  const size_t at = text.find('=');
+  if (at == absl::string_view::npos || at == 0) {
+    return absl::InvalidArgumentError(absl::StrCat("'", text, "' is not NAME=VALUE"));
+  }
+  return Header{std::string(text.substr(0, at)), std::string(text.substr(at + 1))};
+}
 
 // Memory with `body`, which others can only read.
 absl::StatusOr<Fd> MemoryWith(absl::string_view body) {
@@ -56,7 +70,7 @@ absl::Status SendAttached(const SendArguments& arguments, absl::string_view body
   if (!process.ok()) return process.status();
   absl::StatusOr<Sender> sender = process->Connect(arguments.destination, deadline);
   if (!sender.ok()) return sender.status();
-  return sender->Send(body, {.priority = static_cast<int>(arguments.priority)}, deadline);
+  return sender->Send(body, arguments.options(), deadline);
 }
 
 // Has the agent send one message, so that this program need not attach.
@@ -65,6 +79,12 @@ absl::Status Post(const SendArguments& arguments, absl::string_view body) {
   control::Post* post = request.mutable_post();
   post->set_destination(arguments.destination);
   post->set_priority(static_cast<uint32_t>(arguments.priority));
+  for (const Header& header : arguments.headers) {
+    proto::Header* const added = post->add_headers();
+    added->set_name(header.name);
+    added->set_value(header.value);
+  }
+  post->set_reply_to(arguments.reply_to);
   Fd memory;
   std::vector<int> fds;
   if (body.size() <= kMaxInlineBytes) {
@@ -105,8 +125,7 @@ absl::Status SendFile(const SendArguments& arguments) {
 // Sends all of `lines`, with the timeout for each wait for room.
 absl::Status SendLines(Sender& sender, const SendArguments& arguments,
                        absl::Span<const absl::string_view> lines, Progress* progress) {
-  SendOptions options;
-  options.priority = static_cast<int>(arguments.priority);
+  const SendOptions options = arguments.options();
   size_t batch = lines.size();
   while (!lines.empty()) {
     const absl::Time deadline = absl::Now() + arguments.timeout.value_or(absl::InfiniteDuration());
@@ -155,9 +174,10 @@ absl::Status RunSend(const SendArguments& arguments) {
 
 void AddSendCommand(CLI::App& app, Action* action) {
   const auto arguments = std::make_shared<SendArguments>();
-  CLI::App* command = AddCommand(
-      app, "send", "Send a message, a file, or each line of standard input as a message",
-      "mailrail send orders 'one message' --priority 5\n  seq 1000 | mailrail send orders");
+  CLI::App* command =
+      AddCommand(app, "send", "Send a message, a file, or each line of standard input as a message",
+                 "mailrail send orders 'one message' --priority 5 --header kind=test\n"
+                 "  seq 1000 | mailrail send orders");
   command
       ->add_option("destination", arguments->destination,
                    "a mailbox, or a process: its id, pid or name")
@@ -173,6 +193,23 @@ void AddSendCommand(CLI::App& app, Action* action) {
       ->type_name("PATH")
       ->excludes(message);
   AddPriorityFlag(*command, &arguments->priority);
+  command
+      ->add_option_function<std::vector<std::string>>(
+          "--header",
+          [arguments](const std::vector<std::string>& texts) {
+            for (const std::string& text : texts) {
+              arguments->headers.push_back(ReadHeader(text).value());
+            }
+          },
+          "what the receiver is told beside the message; may be given again")
+      ->type_name("NAME=VALUE")
+      ->allow_extra_args(false)
+      ->check(
+          [](const std::string& text) { return std::string(ReadHeader(text).status().message()); });
+  command
+      ->add_option("--reply-to", arguments->reply_to,
+                   "where answers are to go: a mailbox or a process")
+      ->type_name("NAME");
   command
       ->add_option_function<std::string>(
           "--timeout",
