@@ -98,6 +98,12 @@ work_queue() {
     prints "@alpha did [0-9]* tasks" "@alpha did" "@alpha did" "all 3000 tasks were done, each once"
 }
 
+retries() {
+  on alpha retries | sort |
+    prints "done: flaky at attempt 2" "done: paint at attempt 1" "done: polish at attempt 1" \
+      "given up: crash" "given up: poison"
+}
+
 priority() {
   on alpha priority |
     prints "^received *24.stop" "^received *10.order 1" "^received *10.order 2" \
@@ -177,7 +183,7 @@ word_count_that_differs_fails() {
 }
 
 for name in hello hello_between_nodes hello_without_agent_says_what_to_do ping_pong \
-  ping_pong_between_nodes work_queue supervisor priority zero_copy word_count word_count_of_odd_text \
+  ping_pong_between_nodes work_queue retries supervisor priority zero_copy word_count word_count_of_odd_text \
   word_count_that_differs_fails; do
   run "$name"
 done
