@@ -13,7 +13,7 @@ namespace mailrail {
 inline constexpr uint64_t kControlMagic = 0x6c72746e6f4c524d;  // "MRLontrl"
 
 // The version of all layouts in shared memory together; agent and process compare it at Attach.
-inline constexpr uint32_t kLayoutVersion = 1;
+inline constexpr uint32_t kLayoutVersion = 2;
 
 enum class CloseReason : uint32_t {
   kOpen = 0,

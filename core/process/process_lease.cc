@@ -16,9 +16,10 @@ absl::Status LeaseHasEnded() {
 
 }  // namespace
 
-ProcessLease::ProcessLease(std::shared_ptr<ProcessImpl> process, uint64_t destination_id,
+ProcessLease::ProcessLease(const std::shared_ptr<ProcessImpl>& process, uint64_t destination_id,
                            std::shared_ptr<const ReceiverMemory> memory, const Lease& lease)
-    : process_(std::move(process)),
+    : process_(process),
+      number_(process->number()),
       destination_id_(destination_id),
       memory_(std::move(memory)),
       lane_(lease.lane),
@@ -31,10 +32,18 @@ ProcessLease::~ProcessLease() {
   if (!settled_) GiveBack(absl::ZeroDuration()).IgnoreError();
 }
 
-absl::Status ProcessLease::CheckUsable() const {
+absl::StatusOr<std::shared_ptr<ProcessImpl>> ProcessLease::UsableProcess() const {
   // In a forked child it is the parent's, which has the memory.
-  if (fork_generation_ != ForkGeneration()) return process_->CheckUsable();
-  return process_->gone() ? process_->Check() : absl::OkStatus();
+  if (fork_generation_ != ForkGeneration()) {
+    return absl::FailedPreconditionError(
+        "this message is leased by the program that forked; the child has no leases");
+  }
+  std::shared_ptr<ProcessImpl> process = process_.lock();
+  if (process == nullptr) {
+    return absl::AbortedError("detached: the Process that had leased this message is gone");
+  }
+  if (process->gone()) return process->Check();
+  return process;
 }
 
 void ProcessLease::Ring() const {
@@ -44,9 +53,8 @@ void ProcessLease::Ring() const {
 
 absl::Status ProcessLease::Acknowledge() {
   settled_ = true;
-  if (absl::Status status = CheckUsable(); !status.ok()) return status;
-  if (!reader().Take(priority_, slot_, sequence_, process_->number(), /*keep_room=*/false,
-                     attempts_)) {
+  if (absl::Status status = UsableProcess().status(); !status.ok()) return status;
+  if (!reader().Take(priority_, slot_, sequence_, number_, /*keep_room=*/false, attempts_)) {
     return LeaseHasEnded();
   }
   if (remote()) Ring();
@@ -55,13 +63,13 @@ absl::Status ProcessLease::Acknowledge() {
 
 absl::Status ProcessLease::GiveBack(absl::Duration delay) {
   settled_ = true;
-  if (absl::Status status = CheckUsable(); !status.ok()) return status;
+  const absl::StatusOr<std::shared_ptr<ProcessImpl>> process = UsableProcess();
+  if (!process.ok()) return process.status();
   bool moved;
   if (delay == absl::ZeroDuration() && !remote()) {
-    moved = reader().Return(priority_, slot_, sequence_, process_->number(), /*attempted=*/true,
-                            attempts_);
+    moved = reader().Return(priority_, slot_, sequence_, number_, /*attempted=*/true, attempts_);
   } else {
-    moved = reader().ReturnLater(priority_, slot_, sequence_, process_->number(),
+    moved = reader().ReturnLater(priority_, slot_, sequence_, number_,
                                  DueTick::After(MonotonicTime(), absl::ToInt64Nanoseconds(delay)),
                                  attempts_);
   }
@@ -70,12 +78,13 @@ absl::Status ProcessLease::GiveBack(absl::Duration delay) {
   if (remote()) return absl::OkStatus();
   control::Request look;
   look.set_look_at_mailbox(destination_id_);
-  process_->connection().Tell(look);
+  (*process)->connection().Tell(look);
   return absl::OkStatus();
 }
 
 absl::Status ProcessLease::Extend(absl::Duration time, absl::Time deadline) {
-  if (absl::Status status = CheckUsable(); !status.ok()) return status;
+  const absl::StatusOr<std::shared_ptr<ProcessImpl>> process = UsableProcess();
+  if (!process.ok()) return process.status();
   if (time < absl::ZeroDuration()) return absl::InvalidArgumentError("a lease ends in the future");
   control::Request request;
   control::ExtendLease* const extend = request.mutable_extend_lease();
@@ -86,7 +95,7 @@ absl::Status ProcessLease::Extend(absl::Duration time, absl::Time deadline) {
   extend->set_sequence(sequence_);
   extend->set_time_ms(static_cast<uint64_t>(
       absl::ToInt64Milliseconds(std::min(time, absl::Duration(absl::Hours(24 * 365))))));
-  return process_->Call(std::move(request), deadline).status();
+  return (*process)->Call(std::move(request), deadline).status();
 }
 
 }  // namespace mailrail::internal

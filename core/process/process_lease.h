@@ -4,6 +4,9 @@
 #include <cstdint>
 #include <memory>
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "core/base/fork.h"
 #include "core/mailbox/mailbox_queue.h"
 #include "core/message/message_extras.h"
@@ -11,11 +14,12 @@
 
 namespace mailrail::internal {
 
-// A message that this process has leased from a mailbox. May outlive its receiver.
+// A message that this process has leased from a mailbox. May outlive its receiver, and its process,
+// with which the lease ends.
 class ProcessLease final : public HeldLease {
  public:
   // `destination_id`, `memory`: of the mailbox.
-  ProcessLease(std::shared_ptr<ProcessImpl> process, uint64_t destination_id,
+  ProcessLease(const std::shared_ptr<ProcessImpl>& process, uint64_t destination_id,
                std::shared_ptr<const ReceiverMemory> memory, const Lease& lease);
   // Gives it back, unless it is settled.
   ~ProcessLease() override;
@@ -25,8 +29,8 @@ class ProcessLease final : public HeldLease {
   absl::Status Extend(absl::Duration time, absl::Time deadline) override;
 
  private:
-  // OK, or why nothing can be said of it any more.
-  absl::Status CheckUsable() const;
+  // The process, or why nothing can be said of it any more.
+  absl::StatusOr<std::shared_ptr<ProcessImpl>> UsableProcess() const;
   CellReader& reader() const { return lane_->reader(); }
   // Has whoever waits for it look: other receivers, or, for a mailbox of another node, the agent.
   void Ring() const;
@@ -34,7 +38,8 @@ class ProcessLease final : public HeldLease {
   bool remote() const { return memory_->carrier_gate.valid(); }
 
   const uint32_t fork_generation_ = ForkGeneration();
-  const std::shared_ptr<ProcessImpl> process_;
+  const std::weak_ptr<ProcessImpl> process_;
+  const uint32_t number_;  // its own
   const uint64_t destination_id_;
   const std::shared_ptr<const ReceiverMemory> memory_;
   const std::shared_ptr<IncomingCells> lane_;

@@ -5,7 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "absl/types/optional.h"
 #include "tests/conformance/conformance.h"
+#include "tests/support/body.h"
 
 namespace mailrail {
 namespace {
@@ -160,6 +162,28 @@ TEST_P(LeaseTest, WhatADeadReceiverHadLeasedGoesToAnotherMarked) {
   ExpectIs(Next(peer(), next), 1, 1);
   EXPECT_THAT(peer().Acknowledge(1), IsOk());
   ExpectIs(Next(peer(), next), 2, 0);
+}
+
+TEST_P(LeaseTest, ALeaseEndsWithItsProcessThoughTheMessageLivesOn) {
+  Create();
+  Send(Numbered(1));
+  absl::optional<Message> message;
+  {
+    AttachOptions options;
+    options.socket = cluster().Socket(peer_node());
+    options.autostart = false;
+    absl::StatusOr<Process> process = Process::Attach(options);
+    ASSERT_THAT(process, IsOk());
+    absl::StatusOr<Receiver> receiver =
+        process->OpenMailbox(full_name(), {.acknowledgement = Acknowledgement::kManual});
+    ASSERT_THAT(receiver, IsOk());
+    absl::StatusOr<Message> received = receiver->Receive(Patience());
+    ASSERT_THAT(received, IsOk());
+    message = *std::move(received);
+  }
+  ExpectIs(Next(peer(), Open(peer())), 1, 1);
+  EXPECT_TRUE(IsIntact(message->body()));
+  EXPECT_THAT(message->Acknowledge(), HasCode(StatusCode::kAborted));
 }
 
 TEST_P(LeaseTest, LargeBodiesAreLeasedToo) {

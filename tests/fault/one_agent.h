@@ -51,7 +51,7 @@ class OneAgentTest : public ::testing::Test {
     control::Request attach;
     attach.set_id(1);
     attach.mutable_attach()->set_protocol_version(internal::kControlProtocolVersion);
-    attach.mutable_attach()->set_layout_version(1);
+    attach.mutable_attach()->set_layout_version(2);
     return attach;
   }
   // The answer; it must be the next that comes.
