@@ -6,17 +6,11 @@
 #include "absl/time/clock.h"
 #include "core/base/coarse_clock.h"
 #include "core/mailbox/control_page.h"
+#include "core/message/message_extras.h"
 #include "core/message/prefix.h"
 #include "node/carrier/record_codec.h"
 
 namespace mailrail {
-
-namespace {
-
-// As of Message::GiveBack.
-constexpr uint64_t kMostDelayMs = uint64_t{6} * 24 * 3600 * 1000;
-
-}  // namespace
 
 absl::StatusOr<ProcessId> ToProcessId(const proto::ProcessRef& process) {
   return ProcessId::Parse(
@@ -167,8 +161,9 @@ void RemoteReceivers::TakeOutcome(Peer* peer, const Session& session,
   } else if (outcome.refused()) {
     Drop(entry, "was refused by the receiver's node");
   } else if (outcome.returned() && outcome.delay_ms() > 0) {
-    PutBackLater(entry, absl::Milliseconds(static_cast<int64_t>(
-                            std::min<uint64_t>(outcome.delay_ms(), kMostDelayMs))));
+    const int64_t most_ms = absl::ToInt64Milliseconds(internal::kLongestDelay);
+    PutBackLater(entry, absl::Milliseconds(static_cast<int64_t>(std::min<uint64_t>(
+                            outcome.delay_ms(), static_cast<uint64_t>(most_ms)))));
   } else if (outcome.returned()) {
     PutBack(entry, MailboxQueue::Outcome::kReturned);
   } else {

@@ -169,8 +169,10 @@ TEST_P(LeaseTest, ALeaseEndsWithItsProcessThoughTheMessageLivesOn) {
   Send(Numbered(1));
   absl::optional<Message> message;
   {
-    absl::StatusOr<Process> process =
-        Process::Attach({.socket = cluster().Socket(peer_node()), .autostart = false});
+    AttachOptions options;
+    options.socket = cluster().Socket(peer_node());
+    options.autostart = false;
+    absl::StatusOr<Process> process = Process::Attach(options);
     ASSERT_THAT(process, IsOk());
     absl::StatusOr<Receiver> receiver =
         process->OpenMailbox(full_name(), {.acknowledgement = Acknowledgement::kManual});
