@@ -26,7 +26,7 @@
 //   unclaimed -> LEASED (claimed) -> TAKEN (received; a view holds the room) -> DONE (room free)
 //                LEASED -> RETURNED (given back, attempts + 1) -> LEASED (claimed again)
 //                LEASED -> DELAYED (given back for later; the owner field says when) -> RETURNED
-//                LEASED -> CONDEMNED (given back, and handed out often enough) -> DONE
+//                LEASED -> CONDEMNED (handed out often enough, or expired) -> DONE
 //   unclaimed -> DONE (a small body, which its receiver has copied before)
 //
 // What is DELAYED or CONDEMNED is the agent's: it makes the first RETURNED when it is due, and
@@ -75,6 +75,8 @@ struct CellHeader {
   uint64_t magic;
   // Bit p is set before the first message of priority p is published.
   alignas(128) SharedAtomic<uint32_t> rings_in_use;
+  // Not 0 since before the first message was published that may expire.
+  SharedAtomic<uint32_t> expires;
   // How often the sender went to sleep for want of room.
   alignas(128) SharedAtomic<uint64_t> room_parks;
 };
@@ -132,6 +134,9 @@ enum class Phase : uint32_t {
 inline constexpr uint32_t kMaxAttempts = 31;
 inline constexpr uint32_t kMaxOwner = 0xffffff;
 
+// Why a message is condemned, in its owner field.
+enum class Condemned : uint32_t { kAttempts = 0, kExpired = 1 };
+
 // When a delayed message is due, in the 24 bits of its owner field: in ticks of 64 ms, modulo 2^24.
 // So nothing is delayed for longer than half of that, 6.2 days.
 struct DueTick {
@@ -158,7 +163,7 @@ struct DueTick {
 // A value of state[].
 struct CellState {
   uint32_t sequence = 0;
-  uint32_t owner = 0;  // when DELAYED: a DueTick
+  uint32_t owner = 0;  // when DELAYED: a DueTick; when CONDEMNED: a Condemned
   uint32_t attempts = 0;
   Phase phase = Phase::kDone;
 

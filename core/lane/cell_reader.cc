@@ -179,11 +179,15 @@ bool CellReader::Move(int priority, uint32_t slot, uint64_t position, uint32_t o
       return false;
     }
     state.phase = change.to;
-    if (change.to == Phase::kReturned || change.to == Phase::kDelayed) {
-      state.owner = change.due_tick;
+    if (change.to == Phase::kReturned || change.to == Phase::kDelayed ||
+        change.to == Phase::kCondemned) {
+      state.owner = change.new_owner;
       if (change.attempted) {
         state.attempts = std::min(state.attempts + 1, kMaxAttempts);
-        if (max_attempts_ != 0 && state.attempts >= max_attempts_) state.phase = Phase::kCondemned;
+        if (max_attempts_ != 0 && state.attempts >= max_attempts_) {
+          state.phase = Phase::kCondemned;
+          state.owner = static_cast<uint32_t>(Condemned::kAttempts);
+        }
       }
     }
     if (word.compare_exchange_weak(seen, state.Pack())) return true;
@@ -233,8 +237,15 @@ bool CellReader::ReturnLater(int priority, uint32_t slot, uint64_t position, uin
               {.from = Phase::kLeased,
                .to = Phase::kDelayed,
                .attempted = true,
-               .due_tick = due_tick,
+               .new_owner = due_tick,
                .attempts = attempts});
+}
+
+bool CellReader::Condemn(int priority, uint32_t slot, uint64_t position, uint32_t owner,
+                         Condemned why) {
+  return Move(
+      priority, slot, position, owner,
+      {.from = Phase::kLeased, .to = Phase::kCondemned, .new_owner = static_cast<uint32_t>(why)});
 }
 
 void CellReader::ForEachKept(absl::FunctionRef<void(const Kept&)> each) const {
@@ -251,6 +262,50 @@ void CellReader::ForEachKept(absl::FunctionRef<void(const Kept&)> each) const {
       each({priority, slot, position, state});
     }
   }
+}
+
+void CellReader::ForEachWaiting(
+    absl::FunctionRef<void(int priority, const CellHead& head, const Record& record)> each) const {
+  for (int priority = 0; priority < kPriorityCount; ++priority) {
+    if ((rings_in_use() >> priority & 1) == 0) continue;
+    for (uint32_t i = 0; i < geometry_.order_entries(); ++i) {
+      const OrderEntry entry =
+          OrderEntry::Unpack(order(priority)[i].load(std::memory_order_acquire));
+      if (entry.position == 0 || entry.slot >= geometry_.slots) continue;
+      // As Peek; one that was returned has its entry no longer, perhaps, and is looked for below.
+      const uint64_t seen = states(priority)[entry.slot].load();
+      const Slot& slot = slots(priority)[entry.slot];
+      if (CellState::Unpack(seen).ClaimedSince(entry.position) ||
+          slot.sequence.load(std::memory_order_acquire) != entry.position) {
+        continue;
+      }
+      const CellHead head = {entry.position, entry.slot, slot.stamp.load(std::memory_order_relaxed),
+                             seen,           0,          false};
+      Record record;
+      if (Read(priority, head, &record) == Look::kReady) each(priority, head, record);
+    }
+    for (uint32_t i = 0; i < geometry_.slots; ++i) {
+      const uint64_t seen = states(priority)[i].load(std::memory_order_acquire);
+      const CellState state = CellState::Unpack(seen);
+      if (state.phase != Phase::kReturned) continue;
+      const Slot& slot = slots(priority)[i];
+      const CellHead head = {slot.sequence.load(std::memory_order_acquire),
+                             i,
+                             slot.stamp.load(std::memory_order_relaxed),
+                             seen,
+                             state.attempts,
+                             true};
+      Record record;
+      if (Read(priority, head, &record) == Look::kReady) each(priority, head, record);
+    }
+  }
+}
+
+bool CellReader::CondemnWaiting(int priority, const CellHead& head, Condemned why) {
+  const CellState condemned{static_cast<uint32_t>(head.position), static_cast<uint32_t>(why),
+                            head.attempts, Phase::kCondemned};
+  uint64_t expected = head.seen;
+  return states(priority)[head.slot].compare_exchange_strong(expected, condemned.Pack());
 }
 
 bool CellReader::MakeDue(const Kept& kept) {

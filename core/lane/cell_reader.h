@@ -79,7 +79,13 @@ class CellReader {
   bool ReturnLater(int priority, uint32_t slot, uint64_t position, uint32_t owner,
                    uint32_t due_tick, uint32_t attempts = kAnyAttempts);
 
+  // Takes a claimed message out: the agent has it from now on. False as above.
+  bool Condemn(int priority, uint32_t slot, uint64_t position, uint32_t owner, Condemned why);
+
   // --- The agent's.
+
+  // Whether messages of this lane may expire.
+  bool expires() const { return header_->expires.load(std::memory_order_acquire) != 0; }
 
   // A message that is leased, delayed or condemned.
   struct Kept {
@@ -89,6 +95,11 @@ class CellReader {
     CellState state;
   };
   void ForEachKept(absl::FunctionRef<void(const Kept&)> each) const;
+  // The messages that nobody holds, and that are not delayed.
+  void ForEachWaiting(
+      absl::FunctionRef<void(int priority, const CellHead& head, const Record& record)> each) const;
+  // Takes one of them out; false when it has changed since.
+  bool CondemnWaiting(int priority, const CellHead& head, Condemned why);
   // Of what ForEachKept has shown; each is false when it has changed since.
   bool MakeDue(const Kept& kept);  // DELAYED: goes back to its place
   bool Discard(const Kept& kept);  // DELAYED or CONDEMNED: nobody gets it, its room is free
@@ -130,12 +141,12 @@ class CellReader {
   // Fetches what the message some positions further on takes, if it is there.
   void FetchAhead(int priority, uint64_t position) const;
   bool FindReturned(int priority, CellHead* head);
-  // Changes the state of a slot from what it is for `owner` at `position`. `due_tick`: to DELAYED.
+  // Changes the state of a slot from what it is for `owner` at `position`.
   struct Change {
     Phase from;
     Phase to;
     bool attempted = false;
-    uint32_t due_tick = 0;
+    uint32_t new_owner = 0;            // to RETURNED, DELAYED (a DueTick), CONDEMNED (a Condemned)
     uint32_t attempts = kAnyAttempts;  // before
   };
   bool Move(int priority, uint32_t slot, uint64_t position, uint32_t owner, const Change& change);

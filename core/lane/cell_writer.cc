@@ -327,7 +327,8 @@ bool CellWriter::Recall(int priority, uint32_t owner, uint64_t position) {
   if (!slot.has_value()) return false;
   uint64_t seen = states(priority)[*slot].load();
   const CellState state = CellState::Unpack(seen);
-  if (state.phase != Phase::kDelayed || state.sequence != static_cast<uint32_t>(position)) {
+  if ((state.phase != Phase::kDelayed && state.phase != Phase::kCondemned) ||
+      state.sequence != static_cast<uint32_t>(position)) {
     return false;
   }
   const CellState recalled{state.sequence, owner, 0, Phase::kDone};

@@ -56,11 +56,15 @@ class CellWriter {
   // is the sender's number.
   size_t Retract(int priority, uint32_t owner, size_t count = 1);
 
-  // Takes a message back that its receiver has given back for later; false when it is not so.
+  // Takes a message back that its receiver has given back for later, or condemned; false when it is
+  // not so.
   bool Recall(int priority, uint32_t owner, uint64_t position);
 
   // What became of the message at `position`: its state, or nothing when its slot is used again.
   absl::optional<CellState> StateOf(int priority, uint64_t position) const;
+
+  // Says that messages of this lane may expire: before the first such one is published.
+  void SetExpires() { header_->expires.store(1, std::memory_order_release); }
 
   // Announces that the sender will sleep for room. Try again after this, and sleep on the word
   // returned only if there was none.

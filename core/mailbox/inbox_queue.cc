@@ -73,6 +73,12 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline ReceiveQueue::Claimed InboxQueue::Claim(cons
     DropCorrupt(best.lane);
     return Claimed::kCorrupt;
   }
+  if (Expired(record)) {
+    reader.Advance(best.priority, record);
+    reader.Consume(best.priority, record);
+    if (record.in_slab) reader.ReleaseCell(best.priority, record.cell, record.sequence);
+    return Claimed::kExpired;
+  }
   if (SEEDED_BUG(CURSOR_BEFORE_COPY)) reader.Consume(best.priority, record);
   const internal::MessageOrigin origin{ring->sender(), best.priority, 0, ring->by_agent()};
   const bool view = record.in_slab && ring->same_user() && record.length > kAlwaysCopied;

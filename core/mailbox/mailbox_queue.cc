@@ -101,6 +101,10 @@ ReceiveQueue::Claimed MailboxQueue::Claim(const Candidate& best, Message* messag
   const uint32_t attempts = AttemptsOf(best);
   Record record;
   bool whole = reader.Read(best.priority, head, &record) == Look::kReady && MayCarry(record);
+  if (whole && Expired(record)) {
+    reader.Condemn(best.priority, head.slot, head.position, number_, Condemned::kExpired);
+    return Claimed::kExpired;
+  }
   const bool leases = lease_out_ != nullptr;
   if (whole && leases) {
     *lease_out_ = {lane, best.priority, head.position, head.slot, attempts, head.attempts, record};

@@ -296,6 +296,13 @@ FutexWord OutgoingLane::ParkForRoom() {
   return ParkLocked();
 }
 
+bool OutgoingLane::SetExpires() {
+  if (cells_ == nullptr || expires()) return false;
+  const HandleLockHolder lock(&lock_);
+  cells_->SetExpires();
+  return !expires_.exchange(true);
+}
+
 uint64_t OutgoingLane::sequence(int priority) {
   const HandleLockHolder lock(&lock_);
   return ring_ ? ring_->sequence(priority) : cells_->sequence(priority);

@@ -1,6 +1,7 @@
 #ifndef MAILRAIL_CORE_MAILBOX_OUTGOING_LANE_H_
 #define MAILRAIL_CORE_MAILBOX_OUTGOING_LANE_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -110,6 +111,11 @@ class OutgoingLane {
   // for room: try again after this, and sleep on the word returned only if there was none.
   FutexWord ParkForRoom();
 
+  // Of a cell lane: says that its messages may expire, before the first such one is sent. True when
+  // that was not said before: then the agent is to look at the mailbox.
+  bool SetExpires();
+  bool expires() const { return expires_.load(std::memory_order_relaxed); }
+
   // The number of the last message sent at this priority.
   uint64_t sequence(int priority);
   // Whether all that was sent was received and let go of.
@@ -186,6 +192,7 @@ class OutgoingLane {
   int sends_between_times_ ABSL_GUARDED_BY(lock_) = 1;
   int sends_until_time_ ABSL_GUARDED_BY(lock_) = 1;
   AdaptiveSpin spin_for_room_ ABSL_GUARDED_BY(lock_);
+  std::atomic<bool> expires_{false};
 };
 
 }  // namespace mailrail

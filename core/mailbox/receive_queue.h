@@ -13,6 +13,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
+#include "core/base/coarse_clock.h"
 #include "core/base/seeded_bug.h"
 #include "core/mailbox/control_page.h"
 #include "core/mailbox/incoming_lane.h"
@@ -78,6 +79,10 @@ class ReceiveQueue {
 
   const absl::Status& error() const { return error_; }
 
+  // How many messages were found expired, and taken out, since the last call.
+  uint64_t TakeExpired() { return std::exchange(expired_, 0); }
+  bool found_expired() const { return expired_ != 0; }
+
  protected:
   // What a look over all lanes has found.
   enum class Found {
@@ -91,6 +96,7 @@ class ReceiveQueue {
     kCorrupt,
     kVoid,
     kNotAllowed,  // MayTake became false meanwhile; the message went back to its place
+    kExpired,     // it is taken out, and nobody's: look again
   };
 
   virtual void AddLane(std::shared_ptr<IncomingLane> lane) = 0;
@@ -145,6 +151,14 @@ class ReceiveQueue {
            (!limits_.fixed_size || body_bytes == limits_.max_message_bytes);
   }
 
+  // Whether this message has expired; counts it then.
+  bool Expired(const Record& record) {
+    if (ABSL_PREDICT_TRUE(!record.has_prefix)) return false;
+    if (!HasExpired({record.data, record.length}, MonotonicTime())) return false;
+    ++expired_;
+    return true;
+  }
+
   // A body up to this size is copied out even when it stands in the slab: that costs less than a
   // view, whose room the sender gets back later.
   static constexpr uint32_t kAlwaysCopied = 1024;
@@ -179,6 +193,7 @@ class ReceiveQueue {
   uint32_t version_ = 0;  // taken over by the receiver
   MailboxOptions limits_{.max_message_bytes = SIZE_MAX};
   std::vector<const IncomingLane*> passed_over_;  // in this Take
+  uint64_t expired_ = 0;
   absl::Status error_;
 };
 
@@ -217,6 +232,8 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline ReceiveQueue::Taken ReceiveQueue::TakeBest(
         continue;
       case Claimed::kCorrupt:
         return Taken::kCorrupt;
+      case Claimed::kExpired:
+        continue;
       case Claimed::kVoid:
         return Taken::kVoid;
       case Claimed::kNotAllowed:

@@ -11,6 +11,7 @@ constexpr uint8_t kSenderField = 1;
 constexpr uint8_t kSequenceField = 2;
 constexpr uint8_t kAttemptsField = 3;
 constexpr uint8_t kDeadLetterField = 4;  // the reason (1 byte), the name of the mailbox
+constexpr uint8_t kExpiresField = 5;     // 8 bytes, little-endian
 constexpr uint8_t kReplyToField = 128;
 constexpr uint8_t kHeaderField = 129;  // the length of the name (2 bytes), the name, the value
 
@@ -27,6 +28,18 @@ uint8_t Byte(absl::string_view bytes, size_t at) { return static_cast<uint8_t>(b
 // The first two of at least as many bytes.
 size_t NumberAt(absl::string_view bytes, size_t at) {
   return Byte(bytes, at) | static_cast<size_t>(Byte(bytes, at + 1)) << 8;
+}
+
+std::string EightBytes(uint64_t number) {
+  char bytes[8];
+  for (int i = 0; i < 8; ++i) bytes[i] = static_cast<char>(number >> (8 * i));
+  return std::string(bytes, 8);
+}
+
+uint64_t EightBytesAt(absl::string_view bytes) {
+  uint64_t number = 0;
+  for (size_t i = 0; i < 8; ++i) number |= uint64_t{Byte(bytes, i)} << (8 * i);
+  return number;
 }
 
 bool DecodeHeader(absl::string_view value, std::vector<Header>* headers) {
@@ -50,11 +63,7 @@ std::string EncodePrefix(const Prefix& prefix) {
     fields.append(value.data(), value.size());
   };
   if (prefix.sender.has_value()) add(kSenderField, prefix.sender->ToString());
-  if (prefix.sequence != 0) {
-    char bytes[8];
-    for (int i = 0; i < 8; ++i) bytes[i] = static_cast<char>(prefix.sequence >> (8 * i));
-    add(kSequenceField, {bytes, 8});
-  }
+  if (prefix.sequence != 0) add(kSequenceField, EightBytes(prefix.sequence));
   if (prefix.attempts != 0) {
     const char byte = static_cast<char>(prefix.attempts);
     add(kAttemptsField, {&byte, 1});
@@ -63,6 +72,8 @@ std::string EncodePrefix(const Prefix& prefix) {
     add(kDeadLetterField,
         std::string(1, static_cast<char>(prefix.dead_letter_reason)) + prefix.dead_letter_mailbox);
   }
+  if (prefix.expires_ns != 0)
+    add(kExpiresField, EightBytes(static_cast<uint64_t>(prefix.expires_ns)));
   if (!prefix.reply_to.empty()) add(kReplyToField, prefix.reply_to);
   for (const Header& header : prefix.headers) {
     add(kHeaderField, TwoBytes(header.name.size()) + header.name + header.value);
@@ -90,8 +101,9 @@ bool DecodePrefix(absl::string_view* payload, Prefix* prefix) {
       if (!sender.ok()) return false;
       prefix->sender = *sender;
     } else if (type == kSequenceField && value.size() == 8) {
-      prefix->sequence = 0;
-      for (size_t i = 0; i < 8; ++i) prefix->sequence |= uint64_t{Byte(value, i)} << (8 * i);
+      prefix->sequence = EightBytesAt(value);
+    } else if (type == kExpiresField && value.size() == 8) {
+      prefix->expires_ns = static_cast<int64_t>(EightBytesAt(value));
     } else if (type == kAttemptsField && value.size() == 1) {
       prefix->attempts = Byte(value, 0);
     } else if (type == kDeadLetterField && !value.empty()) {
@@ -104,6 +116,28 @@ bool DecodePrefix(absl::string_view* payload, Prefix* prefix) {
     }
   }
   return true;
+}
+
+void ShiftExpiry(char* prefix, int64_t nanoseconds) {
+  absl::string_view fields(prefix, NumberAt({prefix, 2}, 0));
+  fields.remove_prefix(2);
+  while (!fields.empty()) {
+    const bool is_long = Byte(fields, 0) >= kFirstLongField;
+    const size_t length = is_long ? NumberAt(fields, 1) : Byte(fields, 1);
+    const absl::string_view value = fields.substr(is_long ? 3 : 2, length);
+    if (Byte(fields, 0) == kExpiresField && length == 8) {
+      // Numbers that others have made up may overflow, which is no harm but theirs.
+      const uint64_t shifted = EightBytesAt(value) + static_cast<uint64_t>(nanoseconds);
+      EightBytes(shifted == 0 ? 1 : shifted).copy(prefix + (value.data() - prefix), 8);
+    }
+    fields.remove_prefix((is_long ? 3 : 2) + length);
+  }
+}
+
+bool HasExpired(absl::string_view payload, int64_t now_ns) {
+  Prefix prefix;
+  return DecodeCopyOfPrefix(&payload, &prefix) && prefix.expires_ns != 0 &&
+         prefix.expires_ns <= now_ns;
 }
 
 bool DecodeCopyOfPrefix(absl::string_view* payload, Prefix* prefix) {

@@ -20,7 +20,7 @@ namespace mailrail {
 struct Prefix {
   // Who sent the message, when it is not the lane's owner: one-shot senders share a lane of the
   // agent's.
-  absl::optional<ProcessId> sender;
+  absl::optional<ProcessId> sender = {};
 
   // Its sequence number in the mailbox of another node, and how often it was handed out before,
   // when it comes through a private mailbox of the receiver's agent. 0: the lane says it.
@@ -32,6 +32,9 @@ struct Prefix {
   std::string dead_letter_mailbox = "";
 
   // What any sender may say.
+  // When it expires, by MonotonicTime of this host; between hosts: how many nanoseconds are left.
+  // 0: never.
+  int64_t expires_ns = 0;
   std::vector<Header> headers = {};
   std::string reply_to = "";
 
@@ -55,7 +58,15 @@ std::string EncodePrefix(const Prefix& prefix);
 // Reads the prefix at the front of `payload` and takes it off; false when it is not well-formed.
 bool DecodePrefix(absl::string_view* payload, Prefix* prefix);
 
-// The same where the payload is in memory that its sender may change meanwhile.
+// Adds `nanoseconds` to when the message expires whose prefix this is, if it says so; the result is
+// never 0. REQUIRES: it is well-formed.
+void ShiftExpiry(char* prefix, int64_t nanoseconds);
+
+// Whether the payload begins with a prefix that says that it has expired by `now_ns`. It may be in
+// memory that its sender may change.
+bool HasExpired(absl::string_view payload, int64_t now_ns);
+
+// As DecodePrefix where the payload is in memory that its sender may change meanwhile.
 bool DecodeCopyOfPrefix(absl::string_view* payload, Prefix* prefix);
 
 }  // namespace mailrail

@@ -23,6 +23,19 @@ void ProcessImpl::LetGo(std::shared_ptr<OutgoingLane> lane) {
   if (of_link) CloseUnused();
 }
 
+void ProcessImpl::LaneExpires(OutgoingLane* lane) {
+  if (lane->expires() || !lane->SetExpires()) return;
+  control::Request request;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (const auto& [id, known] : lanes_) {
+      if (known.get() == lane) request.set_lane_expires(id);
+    }
+  }
+  // An agent that is started again looks for itself.
+  Call(std::move(request), absl::Now() + absl::Seconds(1)).IgnoreError();
+}
+
 void ProcessImpl::BeginOpening() {
   absl::MutexLock lock(&mutex_);
   while (closing_ > 0) closed_.Wait(&mutex_);

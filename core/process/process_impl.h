@@ -81,6 +81,9 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
   absl::Status Watch(const Ended& what, absl::Time deadline);
   absl::Status Unwatch(const Ended& what);
 
+  // Messages to a mailbox may expire from now on: tells the agent, once.
+  void LaneExpires(OutgoingLane* lane);
+
   // Whether this process is linked with `peer` now.
   bool LinkedWith(const ProcessId& peer);
 

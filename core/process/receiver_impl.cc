@@ -121,6 +121,20 @@ ReceiverImpl::Taken ReceiverImpl::TakeBehind(const ProcessId* only_from, absl::T
   return taken;
 }
 
+void ReceiverImpl::TellExpired() {
+  control::Request request;
+  const uint64_t expired = queue_->TakeExpired();
+  if (is_inbox_) {
+    request.set_expired(expired);
+  } else if (remote()) {
+    // It goes back, and its home finds out.
+    return RingGate(reinterpret_cast<GateWord*>(memory_->carrier_gate.data()));
+  } else {
+    request.set_look_at_mailbox(destination_id_);
+  }
+  process_->connection().Tell(request);
+}
+
 ReceiverImpl::Taken ReceiverImpl::TakeLease(Message* message) {
   Lease lease;
   const Taken taken = leasing_->TakeLease(control(), &lease, message);
@@ -172,6 +186,7 @@ absl::Status ReceiverImpl::Receive(const ProcessId* only_from, absl::Time deadli
 absl::Status ReceiverImpl::Finish(Got got, const ProcessId* only_from, absl::Time deadline,
                                   Message* message) {
   const bool asks = remote() && !watched_;
+  if (ABSL_PREDICT_FALSE(queue_->found_expired())) TellExpired();
   if (got == Got::kNothing && deadline != absl::InfinitePast() && wait_mode_ != WaitMode::kBlock) {
     // Before anything that takes time: what is awaited is often on its way already.
     Rest(resting_.Rests());

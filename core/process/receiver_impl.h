@@ -122,6 +122,8 @@ class ReceiverImpl final : public Waitable, public Watched {
                                                   : TakeLease(message);
   }
   Taken TakeLease(Message* message);
+  // Messages had expired: the agent is to know.
+  void TellExpired();
   // A try that has brought neither a message nor nothing.
   Got TryAgain(Taken taken, const ProcessId* only_from, absl::Time deadline, Message* message);
   // Queue's Take when there are lanes to be told of first; kBehind when that takes too long.

@@ -4,18 +4,24 @@
 
 #include "absl/base/optimization.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/coarse_clock.h"
 #include "core/message/prefix.h"
 #include "core/process/sender_impl.h"
 
 namespace mailrail {
 namespace {
 
+// Longer is for ever.
+constexpr absl::Duration kLongestTimeToLive = absl::Hours(24 * 365 * 100);
+
 // Nothing stands before the body of most messages.
 bool IsPlain(const SendOptions& options) {
-  return options.headers.empty() && options.reply_to.empty();
+  return options.headers.empty() && options.reply_to.empty() &&
+         options.time_to_live == absl::InfiniteDuration();
 }
 
-absl::StatusOr<std::string> PrefixOf(const SendOptions& options) {
+absl::StatusOr<std::string> PrefixOf(const SendOptions& options, internal::ProcessImpl* process,
+                                     OutgoingLane* lane) {
   if (IsPlain(options)) return std::string();
   size_t bytes = options.reply_to.size();
   for (const Header& header : options.headers) bytes += header.name.size() + header.value.size();
@@ -23,7 +29,15 @@ absl::StatusOr<std::string> PrefixOf(const SendOptions& options) {
     return absl::InvalidArgumentError(
         absl::StrCat("headers of ", bytes, " bytes; a message has at most ", kMaxHeaderBytes));
   }
-  return EncodePrefix({.headers = options.headers, .reply_to = options.reply_to});
+  Prefix prefix = {.headers = options.headers, .reply_to = options.reply_to};
+  if (options.time_to_live < kLongestTimeToLive) {
+    if (options.time_to_live <= absl::ZeroDuration()) {
+      return absl::InvalidArgumentError("a time to live is more than 0");
+    }
+    process->LaneExpires(lane);
+    prefix.expires_ns = MonotonicTime() + absl::ToInt64Nanoseconds(options.time_to_live);
+  }
+  return EncodePrefix(prefix);
 }
 
 }  // namespace
@@ -63,7 +77,8 @@ absl::Status Sender::Send(absl::string_view body, const SendOptions& options, ab
   if (ABSL_PREDICT_TRUE(IsPlain(options))) {
     return impl_->lane->Send(options.priority, {{}, body}, deadline);
   }
-  const absl::StatusOr<std::string> prefix = PrefixOf(options);
+  const absl::StatusOr<std::string> prefix =
+      PrefixOf(options, impl_->process.get(), impl_->lane.get());
   if (!prefix.ok()) return prefix.status();
   return impl_->lane->Send(options.priority, {*prefix, body}, deadline);
 }
@@ -71,7 +86,8 @@ absl::Status Sender::Send(absl::string_view body, const SendOptions& options, ab
 absl::StatusOr<size_t> Sender::SendBatch(absl::Span<const absl::string_view> bodies,
                                          const SendOptions& options, absl::Time deadline) {
   if (absl::Status status = impl_->process->CheckUsable(); !status.ok()) return status;
-  const absl::StatusOr<std::string> prefix = PrefixOf(options);
+  const absl::StatusOr<std::string> prefix =
+      PrefixOf(options, impl_->process.get(), impl_->lane.get());
   if (!prefix.ok()) return prefix.status();
   return impl_->lane->SendBatch(options.priority, bodies, deadline, *prefix);
 }
@@ -79,7 +95,7 @@ absl::StatusOr<size_t> Sender::SendBatch(absl::Span<const absl::string_view> bod
 absl::StatusOr<ClaimedMessage> Sender::Claim(size_t size, const SendOptions& options,
                                              absl::Time deadline) {
   if (absl::Status status = impl_->process->CheckUsable(); !status.ok()) return status;
-  absl::StatusOr<std::string> prefix = PrefixOf(options);
+  absl::StatusOr<std::string> prefix = PrefixOf(options, impl_->process.get(), impl_->lane.get());
   if (!prefix.ok()) return prefix.status();
   absl::StatusOr<absl::optional<SlabRoom>> room =
       impl_->lane->Claim(options.priority, size, deadline, prefix->size());

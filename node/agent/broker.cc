@@ -116,6 +116,10 @@ void Broker::CloseReceiver(LocalProcess* process, uint64_t destination_id) {
   OnReceiversChanged(mailbox);
 }
 
+void Broker::OnLaneExpires(uint64_t lane_id) {
+  if (const MailboxLane* lane = registry_->FindLane(lane_id)) LookAtMailbox(lane->mailbox);
+}
+
 absl::Status Broker::ExtendLease(LocalProcess* process, const control::ExtendLease& lease) {
   if (process->proxies.contains(lease.destination_id())) {
     carrier_->ExtendLease(lease.destination_id(),

@@ -98,6 +98,9 @@ class Broker {
   void LookAtMailbox(uint64_t id) {
     if (registry_->FindMailbox(id) != nullptr) sweeper_.Look(id);
   }
+  // Messages of a lane to a mailbox of this node may expire from now on; of another node's, too.
+  void OnLaneExpires(uint64_t lane_id);
+  void OnInboundExpires(const std::string& node, uint64_t lane);
   absl::Status ExtendLease(LocalProcess* process, const control::ExtendLease& lease);
 
   // --- Mailboxes of other nodes.

@@ -66,6 +66,10 @@ MailboxLane* Broker::FindOriginLane(const std::string& node, uint64_t origin_lan
   return nullptr;
 }
 
+void Broker::OnInboundExpires(const std::string& node, uint64_t lane) {
+  if (const MailboxLane* cells = FindOriginLane(node, lane)) LookAtMailbox(cells->mailbox);
+}
+
 void Broker::EndInbound(const std::string& node, uint64_t lane, EndReason reason) {
   // The carrier has it still when its end came while we were asked whether it may be opened.
   carrier_->RemoveInbound(node, lane);

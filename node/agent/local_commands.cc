@@ -126,6 +126,11 @@ void LocalService::Post(const CallPtr& call, std::vector<Fd> fds) {
                                                                   " is not in 0..", kMaxPriority)));
   }
   Prefix prefix = {.sender = sender, .reply_to = post->reply_to()};
+  if (post->time_to_live_ms() != 0) {
+    constexpr uint64_t kMostMs = uint64_t{1000} * 3600 * 24 * 365 * 100;
+    prefix.expires_ns = MonotonicTime() +
+                        static_cast<int64_t>(std::min(post->time_to_live_ms(), kMostMs)) * 1000000;
+  }
   size_t header_bytes = prefix.reply_to.size();
   for (const proto::Header& header : post->headers()) {
     header_bytes += header.name().size() + header.value().size();
@@ -143,6 +148,10 @@ void LocalService::Post(const CallPtr& call, std::vector<Fd> fds) {
         absl::StatusOr<std::shared_ptr<OutgoingLane>> lane = LaneTo(*found);
         if (!lane.ok()) return Respond(*call, lane.status());
         control::Post* what = call->request.mutable_post();
+        if (what->time_to_live_ms() != 0 && (*lane)->SetExpires() &&
+            found->mailbox.here != nullptr) {
+          broker_->LookAtMailbox(found->mailbox.here->id);
+        }
         posts_.Add({.lane = *std::move(lane),
                     .priority = static_cast<int>(what->priority()),
                     .prefix = prefix,

@@ -172,6 +172,9 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
       if (!attached) return;
       return memory_->OnUse(call->number, request.memory_use().used_bytes(),
                             request.memory_use().wanted_bytes());
+    case Kind::kExpired:
+      if (LocalProcess* const caller = Caller(*call)) caller->expired += request.expired();
+      return;
     case Kind::kLookAtMailbox:
       if (!attached) return;
       return broker_->LookAtMailbox(request.look_at_mailbox());
@@ -190,6 +193,9 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
       return ConnectMailbox(call);
     case Kind::kOpenMailbox:
       return OpenMailbox(call);
+    case Kind::kLaneExpires:
+      broker_->OnLaneExpires(request.lane_expires());
+      return Respond(*call, absl::OkStatus());
     case Kind::kExtendLease:
       return Respond(*call, broker_->ExtendLease(Caller(*call), request.extend_lease()));
     case Kind::kClose:

@@ -73,6 +73,7 @@ void MailboxSweeper::LookAtLane(uint64_t id, Round* round) {
   IncomingCells* const cells = Cells(id);
   if (cells == nullptr) return;
   CellReader& reader = cells->reader();
+  if (reader.expires()) LookForExpired(&reader, round);
   std::vector<CellReader::Kept> all;
   reader.ForEachKept([&](const CellReader::Kept& kept) { all.push_back(kept); });
   for (const CellReader::Kept& kept : all) {
@@ -100,6 +101,25 @@ void MailboxSweeper::LookAtLane(uint64_t id, Round* round) {
         break;
     }
   }
+}
+
+void MailboxSweeper::LookForExpired(CellReader* reader, Round* round) {
+  // What comes later may expire before.
+  round->next = std::min(round->next, round->now + kLongestBetweenLooks);
+  const int64_t now_ns = MonotonicTime();
+  reader->ForEachWaiting([&](int priority, const CellHead& head, const Record& record) {
+    Prefix prefix;
+    absl::string_view payload(record.data, record.length);
+    if (!record.has_prefix || !DecodeCopyOfPrefix(&payload, &prefix) || prefix.expires_ns == 0) {
+      return;
+    }
+    if (prefix.expires_ns > now_ns) {
+      round->next =
+          std::min(round->next, round->now + absl::Nanoseconds(prefix.expires_ns - now_ns));
+    } else {
+      reader->CondemnWaiting(priority, head, Condemned::kExpired);
+    }
+  });
 }
 
 void MailboxSweeper::LookAtLease(const CellReader::Kept& kept, uint64_t lane, CellReader* reader,
@@ -166,15 +186,16 @@ void MailboxSweeper::Drop(LocalMailbox* mailbox, absl::string_view why) {
   ++dropped_;
   // Not a line for each.
   if ((dropped_ & (dropped_ - 1)) == 0) {
-    options_.log(absl::StrCat("a message of mailbox ", mailbox->name, " was handed out ",
-                              mailbox->options.max_attempts, " times and is dropped: ", why, "; ",
-                              dropped_, " in all"));
+    options_.log(absl::StrCat("a message of mailbox ", mailbox->name,
+                              " has expired, or was handed out ", mailbox->options.max_attempts,
+                              " times, and is dropped: ", why, "; ", dropped_, " in all"));
   }
 }
 
 bool MailboxSweeper::Bury(LocalMailbox* mailbox, IncomingCells* cells,
                           const CellReader::Kept& kept) {
   CellReader& reader = cells->reader();
+  const bool expired = kept.state.owner == static_cast<uint32_t>(Condemned::kExpired);
   const auto drop = [&](absl::string_view why) {
     if (reader.Discard(kept)) Drop(mailbox, why);
     return true;
@@ -193,7 +214,8 @@ bool MailboxSweeper::Bury(LocalMailbox* mailbox, IncomingCells* cells,
     return drop("it is not well-formed");
   }
   if (!prefix.sender.has_value()) prefix.sender = cells->sender();
-  prefix.dead_letter_reason = DeadLetterReason::kAttempts;
+  prefix.dead_letter_reason = expired ? DeadLetterReason::kExpired : DeadLetterReason::kAttempts;
+  prefix.expires_ns = 0;
   prefix.dead_letter_mailbox = mailbox->name;
   const absl::StatusOr<std::shared_ptr<OutgoingLane>> lane = options_.agent_lane(dead_letters);
   if (!lane.ok()) return false;

@@ -39,8 +39,8 @@ struct MoveNote {
 static_assert(MoveNote::kOffset >= sizeof(ControlPage));
 
 // Looks after what stands in this node's mailboxes and is for no receiver to take: leases that have
-// ended go back to their places, delayed messages become due, and what was handed out often enough
-// goes to the dead letters.
+// ended go back to their places, delayed messages become due, and what has expired or was handed
+// out often enough goes to the dead letters.
 //
 // When a lease began is known to within an eighth of the mailbox's lease_time: a lease is found by
 // a look, and ends lease_time after that; never earlier. After a restart all begin anew. A time to
@@ -90,6 +90,7 @@ class MailboxSweeper {
 
   void LookAt(uint64_t id);
   void LookAtLane(uint64_t id, Round* round);
+  static void LookForExpired(CellReader* reader, Round* round);
   void LookAtLease(const CellReader::Kept& kept, uint64_t lane, CellReader* reader, Round* round);
   void LookBy(uint64_t id, absl::Time time);
   IncomingCells* Cells(uint64_t lane);

@@ -279,6 +279,10 @@ void RemoteService::OnMessageDropped(uint64_t mailbox) {
   if (first) loop_->Post([this] { CountDropped(); });
 }
 
+void RemoteService::OnInboundExpires(const std::string& node, uint64_t lane) {
+  PostFrom(node, [this, node, lane] { broker_->OnInboundExpires(node, lane); });
+}
+
 void RemoteService::OnMessageReturned(uint64_t mailbox) {
   loop_->Post([this, mailbox] { broker_->LookAtMailbox(mailbox); });
 }

@@ -97,6 +97,7 @@ absl::Status Inbound::TakeData(Peer* peer, const Session& session, proto::Data* 
   // It was removed while this was on its way. The origin keeps what is not acknowledged.
   if (sink == nullptr) return absl::OkStatus();
   if (absl::Status status = sink->Add(session.session_class(), data); !status.ok()) return status;
+  if (sink->TakeExpires()) events_->OnInboundExpires(peer->node(), sink->id());
   Activate(sink);
   return absl::OkStatus();
 }

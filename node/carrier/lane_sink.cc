@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/coarse_clock.h"
 #include "core/message/prefix.h"
 #include "node/carrier/record_codec.h"
 
@@ -97,6 +98,7 @@ absl::Status LaneSink::Add(proto::SessionClass session_class, proto::Data* data)
   Payload skipped;
   for (uint64_t i = 0; i < known; ++i) UnpackRecord(&rest, &skipped);
   chunk.at = chunk.records.size() - rest.size();
+  if (!ReadExpiries(&chunk)) return Misbehaved("a prefix is not well-formed");
   Flow& flow = flows_[FlowOf(priority)];
   flow.bytes += rest.size();
   flow.records += *count - known;
@@ -171,6 +173,23 @@ absl::StatusOr<size_t> LaneSink::PublishSome(int priority, const Chunk& chunk, s
       lane_.lane->SendBatch(priority, bodies_, absl::InfinitePast());
   for (size_t i = 0; sent.ok() && i < *sent; ++i) *bytes += kPackedHeadBytes + bodies_[i].size();
   return sent;
+}
+
+bool LaneSink::ReadExpiries(Chunk* chunk) {
+  absl::string_view rest = absl::string_view(chunk->records).substr(chunk->at);
+  Payload payload;
+  while (!rest.empty()) {
+    UnpackRecord(&rest, &payload);
+    if (payload.prefix.empty()) continue;
+    absl::string_view bytes = payload.prefix;
+    Prefix prefix;
+    if (!DecodePrefix(&bytes, &prefix)) return false;
+    if (prefix.expires_ns == 0) continue;
+    ShiftExpiry(chunk->records.data() + (payload.prefix.data() - chunk->records.data()),
+                MonotonicTime());
+    expires_ |= lane_.lane->SetExpires();
+  }
+  return true;
 }
 
 absl::Status LaneSink::CheckPrefix(absl::string_view bytes) const {

@@ -6,6 +6,7 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -51,6 +52,9 @@ class LaneSink {
   // Takes messages that have come; those that had come before are acknowledged again, and dropped.
   // kInvalidArgument when they make no sense: the peer misbehaves.
   absl::Status Add(proto::SessionClass session_class, proto::Data* data);
+
+  // Whether messages have come that may expire, of which the agent was not told.
+  bool TakeExpires() { return std::exchange(expires_, false); }
 
   // Publishes what has room; `look_again`: tries though no room was announced. An error when the
   // destination is closed, or does not take such messages.
@@ -101,6 +105,9 @@ class LaneSink {
   absl::Status PublishAt(int priority, bool* busy);
   // Publishes the first messages of the chunk; how many, and how many bytes of it that takes.
   absl::StatusOr<size_t> PublishSome(int priority, const Chunk& chunk, size_t* bytes);
+  // Makes the times at which messages of the chunk expire this host's; false when a prefix is not
+  // well-formed.
+  bool ReadExpiries(Chunk* chunk);
   // Whether the peer may say so of a message's sender: only of its own processes.
   absl::Status CheckPrefix(absl::string_view bytes) const;
   // Whether a full lane is worth another try: it was not announced yet that we wait for room.
@@ -119,6 +126,7 @@ class LaneSink {
   absl::Time ack_at_ = absl::InfiniteFuture();
   absl::optional<FutexWord> room_word_;
   std::vector<absl::string_view> bodies_;  // PublishSome's
+  bool expires_ = false;
   bool ended_ = false;
   uint32_t end_reason_ = 0;
   bool active_ = false;

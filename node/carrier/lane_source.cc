@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/coarse_clock.h"
 #include "mailrail/limits.h"
 #include "node/carrier/record_codec.h"
 
@@ -178,11 +179,14 @@ LaneSource::Next LaneSource::Pack(int priority, size_t begin, size_t bytes, prot
   for (size_t i = begin; i < queue.on_way; ++i) {
     const size_t at = records->size() + kPackedHeadBytes;
     if (!PackRecord(queue.held[i], records)) return Next::kCorrupt;
-    if (!queue.held[i].has_prefix || lane_.of_agent) continue;
+    if (!queue.held[i].has_prefix) continue;
     // Who sends may not say what an agent alone may; what is looked at is what is sent.
     absl::string_view payload = absl::string_view(*records).substr(at);
     Prefix said;
-    if (!DecodePrefix(&payload, &said) || said.NeedsAgent()) return Next::kCorrupt;
+    if (!DecodePrefix(&payload, &said) || (said.NeedsAgent() && !lane_.of_agent)) {
+      return Next::kCorrupt;
+    }
+    if (said.expires_ns != 0) ShiftExpiry(records->data() + at, -MonotonicTime());
   }
   counters_->sent += queue.on_way - begin;
   const size_t again_end = std::min(queue.sent_before, queue.on_way);

@@ -197,6 +197,7 @@ void Proxies::TakeDelivery(Peer* peer, const Session& session, proto::Delivery* 
     return answer(Verdict::kNotTaken);
   }
   entry->delivery = std::move(*delivery);
+  entry->came_ns = MonotonicTime();
   entry->step = Step::kWaiting;
   Publish(entry);
 }
@@ -207,6 +208,11 @@ void Proxies::Publish(Entry* entry) {
   absl::string_view rest = entry->delivery.prefix();
   if (!rest.empty() && (!DecodePrefix(&rest, &prefix) || !rest.empty())) {
     return Decide(entry, Verdict::kRefused);
+  }
+  if (prefix.expires_ns != 0) {
+    // Numbers that the home has made up may overflow, which is no harm.
+    prefix.expires_ns = static_cast<int64_t>(static_cast<uint64_t>(prefix.expires_ns) +
+                                             static_cast<uint64_t>(entry->came_ns));
   }
   if (entry->delivery.has_sender()) {
     const absl::StatusOr<ProcessId> sender = ToProcessId(entry->delivery.sender());
@@ -235,8 +241,12 @@ void Proxies::NoticeTaken(Entry* entry) {
       entry->proxy.lane->StateOf(entry->priority(), entry->position);
   if (state.has_value()) {
     if (!state->ClaimedSince(entry->position)) return;
-    if (state->phase == Phase::kDelayed) {
-      entry->due = absl::Now() + absl::Nanoseconds(DueTick::Left(state->owner, MonotonicTime()));
+    if (state->phase == Phase::kDelayed || state->phase == Phase::kCondemned) {
+      // What has expired goes home, which finds out.
+      entry->due =
+          state->phase == Phase::kCondemned
+              ? absl::InfinitePast()
+              : absl::Now() + absl::Nanoseconds(DueTick::Left(state->owner, MonotonicTime()));
       if (entry->proxy.lane->Recall(entry->priority(), entry->position)) {
         Decide(entry, Verdict::kReturned);
       }

@@ -86,6 +86,7 @@ class Proxies {
     uint64_t position = 0;                 // of it in the lane, once published
     Verdict verdict = Verdict::kNotTaken;  // when decided
     absl::Time due;                        // of kReturned
+    int64_t came_ns = 0;                   // when the delivery came, by MonotonicTime
 
     uint32_t wanted() const {
       return reinterpret_cast<const BellWords*>(proxy.bell.data())->wanted.load();

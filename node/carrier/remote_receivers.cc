@@ -276,7 +276,11 @@ void RemoteReceivers::Send(Entry* entry) {
   }
   proto::Frame frame;
   proto::Delivery* const delivery = frame.mutable_delivery();
-  if (prefix.HasExtras()) {
+  if (prefix.HasExtras() || prefix.expires_ns != 0) {
+    // How long it has; at least a moment, since 0 is for ever.
+    if (prefix.expires_ns != 0) {
+      prefix.expires_ns = std::max<int64_t>(prefix.expires_ns - MonotonicTime(), 1);
+    }
     // The rest is said by the delivery itself.
     prefix.sender.reset();
     prefix.sequence = 0;

@@ -47,6 +47,8 @@ absl::Status PrintMessage(const RecvArguments& arguments, Message& message) {
     shown.dead_letter_mailbox = std::string(message.dead_letter_mailbox());
     if (message.dead_letter_reason() == DeadLetterReason::kAttempts) {
       shown.dead_letter_reason = "attempts";
+    } else if (message.dead_letter_reason() == DeadLetterReason::kExpired) {
+      shown.dead_letter_reason = "expired";
     }
     shown.mailbox = arguments.mailbox;
   }

@@ -38,10 +38,14 @@ struct SendArguments {
   uint64_t priority = 0;
   std::vector<Header> headers;
   std::string reply_to;
+  absl::Duration time_to_live = absl::InfiniteDuration();
   absl::optional<absl::Duration> timeout;
 
   SendOptions options() const {
-    return {.priority = static_cast<int>(priority), .headers = headers, .reply_to = reply_to};
+    return {.priority = static_cast<int>(priority),
+            .time_to_live = time_to_live,
+            .headers = headers,
+            .reply_to = reply_to};
   }
 };
 
@@ -85,6 +89,10 @@ absl::Status Post(const SendArguments& arguments, absl::string_view body) {
     added->set_value(header.value);
   }
   post->set_reply_to(arguments.reply_to);
+  if (arguments.time_to_live < absl::Hours(24 * 365 * 100)) {
+    post->set_time_to_live_ms(static_cast<uint64_t>(
+        std::max<int64_t>(absl::ToInt64Milliseconds(arguments.time_to_live), 1)));
+  }
   Fd memory;
   std::vector<int> fds;
   if (body.size() <= kMaxInlineBytes) {
@@ -206,6 +214,9 @@ void AddSendCommand(CLI::App& app, Action* action) {
       ->allow_extra_args(false)
       ->check(
           [](const std::string& text) { return std::string(ReadHeader(text).status().message()); });
+  AddParsedFlag(*command, "--ttl", &arguments->time_to_live, ReadDuration,
+                "how long it is of use: nobody receives it after that (default: inf)")
+      ->type_name("DURATION");
   command
       ->add_option("--reply-to", arguments->reply_to,
                    "where answers are to go: a mailbox or a process")

@@ -42,9 +42,15 @@ MailboxOptions OptionsOf(const mailrail::proto::MailboxSpec& spec) {
   return options;
 }
 
+absl::Duration TimeToLiveOf(const party::Outgoing& message) {
+  return message.time_to_live_ms() == 0 ? absl::InfiniteDuration()
+                                        : absl::Milliseconds(message.time_to_live_ms());
+}
+
 absl::Status SendOne(Sender& sender, party::Way way, const party::Outgoing& message,
                      absl::Time deadline) {
   const SendOptions options{.priority = message.priority(),
+                            .time_to_live = TimeToLiveOf(message),
                             .headers = HeadersOf(message.headers()),
                             .reply_to = message.reply_to()};
   if (way == party::SEND) {
@@ -70,6 +76,7 @@ absl::StatusOr<size_t> SendRun(Sender& sender, const party::Send& send, int firs
   const std::vector<absl::string_view> views(bodies.begin(), bodies.end());
   return sender.SendBatch(views,
                           {.priority = priority,
+                           .time_to_live = TimeToLiveOf(send.messages(first)),
                            .headers = HeadersOf(send.messages(first).headers()),
                            .reply_to = send.messages(first).reply_to()},
                           deadline);

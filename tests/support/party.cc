@@ -158,6 +158,9 @@ SendResult Party::Send(Handle sender, const std::vector<Outgoing>& messages, abs
       outgoing.mutable_headers()->rbegin()->set_value(header.value);
     }
     outgoing.set_reply_to(message.reply_to);
+    if (message.time_to_live != absl::InfiniteDuration()) {
+      outgoing.set_time_to_live_ms(absl::ToInt64Milliseconds(message.time_to_live));
+    }
   }
   const party::Result result = Do(std::move(command), deadline);
   return {result.count(), FromProto(result.status())};

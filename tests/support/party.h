@@ -28,6 +28,7 @@ struct Outgoing {
   int priority = 0;
   std::vector<Header> headers = {};
   std::string reply_to = {};
+  absl::Duration time_to_live = absl::InfiniteDuration();
 };
 
 // What a received message was. `intact`: its body is MakeBody(number, bytes).

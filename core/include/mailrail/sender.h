@@ -25,6 +25,12 @@ struct SendOptions {
   // 0 to 31; higher is received first. kInvalidArgument outside.
   int priority = 0;
 
+  // How long it is of use, from the call of Send, SendBatch or Claim on; the time on the way
+  // counts. After that nobody receives it: from a mailbox it goes to the dead letters
+  // (MailboxOptions::dead_letter), or is dropped and counted; from an inbox it is dropped and
+  // counted. One that was received in time may be handed out again in time only.
+  absl::Duration time_to_live = absl::InfiniteDuration();
+
   // What the receiver is told beside the body, in this order; names need not differ. Names and
   // values together, with reply_to, are at most kMaxHeaderBytes (kInvalidArgument).
   std::vector<Header> headers = {};
