@@ -6,14 +6,17 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "mailrail/mailrail.h"
 #include "tests/soak/history.h"
 #include "tests/support/eventually.h"
+#include "tests/support/program.h"
 #include "tests/support/require.h"
 
 namespace mailrail::soak {
@@ -147,6 +150,41 @@ bool Nodes::Settle() {
     for (Node& node : nodes_) probed = Probed(&node) && probed;
     return probed;
   });
+}
+
+size_t Nodes::LanesToMailboxes() const {
+  size_t lanes = 0;
+  for (const Node& node : nodes_) {
+    const std::string& socket = cluster_->Socket(node.name);
+    const auto list = [&](std::vector<std::string> command) {
+      command.insert(command.end(), {"-o", "json", "--socket", socket});
+      const ProgramRun run = RunMailrail(command);
+      Require(run.exit_code == 0, "an agent does not list what it has");
+      return nlohmann::json::parse(run.output);
+    };
+    for (const nlohmann::json& mailbox : list({"mailbox", "ls"})) {
+      lanes += mailbox.at("senders").get<size_t>();
+    }
+    for (const nlohmann::json& link : list({"links"})) {
+      lanes += link.at("peer_is_mailbox").get<bool>();
+    }
+  }
+  return lanes;
+}
+
+std::string Nodes::Describe() const {
+  std::string text;
+  for (const Node& node : nodes_) {
+    const std::string& socket = cluster_->Socket(node.name);
+    for (const std::vector<std::string>& command :
+         std::vector<std::vector<std::string>>{{"mailbox", "ls"}, {"links"}, {"ps"}, {"nodes"}}) {
+      std::vector<std::string> arguments = command;
+      arguments.insert(arguments.end(), {"--socket", socket});
+      absl::StrAppend(&text, node.name, ": ", absl::StrJoin(command, " "), "\n",
+                      RunMailrail(arguments).output);
+    }
+  }
+  return text;
 }
 
 std::vector<pid_t> Nodes::Pids() {

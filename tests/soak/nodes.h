@@ -43,6 +43,13 @@ class Nodes {
   // again, or until they went on.
   std::vector<Outage> TakeOutages() { return std::exchange(outages_, {}); }
 
+  // How many senders of mailboxes all nodes know of: those that are attached, and those that have
+  // left or died but for messages that are not received. REQUIRES: Settle has returned true.
+  size_t LanesToMailboxes() const;
+
+  // What all nodes list, for reports. REQUIRES: as above.
+  std::string Describe() const;
+
   // Of each node the keeper and the agent proper. REQUIRES: Settle has returned true.
   std::vector<pid_t> Pids();
 

@@ -271,6 +271,10 @@ void Soak::Drain() {
           return violation.breach == Breach::kLost || violation.breach == Breach::kEnd;
         });
   });
+  // Also what was sent by those who died before they were told.
+  if (!Eventually([this] { return nodes_.LanesToMailboxes() == 0; })) {
+    Report(absl::StrCat("lanes of senders that have left stay\n", nodes_.Describe()));
+  }
 }
 
 History Soak::ReadHistory() {
@@ -323,7 +327,8 @@ void Soak::CheckNothingIsLeft() {
         difference = Account::Take(pids).Difference(before_);
         return difference.empty();
       })) {
-    Report(absl::StrCat("of keepers (0, 2) and agents (1, 3): ", difference));
+    Report(
+        absl::StrCat("of keepers (0, 2) and agents (1, 3): ", difference, "\n", nodes_.Describe()));
   }
 }
 

@@ -82,7 +82,8 @@ class Soak {
   void Continue();
   // Waits until all of a role have left; kills who does not.
   void AwaitLeaving(bool senders);
-  // Waits until no message is missing, and no end is untold.
+  // Waits until no message is missing, and no end is untold, and all that was sent to mailboxes is
+  // received. REQUIRES: all senders have left.
   void Drain();
   History ReadHistory();
   void CheckRound();
