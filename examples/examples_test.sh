@@ -104,6 +104,8 @@ retries() {
       "given up: crash" "given up: poison"
 }
 
+calls() { on alpha calls | prints "^300 requests were answered, by [1-3] workers"; }
+
 priority() {
   on alpha priority |
     prints "^received *24.stop" "^received *10.order 1" "^received *10.order 2" \
@@ -183,7 +185,7 @@ word_count_that_differs_fails() {
 }
 
 for name in hello hello_between_nodes hello_without_agent_says_what_to_do ping_pong \
-  ping_pong_between_nodes work_queue retries supervisor priority zero_copy word_count word_count_of_odd_text \
+  ping_pong_between_nodes work_queue retries calls supervisor priority zero_copy word_count word_count_of_odd_text \
   word_count_that_differs_fails; do
   run "$name"
 done

@@ -38,8 +38,8 @@ struct ControlPage {
   // How often the agent has rung: a futex word for receivers that may not claim, which messages are
   // not to wake. It changes after `holder` and `closed`.
   SharedAtomic<uint32_t> rings;
-  // Of a mailbox of this node: how many processes, of this node and of others, have it open to
-  // receive from.
+  // Of a mailbox: one more than how many processes, on whatever nodes, have it open to receive
+  // from. 0: not known yet (of a mailbox of another node), or no mailbox.
   SharedAtomic<uint32_t> receivers;
   // A CloseReason. Once set it stays.
   alignas(128) SharedAtomic<uint32_t> closed;

@@ -140,6 +140,12 @@ ReceiveQueue::Taken MailboxQueue::TakeLease(const ControlPage& control, Lease* l
   return taken;
 }
 
+void MailboxQueue::Refuse(const Lease& lease) {
+  Finish(lease, Outcome::kReceived);
+  const auto of = std::find(lanes_.begin(), lanes_.end(), lease.lane);
+  if (of != lanes_.end()) DropCorrupt(static_cast<size_t>(of - lanes_.begin()));
+}
+
 bool MailboxQueue::Finish(const Lease& lease, Outcome outcome) {
   CellReader& reader = lease.lane->reader();
   if (outcome == Outcome::kReceived) {

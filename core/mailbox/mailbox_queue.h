@@ -70,6 +70,9 @@ class MailboxQueue final : public ReceiveQueue {
   bool Finish(const Lease& lease, Outcome outcome);
   // As kReturned, but for later.
   bool FinishLater(const Lease& lease, uint32_t due_tick);
+  // What is leased cannot be what an honest sender writes: it is dropped, and nothing is received
+  // of its lane any more.
+  void Refuse(const Lease& lease);
   // The leases that this receiver's number holds: after a restart.
   std::vector<Lease> HeldLeases();
 

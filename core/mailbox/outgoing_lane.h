@@ -127,6 +127,13 @@ class OutgoingLane {
   // Cell lanes: takes back a message that its receiver has given back for later; true if so.
   bool Recall(int priority, uint64_t sequence);
 
+  // Of a mailbox: whether it is known how many processes receive from it, and how many.
+  absl::optional<uint32_t> receivers() const {
+    const uint32_t receivers = destination_.control_page()->receivers.load();
+    if (receivers == 0) return absl::nullopt;
+    return receivers - 1;
+  }
+
   const std::string& name() const { return name_; }
   const MailboxOptions& options() const { return options_; }
   // OK, or why nothing can be sent any more.

@@ -143,6 +143,7 @@ bool MessageAccess::Describe(const Record& record, const MessageOrigin& origin, 
     (*extras)->dead_letter_mailbox = std::move(prefix.dead_letter_mailbox);
     (*extras)->headers = std::move(prefix.headers);
     (*extras)->reply_to = std::move(prefix.reply_to);
+    (*extras)->call = prefix.call;
   }
   return true;
 }

@@ -62,6 +62,11 @@ class MessageAccess {
   // Makes a copy a leased one.
   static void Lease(std::unique_ptr<HeldLease> lease, Message* message);
 
+  // Of a request or an answer: its number (Prefix); else 0.
+  static uint64_t CallOf(const Message& message) {
+    return message.extras_ == nullptr ? 0 : message.extras_->call;
+  }
+
   // The notice that something has ended; `process`, when it is one.
   static Message End(const Ended& what, const ProcessId& process, EndReason reason);
 

@@ -2,6 +2,7 @@
 #ifndef MAILRAIL_CORE_MESSAGE_MESSAGE_EXTRAS_H_
 #define MAILRAIL_CORE_MESSAGE_MESSAGE_EXTRAS_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -31,6 +32,7 @@ struct MessageExtras {
   Ended ended;  // of a notice; unless it is a process
   std::vector<Header> headers;
   std::string reply_to;
+  uint64_t call = 0;  // of a request or an answer (Prefix)
   DeadLetterReason dead_letter_reason = DeadLetterReason::kNone;
   std::string dead_letter_mailbox;
 };

@@ -12,6 +12,7 @@ constexpr uint8_t kSequenceField = 2;
 constexpr uint8_t kAttemptsField = 3;
 constexpr uint8_t kDeadLetterField = 4;  // the reason (1 byte), the name of the mailbox
 constexpr uint8_t kExpiresField = 5;     // 8 bytes, little-endian
+constexpr uint8_t kCallField = 6;        // 8 bytes, little-endian
 constexpr uint8_t kReplyToField = 128;
 constexpr uint8_t kHeaderField = 129;  // the length of the name (2 bytes), the name, the value
 
@@ -74,6 +75,7 @@ std::string EncodePrefix(const Prefix& prefix) {
   }
   if (prefix.expires_ns != 0)
     add(kExpiresField, EightBytes(static_cast<uint64_t>(prefix.expires_ns)));
+  if (prefix.call != 0) add(kCallField, EightBytes(prefix.call));
   if (!prefix.reply_to.empty()) add(kReplyToField, prefix.reply_to);
   for (const Header& header : prefix.headers) {
     add(kHeaderField, TwoBytes(header.name.size()) + header.name + header.value);
@@ -104,6 +106,8 @@ bool DecodePrefix(absl::string_view* payload, Prefix* prefix) {
       prefix->sequence = EightBytesAt(value);
     } else if (type == kExpiresField && value.size() == 8) {
       prefix->expires_ns = static_cast<int64_t>(EightBytesAt(value));
+    } else if (type == kCallField && value.size() == 8) {
+      prefix->call = EightBytesAt(value);
     } else if (type == kAttemptsField && value.size() == 1) {
       prefix->attempts = Byte(value, 0);
     } else if (type == kDeadLetterField && !value.empty()) {

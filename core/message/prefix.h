@@ -37,6 +37,9 @@ struct Prefix {
   int64_t expires_ns = 0;
   std::vector<Header> headers = {};
   std::string reply_to = "";
+  // Of a request: what its answer is to say too, so that its caller knows it; of an answer: that.
+  // 0: it is neither.
+  uint64_t call = 0;
 
   // Whether it says what only an agent may say.
   bool NeedsAgent() const {
@@ -45,7 +48,8 @@ struct Prefix {
   }
   // Whether it says what a Message has no place of its own for.
   bool HasExtras() const {
-    return dead_letter_reason != DeadLetterReason::kNone || !headers.empty() || !reply_to.empty();
+    return dead_letter_reason != DeadLetterReason::kNone || !headers.empty() || !reply_to.empty() ||
+           call != 0;
   }
 };
 

@@ -54,6 +54,10 @@ void ToProto(const MailboxOptions& options, proto::MailboxSpec* spec) {
   spec->set_owned(options.owned);
 }
 
+std::string ReplyMailboxOf(const ProcessId& process) {
+  return absl::StrCat(kReplyMailboxPrefix, process.pid(), ".", process.incarnation());
+}
+
 EndReason EndReasonOf(uint32_t number) {
   return number <= static_cast<uint32_t>(EndReason::kDestroyed) ? static_cast<EndReason>(number)
                                                                 : EndReason::kEnded;

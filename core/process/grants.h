@@ -4,9 +4,11 @@
 #define MAILRAIL_CORE_PROCESS_GRANTS_H_
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "core/mailbox/outgoing_lane.h"
 #include "core/mailbox/receive_queue.h"
@@ -22,6 +24,10 @@ MailboxOptions FromProto(const proto::MailboxSpec& spec);
 void ToProto(const MailboxOptions& options, proto::MailboxSpec* spec);
 // kEnded for a number that is not known.
 EndReason EndReasonOf(uint32_t number);
+// The mailbox of this node to which the answers of a process's calls go. Nobody else makes one
+// whose name begins so.
+inline constexpr absl::string_view kReplyMailboxPrefix = "_replies.";
+std::string ReplyMailboxOf(const ProcessId& process);
 // kDataLoss when the numbers are out of bounds.
 absl::StatusOr<RingGeometry> FromProto(const control::RingGeometry& geometry);
 absl::StatusOr<CellGeometry> FromProto(const control::CellGeometry& geometry);

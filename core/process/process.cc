@@ -5,6 +5,7 @@
 
 #include "core/base/name.h"
 #include "core/mailbox/control_page.h"
+#include "core/message/message_access.h"
 #include "core/process/grants.h"
 #include "core/process/process_impl.h"
 #include "core/process/receiver_impl.h"
@@ -80,6 +81,20 @@ absl::StatusOr<Sender> Process::Connect(absl::string_view name, absl::Time deadl
   absl::StatusOr<std::shared_ptr<OutgoingLane>> lane = impl_->ConnectProcess(found, deadline);
   if (!lane.ok()) return lane.status();
   return Sender(std::make_unique<internal::SenderImpl>(impl_, *std::move(lane)));
+}
+
+absl::Status Process::Reply(const Message& request, absl::string_view body,
+                            const SendOptions& options, absl::Time deadline) {
+  if (request.reply_to().empty()) {
+    return absl::FailedPreconditionError("this message does not say where answers are to go");
+  }
+  const uint64_t call = internal::MessageAccess::CallOf(request);
+  // That of a call is a mailbox; of another one the agent may have to say what it is.
+  absl::StatusOr<Sender> sender = call != 0 ? ConnectMailbox(request.reply_to(), deadline)
+                                            : Connect(request.reply_to(), deadline);
+  if (!sender.ok()) return sender.status();
+  return internal::SendWithOptions(impl_.get(), sender->impl_->lane.get(), body, options, call,
+                                   deadline);
 }
 
 absl::Status Process::Watch(const ProcessId& process, absl::Time deadline) {

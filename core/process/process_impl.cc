@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/fork.h"
+#include "core/process/calls.h"
 #include "core/process/find_agent.h"
 #include "core/process/grants.h"
 #include "core/process/receiver_impl.h"
@@ -48,10 +49,14 @@ absl::StatusOr<std::shared_ptr<const ReceiverMemory>> MapReceiver(absl::Span<con
 ProcessImpl::ProcessImpl(Fd socket)
     : fork_generation_(ForkGeneration()),
       connection_(std::move(socket), this),
-      budget_(std::make_shared<Budget>("this process", CgroupMemoryLimit() / 2)) {}
+      budget_(std::make_shared<Budget>("this process", CgroupMemoryLimit() / 2)),
+      calls_(std::make_unique<Calls>(this)) {}
 
-// The inbox uses the rest of this when it ends.
-ProcessImpl::~ProcessImpl() { inbox_.reset(); }
+// Both use the rest of this when they end.
+ProcessImpl::~ProcessImpl() {
+  calls_.reset();
+  inbox_.reset();
+}
 
 absl::StatusOr<std::shared_ptr<ProcessImpl>> ProcessImpl::Attach(const AttachOptions& options) {
   // Here, so that no send waits for it.

@@ -24,6 +24,7 @@
 
 namespace mailrail::internal {
 
+class Calls;
 class Watcher;
 
 // What a receiver maps of its own inbox or mailbox.
@@ -86,6 +87,8 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
 
   // Whether this process is linked with `peer` now.
   bool LinkedWith(const ProcessId& peer);
+
+  Calls& calls() { return *calls_; }
 
   // The thread that serves Receiver::Descriptor, started on first use.
   Watcher* watcher();
@@ -152,6 +155,7 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
   // For all that this process writes.
   const std::shared_ptr<Budget> budget_;
   std::unique_ptr<Receiver> inbox_;
+  std::unique_ptr<Calls> calls_;
 
   absl::Mutex mutex_;
   std::shared_ptr<InboxQueue> inbox_queue_ ABSL_GUARDED_BY(mutex_);

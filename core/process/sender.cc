@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/coarse_clock.h"
 #include "core/message/prefix.h"
+#include "core/process/calls.h"
 #include "core/process/sender_impl.h"
 
 namespace mailrail {
@@ -21,15 +22,15 @@ bool IsPlain(const SendOptions& options) {
 }
 
 absl::StatusOr<std::string> PrefixOf(const SendOptions& options, internal::ProcessImpl* process,
-                                     OutgoingLane* lane) {
-  if (IsPlain(options)) return std::string();
+                                     OutgoingLane* lane, uint64_t call = 0) {
+  if (IsPlain(options) && call == 0) return std::string();
   size_t bytes = options.reply_to.size();
   for (const Header& header : options.headers) bytes += header.name.size() + header.value.size();
   if (bytes > kMaxHeaderBytes) {
     return absl::InvalidArgumentError(
         absl::StrCat("headers of ", bytes, " bytes; a message has at most ", kMaxHeaderBytes));
   }
-  Prefix prefix = {.headers = options.headers, .reply_to = options.reply_to};
+  Prefix prefix = {.headers = options.headers, .reply_to = options.reply_to, .call = call};
   if (options.time_to_live < kLongestTimeToLive) {
     if (options.time_to_live <= absl::ZeroDuration()) {
       return absl::InvalidArgumentError("a time to live is more than 0");
@@ -41,6 +42,14 @@ absl::StatusOr<std::string> PrefixOf(const SendOptions& options, internal::Proce
 }
 
 }  // namespace
+
+absl::Status internal::SendWithOptions(ProcessImpl* process, OutgoingLane* lane,
+                                       absl::string_view body, const SendOptions& options,
+                                       uint64_t call, absl::Time deadline) {
+  const absl::StatusOr<std::string> prefix = PrefixOf(options, process, lane, call);
+  if (!prefix.ok()) return prefix.status();
+  return lane->Send(options.priority, {*prefix, body}, deadline);
+}
 
 ClaimedMessage::ClaimedMessage(std::unique_ptr<internal::ClaimState> state)
     : state_(std::move(state)) {}
@@ -77,10 +86,14 @@ absl::Status Sender::Send(absl::string_view body, const SendOptions& options, ab
   if (ABSL_PREDICT_TRUE(IsPlain(options))) {
     return impl_->lane->Send(options.priority, {{}, body}, deadline);
   }
-  const absl::StatusOr<std::string> prefix =
-      PrefixOf(options, impl_->process.get(), impl_->lane.get());
-  if (!prefix.ok()) return prefix.status();
-  return impl_->lane->Send(options.priority, {*prefix, body}, deadline);
+  return internal::SendWithOptions(impl_->process.get(), impl_->lane.get(), body, options,
+                                   /*call=*/0, deadline);
+}
+
+absl::StatusOr<Message> Sender::Call(absl::string_view body, const SendOptions& options,
+                                     absl::Time deadline) {
+  if (absl::Status status = impl_->process->CheckUsable(); !status.ok()) return status;
+  return impl_->process->calls().Call(impl_->lane.get(), body, options, deadline);
 }
 
 absl::StatusOr<size_t> Sender::SendBatch(absl::Span<const absl::string_view> bodies,

@@ -1,14 +1,23 @@
 #ifndef MAILRAIL_CORE_PROCESS_SENDER_IMPL_H_
 #define MAILRAIL_CORE_PROCESS_SENDER_IMPL_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "absl/types/optional.h"
 #include "core/mailbox/outgoing_lane.h"
 #include "core/process/process_impl.h"
+#include "mailrail/sender.h"
 
 namespace mailrail::internal {
+
+// As Sender::Send. `call`: of a request or an answer (Prefix), else 0.
+absl::Status SendWithOptions(ProcessImpl* process, OutgoingLane* lane, absl::string_view body,
+                             const SendOptions& options, uint64_t call, absl::Time deadline);
 
 // Behind Sender: a handle on a lane that other handles of the process may share.
 class SenderImpl {

@@ -1,4 +1,5 @@
 // The broker's part in who may receive from a mailbox, and whose it is.
+#include <algorithm>
 #include <set>
 #include <string>
 #include <vector>
@@ -47,11 +48,19 @@ void Broker::Close(LocalProcess* process, uint64_t id) {
 
 void Broker::OnReceiversChanged(LocalMailbox* mailbox) {
   const std::map<uint64_t, uint32_t>& order = mailbox->order;
-  mailbox->destination.page()->receivers.store(static_cast<uint32_t>(order.size()));
-  if (mailbox->options.policy != ReceivePolicy::kExclusive) return;
-  const uint32_t first = order.empty() ? 0 : order.begin()->second;
-  // The carrier receives for processes of other nodes.
-  if (mailbox->destination.SetHolder(first)) carrier_->Poke();
+  const auto receivers = static_cast<uint32_t>(order.size());
+  mailbox->destination.page()->receivers.store(receivers + 1);
+  if (mailbox->options.policy == ReceivePolicy::kExclusive) {
+    mailbox->destination.SetHolder(order.empty() ? 0 : order.begin()->second);
+  }
+  // The carrier receives for processes of other nodes, and tells their senders.
+  carrier_->Poke();
+}
+
+void Broker::SetFarReceivers(uint64_t link_id, uint32_t count) {
+  const Link* link = registry_->FindLink(link_id);
+  if (link == nullptr || link->b.kind != Endpoint::Kind::kRemoteMailbox) return;
+  link->far.page()->receivers.store(std::min(count, ~uint32_t{0} - 1) + 1);
 }
 
 void Broker::WithdrawRight(LocalMailbox* mailbox, uint32_t number) {

@@ -1,6 +1,7 @@
 // The local service's part about mailboxes.
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/name.h"
 #include "core/mailbox/control_page.h"
@@ -105,6 +106,17 @@ void LocalService::CreateMailbox(const CallPtr& call) {
   if (registry_->mailboxes().size() >= options_.max_mailboxes) {
     return Respond(*call, absl::ResourceExhaustedError(absl::StrCat(
                               "this node has ", options_.max_mailboxes, " mailboxes already")));
+  }
+  // The one of the process that asks, and nobody else's: no other node need be asked.
+  const LocalProcess* caller = Caller(*call);
+  if (caller != nullptr && options.owned && name->name == internal::ReplyMailboxOf(caller->id)) {
+    return Respond(*call,
+                   registry_->AddMailbox(name->name, options, call->number, call->id).status());
+  }
+  if (absl::StartsWith(name->name, internal::kReplyMailboxPrefix)) {
+    return Respond(*call, absl::InvalidArgumentError(
+                              absl::StrCat("names that begin with ", internal::kReplyMailboxPrefix,
+                                           " are of mailboxes for answers")));
   }
   // Half of the time, so that who asks still waits when another node has not answered.
   const absl::Time now = absl::Now();

@@ -31,6 +31,7 @@ absl::StatusOr<LocalMailbox*> Registry::AddMailbox(const std::string& name,
   absl::StatusOr<Destination> destination = Destination::Create("mailrail.mailbox");
   if (!destination.ok()) return destination.status();
   mailbox->destination = *std::move(destination);
+  mailbox->destination.page()->receivers.store(1);  // nobody receives yet
   if (absl::Status status = vault_->Put(absl::StrCat("mailbox/", mailbox->id), Encode(*mailbox),
                                         mailbox->destination.fds());
       !status.ok()) {

@@ -101,6 +101,10 @@ void RemoteService::OnLaneState(uint64_t lane, absl::Status status, const proto:
   });
 }
 
+void RemoteService::OnReceivers(uint64_t lane, uint32_t count) {
+  loop_->Post([this, lane, count] { broker_->SetFarReceivers(lane, count); });
+}
+
 void RemoteService::OnLaneFinished(uint64_t lane) {
   loop_->Post([this, lane] { broker_->OutboundDone(lane); });
 }

@@ -285,6 +285,10 @@ absl::Status CarrierImpl::TakeAnswer(Peer* peer, const Session& session,
   if (frame.has_ack()) return outbound_.TakeAck(peer, frame.ack());
   wait_changed_ = true;
   if (frame.has_lane_state() && bulk) return outbound_.TakeLaneState(peer, frame.lane_state());
+  if (frame.has_receivers() && bulk) {
+    outbound_.TakeReceivers(peer, frame.receivers());
+    return absl::OkStatus();
+  }
   if (frame.has_reply() && !bulk) {
     events_->OnReply(peer->node(), frame.reply());
     return absl::OkStatus();

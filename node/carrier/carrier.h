@@ -93,6 +93,8 @@ class CarrierEvents {
   // carrier carries it no more; its messages are where they are). Of a refusal that may pass, such
   // as kResourceExhausted, nothing is said: the lane is opened again soon.
   virtual void OnLaneState(uint64_t lane, absl::Status status, const proto::LaneState& state) = 0;
+  // So many processes receive from the mailbox on another node that one of our lanes leads to.
+  virtual void OnReceivers(uint64_t lane, uint32_t count) = 0;
   // One of our lanes was finished (Finish): everything is acknowledged, and the peer was told.
   virtual void OnLaneFinished(uint64_t lane) = 0;
   // The memory of one of our lanes is not well-formed; it is carried no more.

@@ -188,6 +188,9 @@ void TestEvents::OnPeerDown(const std::string& node) { Add(absl::StrCat("down ",
 void TestEvents::OnLaneState(uint64_t lane, absl::Status status, const proto::LaneState&) {
   Add(absl::StrCat("state ", lane, " ", absl::StatusCodeToString(status.code())));
 }
+void TestEvents::OnReceivers(uint64_t lane, uint32_t count) {
+  Add(absl::StrCat("receivers ", lane, " ", count));
+}
 void TestEvents::OnLaneFinished(uint64_t lane) { Add(absl::StrCat("finished ", lane)); }
 void TestEvents::OnLaneCorrupt(uint64_t lane) { Add(absl::StrCat("corrupt ", lane)); }
 void TestEvents::OnLaneOpen(const std::string& node, uint64_t, const proto::LaneOpen& open) {

@@ -206,6 +206,7 @@ class TestEvents : public CarrierEvents {
   void OnPeerDown(const std::string& node) override;
   void OnPeerProblem(const std::string&, absl::Status) override {}
   void OnLaneState(uint64_t lane, absl::Status status, const proto::LaneState& state) override;
+  void OnReceivers(uint64_t lane, uint32_t count) override;
   void OnLaneFinished(uint64_t lane) override;
   void OnLaneCorrupt(uint64_t lane) override;
   void OnLaneOpen(const std::string& node, uint64_t, const proto::LaneOpen& open) override;

@@ -60,6 +60,16 @@ void Inbound::Add(InboundLane lane, Peer* peer) {
 void Inbound::Answer(LaneSink* sink) {
   sink->Restart();
   Say(sink->peer(), sink->State());
+  SayReceivers(sink);
+}
+
+void Inbound::SayReceivers(LaneSink* sink) {
+  const absl::optional<uint32_t> count = sink->NewsOfReceivers();
+  if (!count.has_value()) return;
+  proto::Frame frame;
+  frame.mutable_receivers()->set_lane(sink->id());
+  frame.mutable_receivers()->set_count(*count);
+  sink->peer()->Write(Side::kAccepted, proto::BULK, std::move(frame));
 }
 
 void Inbound::Refuse(Peer* peer, uint64_t lane, const absl::Status& why, bool for_good) {
@@ -118,7 +128,7 @@ void Inbound::TakeLaneEnd(Peer* peer, const Session& session, const proto::LaneE
 
 bool Inbound::Publish(absl::Time now, bool look_again) {
   bool busy = false;
-  if (look_again) CloseTheClosed();
+  if (look_again) LookAtDestinations();
   std::vector<LaneSink*> active;
   active.swap(active_);
   for (LaneSink* const sink : active) {
@@ -158,10 +168,14 @@ void Inbound::Close(LaneSink* sink, const absl::Status& why) {
   events_->OnInboundClosed(peer->node(), lane, why);
 }
 
-void Inbound::CloseTheClosed() {
+void Inbound::LookAtDestinations() {
   std::vector<LaneSink*> closed;
   for (const auto& [key, sink] : sinks_) {
-    if (!sink->lane()->closed_status().ok()) closed.push_back(sink.get());
+    if (!sink->lane()->closed_status().ok()) {
+      closed.push_back(sink.get());
+    } else {
+      SayReceivers(sink.get());
+    }
   }
   for (LaneSink* const sink : closed) Close(sink, sink->lane()->closed_status());
 }

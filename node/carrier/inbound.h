@@ -65,7 +65,10 @@ class Inbound {
   bool Serve(LaneSink* sink, absl::Time now, bool look_again, bool* busy);
   // The destination is closed.
   void Close(LaneSink* sink, const absl::Status& why);
-  void CloseTheClosed();
+  // Closes lanes whose destination is closed, and tells what is new of the others.
+  void LookAtDestinations();
+  // Tells the origin when the number of receivers is another than it knows.
+  static void SayReceivers(LaneSink* sink);
   static void Say(Peer* peer, proto::LaneState state);
   static void SayError(Peer* peer, uint64_t lane, const absl::Status& why, bool for_good = false);
 

@@ -50,7 +50,15 @@ void LaneSink::Restart() {
   unacknowledged_bytes_ = 0;
   ack_at_ = absl::InfiniteFuture();
   room_word_.reset();
+  told_receivers_.reset();
   ended_ = false;
+}
+
+absl::optional<uint32_t> LaneSink::NewsOfReceivers() {
+  const absl::optional<uint32_t> receivers = lane_.lane->receivers();
+  if (receivers == told_receivers_) return absl::nullopt;
+  told_receivers_ = receivers;
+  return receivers;
 }
 
 proto::LaneState LaneSink::State() const {

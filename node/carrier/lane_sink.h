@@ -49,6 +49,10 @@ class LaneSink {
   // The answer to LaneOpen.
   proto::LaneState State() const;
 
+  // How many processes receive from the mailbox that it leads to, unless the origin was told that
+  // last; nothing for a lane to a process.
+  absl::optional<uint32_t> NewsOfReceivers();
+
   // Takes messages that have come; those that had come before are acknowledged again, and dropped.
   // kInvalidArgument when they make no sense: the peer misbehaves.
   absl::Status Add(proto::SessionClass session_class, proto::Data* data);
@@ -127,6 +131,7 @@ class LaneSink {
   absl::optional<FutexWord> room_word_;
   std::vector<absl::string_view> bodies_;  // PublishSome's
   bool expires_ = false;
+  absl::optional<uint32_t> told_receivers_;
   bool ended_ = false;
   uint32_t end_reason_ = 0;
   bool active_ = false;

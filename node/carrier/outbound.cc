@@ -158,6 +158,12 @@ absl::Status Outbound::TakeAck(const Peer* peer, const proto::Ack& ack) {
   return lane->source.Acknowledge(ack.accepted());
 }
 
+void Outbound::TakeReceivers(const Peer* peer, const proto::Receivers& receivers) {
+  const Lane* const lane = Find(peer, receivers.lane());
+  if (lane == nullptr || lane->source.state() != LaneSource::State::kOpen) return;
+  events_->OnReceivers(receivers.lane(), receivers.count());
+}
+
 bool Outbound::SendOf(Lane* lane) {
   LaneSource& source = lane->source;
   bool busy = false;

@@ -245,6 +245,10 @@ bool RemoteReceivers::TakeNext(Entry* entry, bool closed, std::vector<Key>* gone
 
 void RemoteReceivers::Drop(Entry* entry, absl::string_view why) {
   entry->receiver.queue->Finish(*entry->lease, MailboxQueue::Outcome::kReceived);
+  CountDropped(entry, why);
+}
+
+void RemoteReceivers::CountDropped(Entry* entry, absl::string_view why) {
   const ProcessId& sender = entry->lease->lane->sender();
   events_->OnMessageDropped(entry->receiver.mailbox);
   ++dropped_;
@@ -268,7 +272,8 @@ void RemoteReceivers::Send(Entry* entry) {
   Prefix prefix;
   if (lease.record.has_prefix &&
       (!DecodePrefix(&body, &prefix) || (prefix.NeedsAgent() && !lease.lane->by_agent()))) {
-    return Drop(entry, "is not well-formed");
+    entry->receiver.queue->Refuse(lease);
+    return CountDropped(entry, "is not well-formed");
   }
   if (prefix.sender.has_value()) sender = *prefix.sender;
   if (!CheckMessage(entry->receiver.options, body.size(), lease.priority).ok()) {

@@ -104,6 +104,8 @@ class RemoteReceivers {
   // Sends what is leased, or drops what no receiver could take.
   void Send(Entry* entry);
   void Drop(Entry* entry, absl::string_view why);
+  // Of what is done with already.
+  void CountDropped(Entry* entry, absl::string_view why);
   static proto::LeaseName NameOf(const Entry& entry);
   // Puts what is leased back in its place, and wakes who else may want it.
   void PutBack(Entry* entry, MailboxQueue::Outcome outcome);

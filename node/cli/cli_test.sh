@@ -8,7 +8,7 @@ every_command_has_help_with_an_example() {
   local command
   exits 0 --help && grep -q 'Example:' "$dir/out" || return 1
   for command in agent ps nodes links mailbox "mailbox create" "mailbox ls" "mailbox stat" \
-    "mailbox rm" "mailbox purge" send recv ping watch version bench "bench latency" \
+    "mailbox rm" "mailbox purge" send recv call reply ping watch version bench "bench latency" \
     "bench throughput" "bench fanin" "bench mailbox" "bench wakeup" "bench priority" \
     "bench remote" "bench serve"; do
     # shellcheck disable=SC2086

@@ -7,6 +7,7 @@
 
 #include <CLI/CLI.hpp>
 #include <map>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
@@ -31,6 +32,14 @@ absl::StatusOr<OutputFormat> ReadFormat(absl::string_view text) {
 
 absl::StatusOr<uint64_t> ReadPriority(absl::string_view text) {
   return ReadNumber(text, 0, kMaxPriority);
+}
+
+absl::StatusOr<Header> ReadHeader(absl::string_view text) {
+  const size_t at = text.find('=');
+  if (at == absl::string_view::npos || at == 0) {
+    return absl::InvalidArgumentError(absl::StrCat("'", text, "' is not NAME=VALUE"));
+  }
+  return Header{std::string(text.substr(0, at)), std::string(text.substr(at + 1))};
 }
 
 }  // namespace
@@ -59,6 +68,20 @@ void AddPriorityFlag(CLI::App& command, uint64_t* priority) {
   AddParsedFlag(command, "--priority", priority, ReadPriority,
                 "0 to 31, higher goes first (default: 0)")
       ->type_name("N");
+}
+
+void AddHeaderFlag(CLI::App& command, std::vector<Header>* headers) {
+  command
+      .add_option_function<std::vector<std::string>>(
+          "--header",
+          [headers](const std::vector<std::string>& texts) {
+            for (const std::string& text : texts) headers->push_back(ReadHeader(text).value());
+          },
+          "what the receiver is told beside the message; may be given again")
+      ->type_name("NAME=VALUE")
+      ->allow_extra_args(false)
+      ->check(
+          [](const std::string& text) { return std::string(ReadHeader(text).status().message()); });
 }
 
 AttachOptions AttachOptionsFor(const std::string& socket) {

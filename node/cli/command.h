@@ -5,6 +5,7 @@
 #include <CLI/App.hpp>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -52,6 +53,9 @@ CLI::Option* AddParsedFlag(CLI::App& command, const std::string& flag, T* value,
 
 // Adds --priority.
 void AddPriorityFlag(CLI::App& command, uint64_t* priority);
+
+// Adds --header, which may be given again.
+void AddHeaderFlag(CLI::App& command, std::vector<Header>* headers);
 
 // How this program attaches: an agent is started from this very program.
 AttachOptions AttachOptionsFor(const std::string& socket);

@@ -12,6 +12,8 @@ void AddListCommands(CLI::App& app, Action* action);  // ps, nodes, links
 void AddMailboxCommand(CLI::App& app, Action* action);
 void AddSendCommand(CLI::App& app, Action* action);
 void AddRecvCommand(CLI::App& app, Action* action);
+void AddCallCommand(CLI::App& app, Action* action);
+void AddReplyCommand(CLI::App& app, Action* action);
 void AddPingCommand(CLI::App& app, Action* action);
 void AddWatchCommand(CLI::App& app, Action* action);
 void AddBenchCommand(CLI::App& app, Action* action);

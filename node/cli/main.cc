@@ -47,6 +47,8 @@ int Main(int argc, char** argv) {
   AddMailboxCommand(app, &action);
   AddSendCommand(app, &action);
   AddRecvCommand(app, &action);
+  AddCallCommand(app, &action);
+  AddReplyCommand(app, &action);
   AddPingCommand(app, &action);
   AddWatchCommand(app, &action);
   AddBenchCommand(app, &action);

@@ -14,6 +14,7 @@
 #include "core/base/fd.h"
 #include "mailrail/process.h"
 #include "node/cli/commands.h"
+#include "node/cli/received.h"
 #include "node/cli/rows.h"
 #include "node/config/units.h"
 
@@ -34,25 +35,7 @@ struct RecvArguments {
 
 // With --ack it is done with when it is printed.
 absl::Status PrintMessage(const RecvArguments& arguments, Message& message) {
-  ReceivedMessage shown;
-  shown.body = message.body();
-  if (arguments.format == OutputFormat::kJson) {
-    shown.sender = message.sender().ToString();
-    shown.priority = message.priority();
-    shown.sequence = message.sequence();
-    shown.redelivered = message.redelivered();
-    shown.headers = message.headers();
-    shown.reply_to = std::string(message.reply_to());
-    shown.attempts = message.attempts();
-    shown.dead_letter_mailbox = std::string(message.dead_letter_mailbox());
-    if (message.dead_letter_reason() == DeadLetterReason::kAttempts) {
-      shown.dead_letter_reason = "attempts";
-    } else if (message.dead_letter_reason() == DeadLetterReason::kExpired) {
-      shown.dead_letter_reason = "expired";
-    }
-    shown.mailbox = arguments.mailbox;
-  }
-  absl::Status status = Print(FormatMessage(shown, arguments.format));
+  absl::Status status = Print(FormatMessage(Shown(message, arguments.mailbox), arguments.format));
   return status.ok() && arguments.ack ? message.Acknowledge() : status;
 }
 

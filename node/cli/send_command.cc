@@ -49,14 +49,6 @@ struct SendArguments {
   }
 };
 
-absl::StatusOr<Header> ReadHeader(absl::string_view text) {
-  const size_t at = text.find('=');
-  if (at == absl::string_view::npos || at == 0) {
-    return absl::InvalidArgumentError(absl::StrCat("'", text, "' is not NAME=VALUE"));
-  }
-  return Header{std::string(text.substr(0, at)), std::string(text.substr(at + 1))};
-}
-
 // Memory with `body`, which others can only read.
 absl::StatusOr<Fd> MemoryWith(absl::string_view body) {
   absl::StatusOr<Fd> memory = CreateMemory("mailrail.post", body.size());
@@ -201,19 +193,7 @@ void AddSendCommand(CLI::App& app, Action* action) {
       ->type_name("PATH")
       ->excludes(message);
   AddPriorityFlag(*command, &arguments->priority);
-  command
-      ->add_option_function<std::vector<std::string>>(
-          "--header",
-          [arguments](const std::vector<std::string>& texts) {
-            for (const std::string& text : texts) {
-              arguments->headers.push_back(ReadHeader(text).value());
-            }
-          },
-          "what the receiver is told beside the message; may be given again")
-      ->type_name("NAME=VALUE")
-      ->allow_extra_args(false)
-      ->check(
-          [](const std::string& text) { return std::string(ReadHeader(text).status().message()); });
+  AddHeaderFlag(*command, &arguments->headers);
   AddParsedFlag(*command, "--ttl", &arguments->time_to_live, ReadDuration,
                 "how long it is of use: nobody receives it after that (default: inf)")
       ->type_name("DURATION");

@@ -66,8 +66,8 @@ class Scenario {
   // Sends the next message; whether it was told OK. Anything but no room is a failure.
   bool SendNext(Sender& sender, size_t size, int priority = 0,
                 absl::Time deadline = GoOnDeadline());
-  // Notes a message that was received.
-  static void Note(const Message& message);
+  // Notes a message that was received, for the first time unless it `may_come_again`.
+  static void Note(const Message& message, bool may_come_again = false);
   // Receives and notes one; false when there is none.
   static bool ReceiveNext(Receiver& receiver, absl::Time deadline);
 
@@ -79,7 +79,9 @@ class Scenario {
   void ExpectAllOfTheVictims(const std::vector<Received>& received) const;
   // Every message of the peer was received, by the victim, as it has noted, or by others, whose
   // are `received`; one may be neither if the victim was `killed`, which was receiving it.
-  void ExpectAllOfThePeers(const std::vector<Received>& received, bool killed) const;
+  // `given_back`: how many messages the victim may have had and given back.
+  void ExpectAllOfThePeers(const std::vector<Received>& received, bool killed,
+                           int given_back = 0) const;
 
   World& world_;
   std::unique_ptr<Process> process_;     // the victim's

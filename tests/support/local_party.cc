@@ -47,12 +47,16 @@ absl::Duration TimeToLiveOf(const party::Outgoing& message) {
                                         : absl::Milliseconds(message.time_to_live_ms());
 }
 
+SendOptions OptionsOf(const party::Outgoing& message) {
+  return {.priority = message.priority(),
+          .time_to_live = TimeToLiveOf(message),
+          .headers = HeadersOf(message.headers()),
+          .reply_to = message.reply_to()};
+}
+
 absl::Status SendOne(Sender& sender, party::Way way, const party::Outgoing& message,
                      absl::Time deadline) {
-  const SendOptions options{.priority = message.priority(),
-                            .time_to_live = TimeToLiveOf(message),
-                            .headers = HeadersOf(message.headers()),
-                            .reply_to = message.reply_to()};
+  const SendOptions options = OptionsOf(message);
   if (way == party::SEND) {
     return sender.Send(MakeBody(message.number(), message.bytes()), options, deadline);
   }
@@ -223,6 +227,12 @@ void LocalParty::Carry(const party::Command& command, party::Result& result) {
     case party::Command::kSend:
       status = CarrySend(command.send(), deadline, result);
       break;
+    case party::Command::kCallAndWait:
+      status = CarryCall(command.call_and_wait(), deadline, result);
+      break;
+    case party::Command::kAnswer:
+      status = CarryAnswer(command.answer(), deadline);
+      break;
     case party::Command::kEcho:
       status = CarryEcho(command.echo(), deadline);
       break;
@@ -255,6 +265,26 @@ absl::Status LocalParty::CarrySettle(const party::Settle& settle) {
     default:
       return absl::OkStatus();
   }
+}
+
+absl::Status LocalParty::CarryCall(const party::Call& call, absl::Time deadline,
+                                   party::Result& result) {
+  const std::string body = MakeBody(call.request().number(), call.request().bytes());
+  const absl::StatusOr<Message> answer =
+      sender(call.sender()).Call(body, OptionsOf(call.request()), deadline);
+  if (!answer.ok()) return answer.status();
+  Describe(*answer, *result.add_received());
+  return absl::OkStatus();
+}
+
+absl::Status LocalParty::CarryAnswer(const party::Answer& answer, absl::Time deadline) {
+  for (uint64_t i = 0; i < answer.count(); ++i) {
+    const absl::StatusOr<Message> request = receiver(answer.receiver()).Receive(deadline);
+    if (!request.ok()) return request.status();
+    const absl::Status answered = process_->Reply(*request, request->body(), {}, deadline);
+    if (!answered.ok()) return answered;
+  }
+  return absl::OkStatus();
 }
 
 absl::Status LocalParty::CarryEcho(const party::Echo& echo, absl::Time deadline) {

@@ -46,6 +46,8 @@ class LocalParty final : public Party {
   Handle Keep(Channel channel);
   Channel& channel(Handle handle);
   absl::Status CarrySettle(const party::Settle& settle);
+  absl::Status CarryCall(const party::Call& call, absl::Time deadline, party::Result& result);
+  absl::Status CarryAnswer(const party::Answer& answer, absl::Time deadline);
   absl::Status CarryEcho(const party::Echo& echo, absl::Time deadline);
   absl::Status CarrySend(const party::Send& send, absl::Time deadline, party::Result& result);
   absl::Status CarryReceive(const party::Receive& receive, absl::Time deadline,

@@ -141,6 +141,39 @@ absl::Status Party::DestroyMailbox(absl::string_view name, absl::Time deadline) 
   return FromProto(Do(std::move(command), deadline).status());
 }
 
+namespace {
+
+void Describe(const Outgoing& message, party::Outgoing* outgoing) {
+  outgoing->set_number(message.number);
+  outgoing->set_bytes(message.bytes);
+  outgoing->set_priority(message.priority);
+  for (const Header& header : message.headers) {
+    outgoing->add_headers()->set_name(header.name);
+    outgoing->mutable_headers()->rbegin()->set_value(header.value);
+  }
+  outgoing->set_reply_to(message.reply_to);
+  if (message.time_to_live != absl::InfiniteDuration()) {
+    outgoing->set_time_to_live_ms(absl::ToInt64Milliseconds(message.time_to_live));
+  }
+}
+
+Received ToReceived(const party::Received& message) {
+  return {FromProto(message.sender()),
+          message.priority(),
+          message.sequence(),
+          message.attempts(),
+          message.number(),
+          message.bytes(),
+          message.intact(),
+          static_cast<EndReason>(message.end()),
+          static_cast<DeadLetterReason>(message.dead_letter_reason()),
+          message.dead_letter_mailbox(),
+          HeadersOf(message.headers()),
+          message.reply_to()};
+}
+
+}  // namespace
+
 SendResult Party::Send(Handle sender, const std::vector<Outgoing>& messages, absl::Time deadline,
                        const SendOrder& order) {
   party::Command command;
@@ -148,20 +181,7 @@ SendResult Party::Send(Handle sender, const std::vector<Outgoing>& messages, abs
   send.set_sender(sender);
   send.set_way(order.way);
   send.set_ledger(order.ledger);
-  for (const Outgoing& message : messages) {
-    party::Outgoing& outgoing = *send.add_messages();
-    outgoing.set_number(message.number);
-    outgoing.set_bytes(message.bytes);
-    outgoing.set_priority(message.priority);
-    for (const Header& header : message.headers) {
-      outgoing.add_headers()->set_name(header.name);
-      outgoing.mutable_headers()->rbegin()->set_value(header.value);
-    }
-    outgoing.set_reply_to(message.reply_to);
-    if (message.time_to_live != absl::InfiniteDuration()) {
-      outgoing.set_time_to_live_ms(absl::ToInt64Milliseconds(message.time_to_live));
-    }
-  }
+  for (const Outgoing& message : messages) Describe(message, send.add_messages());
   const party::Result result = Do(std::move(command), deadline);
   return {result.count(), FromProto(result.status())};
 }
@@ -179,11 +199,7 @@ ReceiveResult Party::Receive(Handle receiver, size_t count, absl::Time deadline,
   ReceiveResult received;
   received.status = FromProto(result.status());
   for (const party::Received& message : result.received()) {
-    received.messages.push_back(
-        {FromProto(message.sender()), message.priority(), message.sequence(), message.attempts(),
-         message.number(), message.bytes(), message.intact(), static_cast<EndReason>(message.end()),
-         static_cast<DeadLetterReason>(message.dead_letter_reason()), message.dead_letter_mailbox(),
-         HeadersOf(message.headers()), message.reply_to()});
+    received.messages.push_back(ToReceived(message));
   }
   return received;
 }
@@ -199,6 +215,22 @@ absl::Status Party::Echo(Handle receiver, Handle sender, size_t count, absl::Tim
   command.mutable_echo()->set_receiver(receiver);
   command.mutable_echo()->set_sender(sender);
   command.mutable_echo()->set_count(count);
+  return FromProto(Do(std::move(command), deadline).status());
+}
+
+absl::StatusOr<Received> Party::Call(Handle sender, const Outgoing& request, absl::Time deadline) {
+  party::Command command;
+  command.mutable_call_and_wait()->set_sender(sender);
+  Describe(request, command.mutable_call_and_wait()->mutable_request());
+  const party::Result result = Do(std::move(command), deadline);
+  if (absl::Status status = FromProto(result.status()); !status.ok()) return status;
+  return ToReceived(result.received(0));
+}
+
+absl::Status Party::Answer(Handle receiver, size_t count, absl::Time deadline) {
+  party::Command command;
+  command.mutable_answer()->set_receiver(receiver);
+  command.mutable_answer()->set_count(count);
   return FromProto(Do(std::move(command), deadline).status());
 }
 

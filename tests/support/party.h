@@ -118,6 +118,13 @@ class Party {
   // Receives `count` messages, and sends each on, as it is, before it receives the next.
   absl::Status Echo(Handle receiver, Handle sender, size_t count, absl::Time deadline = Patience());
 
+  // Sends a request, and returns its answer.
+  absl::StatusOr<Received> Call(Handle sender, const Outgoing& request,
+                                absl::Time deadline = Patience());
+
+  // Receives `count` requests, and answers each by its own body before it receives the next.
+  absl::Status Answer(Handle receiver, size_t count, absl::Time deadline = Patience());
+
   // Destroys a sender or receiver.
   void Close(Handle handle);
 

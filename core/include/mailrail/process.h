@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "mailrail/mailbox.h"
 #include "mailrail/message.h"
@@ -81,6 +82,15 @@ class Process {
   // (ReceivePolicy::kLink) of two other processes.
   absl::StatusOr<Sender> ConnectMailbox(absl::string_view mailbox,
                                         absl::Time deadline = absl::Now() + absl::Seconds(10));
+
+  // Answers a request: sends `body` to where its answers are to go. Of a Sender::Call that is its
+  // caller, which drops what comes too late. kFailedPrecondition when it wants no answer
+  // (Message::reply_to). kUnavailable or kNotFound when whoever wants it is gone,
+  // kResourceExhausted when a caller has 4096 answers of this process waiting. A request that is
+  // acknowledged by hand is acknowledged after this.
+  absl::Status Reply(const Message& request, absl::string_view body,
+                     const SendOptions& options = {},
+                     absl::Time deadline = absl::Now() + absl::Seconds(10));
 
   // Opens a channel to whatever `name` is: a process (its id, pid or registered name) of this node,
   // else a mailbox of this node, else what another node has of this name. kNotFound when all nodes

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "mailrail/limits.h"
@@ -100,6 +101,16 @@ class Sender {
   absl::StatusOr<size_t> SendBatch(absl::Span<const absl::string_view> bodies,
                                    const SendOptions& options = {},
                                    absl::Time deadline = absl::InfiniteFuture());
+
+  // Sends a request, and waits for its answer: what whoever received it gave Process::Reply. The
+  // first answer counts; one that comes later is dropped. A request that is not received until the
+  // deadline has expired (time_to_live). options.reply_to is to be empty. Any number of threads may
+  // call, each by a Sender of its own. Errors as Send, and
+  //   kDeadlineExceeded  no answer until the deadline; the request may have been, or be, served
+  //   kUnavailable       at once: no process receives from the mailbox. Or the process, or the
+  //                      mailbox, went while this waited: the request may have been served
+  absl::StatusOr<Message> Call(absl::string_view body, const SendOptions& options = {},
+                               absl::Time deadline = absl::Now() + absl::Seconds(10));
 
   // Reserves room for `size` bytes, to be written in place. Large bodies are written straight into
   // shared memory.
