@@ -28,6 +28,8 @@
 //                LEASED -> DELAYED (given back for later; the owner field says when) -> RETURNED
 //                LEASED -> CONDEMNED (handed out often enough, or expired) -> DONE
 //   unclaimed -> DONE (a small body, which its receiver has copied before)
+//   unclaimed or RETURNED -> DONE or CONDEMNED (dropped by its sender, to make room)
+// What is to be received later is DELAYED from the start: its sender says so before it publishes.
 //
 // What is DELAYED or CONDEMNED is the agent's: it makes the first RETURNED when it is due, and
 // takes the second to the dead letters.
@@ -75,8 +77,10 @@ struct CellHeader {
   uint64_t magic;
   // Bit p is set before the first message of priority p is published.
   alignas(128) SharedAtomic<uint32_t> rings_in_use;
-  // Not 0 since before the first message was published that may expire.
+  // Not 0 since before the first message was published that may expire, or is for later.
   SharedAtomic<uint32_t> expires;
+  // How many messages its sender has dropped to make room, or instead of others.
+  SharedAtomic<uint64_t> dropped;
   // How often the sender went to sleep for want of room.
   alignas(128) SharedAtomic<uint64_t> room_parks;
 };
@@ -101,6 +105,8 @@ struct Slot {
   static constexpr uint32_t kInlineBytes = 96;
   static constexpr uint32_t kHasPrefix = 1;
   static constexpr uint32_t kInSlab = 2;
+  // It was delayed from the start: that later ones went before says nothing of who had it.
+  static constexpr uint32_t kSentForLater = 4;
 
   SharedAtomic<uint64_t> sequence;  // the position that it stands for
   SharedAtomic<uint64_t> stamp;
@@ -135,13 +141,15 @@ inline constexpr uint32_t kMaxAttempts = 31;
 inline constexpr uint32_t kMaxOwner = 0xffffff;
 
 // Why a message is condemned, in its owner field.
-enum class Condemned : uint32_t { kAttempts = 0, kExpired = 1 };
+enum class Condemned : uint32_t { kAttempts = 0, kExpired = 1, kDropped = 2 };
 
 // When a delayed message is due, in the 24 bits of its owner field: in ticks of 64 ms, modulo 2^24.
 // So nothing is delayed for longer than half of that, 6.2 days.
 struct DueTick {
   static constexpr int64_t kNanoseconds = 64000000;
   static constexpr uint32_t kLongest = kMaxOwner / 2;
+  // No tick: it is not delayed.
+  static constexpr uint32_t kAtOnce = ~uint32_t{0};
 
   // The first tick that is not before this time.
   static uint32_t At(int64_t time_ns) {

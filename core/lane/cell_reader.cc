@@ -137,6 +137,8 @@ void CellReader::FetchAhead(int priority, uint64_t position) const {
 }
 
 bool CellReader::Overtaken(int priority, const CellHead& head) const {
+  const uint32_t flags = slots(priority)[head.slot].flags.load(std::memory_order_relaxed);
+  if ((flags & Slot::kSentForLater) != 0) return false;
   const uint64_t next = head.position + 1;
   const OrderEntry entry =
       OrderEntry::Unpack(order(priority)[next & (geometry_.order_entries() - 1)].load());
@@ -396,6 +398,7 @@ CellReader::Counts CellReader::Count() const {
     }
     counts.sent += last;
   }
+  counts.dropped = header_->dropped.load(std::memory_order_relaxed);
   return counts;
 }
 

@@ -122,6 +122,7 @@ class CellReader {
     uint64_t delayed = 0;
     uint64_t condemned = 0;
     uint64_t sent = 0;
+    uint64_t dropped = 0;  // of those sent, by their sender, to make room; and what never was
 
     // How many are in the lane, whoever has them.
     uint64_t left() const { return waiting + leased + delayed + condemned; }

@@ -21,6 +21,7 @@ constexpr int kPriority = 25;
 constexpr uint32_t kOwners[] = {7, 8}, kHeir = 9, kSender = 99;
 constexpr size_t kMaxMessages = 512;
 constexpr uint32_t kCapacity = 13;
+constexpr uint32_t kSoon = 5;  // a tick
 
 // What the child has done with each message, as it says itself. Where a step has a beginning and
 // an end, a death between the two may leave it done or not.
@@ -32,7 +33,20 @@ struct Progress {
 };
 
 struct Operation {
-  enum Kind { kSend, kLease, kTake, kView, kReturn, kDone, kRetract, kRelease, kKinds } kind;
+  enum Kind {
+    kSend,
+    kSendLater,
+    kMakeDue,
+    kDrop,
+    kLease,
+    kTake,
+    kView,
+    kReturn,
+    kDone,
+    kRetract,
+    kRelease,
+    kKinds
+  } kind;
   uint32_t owner;
   std::string body;
 };
@@ -48,10 +62,20 @@ std::vector<Operation> Plan(TestRandom* random, int count) {
                           : static_cast<Operation::Kind>(random->Below(Operation::kKinds));
     const uint32_t owner = kOwners[random->Below(2)];
     std::string body;
-    if (kind == Operation::kSend) body = MakeBody(++sent, 1, 24 + random->Below(150));
+    if (kind == Operation::kSend || kind == Operation::kSendLater)
+      body = MakeBody(++sent, 1, 24 + random->Below(150));
     plan.push_back({kind, owner, std::move(body)});
   }
   return plan;
+}
+
+// The agent's part.
+void MakeDue(CellReader* reader) {
+  std::vector<CellReader::Kept> delayed;
+  reader->ForEachKept([&](const CellReader::Kept& kept) {
+    if (kept.state.phase == Phase::kDelayed) delayed.push_back(kept);
+  });
+  for (const CellReader::Kept& kept : delayed) reader->MakeDue(kept);
 }
 
 // The child: a sender and two receivers.
@@ -89,7 +113,13 @@ class Everybody {
     CellReader& reader = readers_[operation.owner == kOwners[0] ? 0 : 1];
     switch (operation.kind) {
       case Operation::kSend:
-        return SendOne(operation.body);
+        return SendOne(operation.body, DueTick::kAtOnce);
+      case Operation::kSendLater:
+        return SendOne(operation.body, kSoon);
+      case Operation::kMakeDue:
+        return MakeDue(&reader);
+      case Operation::kDrop:
+        return DropOne();
       case Operation::kLease:
         return LeaseOne(&reader, operation.owner);
       case Operation::kTake:
@@ -117,7 +147,7 @@ class Everybody {
   }
 
   // The bodies say their numbers, so the plan's messages are sent in their order or not at all.
-  void SendOne(const std::string& body) {
+  void SendOne(const std::string& body, uint32_t due_tick) {
     const uint64_t position = writer_.sequence(kPriority) + 1;
     const auto head = ReadBody(body);
     if (head->number != position) {
@@ -126,7 +156,28 @@ class Everybody {
       renumbered_ = body;
     }
     progress_->attempted = position;
-    if (Send(&writer_, kPriority, {{}, renumbered_}, position)) progress_->sent = position;
+    if (Send(&writer_, kPriority, {{}, renumbered_}, position, Slot::kInlineBytes, due_tick)) {
+      progress_->sent = position;
+    }
+  }
+
+  void DropOne() {
+    // Nobody else is at work: it is the first that nobody holds.
+    uint64_t first = 1;
+    for (; first <= writer_.sequence(kPriority); ++first) {
+      const absl::optional<CellState> state = writer_.StateOf(kPriority, first);
+      if (!state.has_value()) continue;
+      if (!state->ClaimedSince(first) || state->phase == Phase::kReturned ||
+          state->phase == Phase::kDelayed) {
+        break;
+      }
+    }
+    if (first > writer_.sequence(kPriority)) return;
+    progress_->settling[first] = true;
+    if (writer_.DropOldest(kPriority, kSender, /*bury=*/false) != CellWriter::Dropped::kOne) {
+      _exit(5);
+    }
+    progress_->settled[first] = true;
   }
 
   void LeaseOne(CellReader* reader, uint32_t owner) {
@@ -199,6 +250,7 @@ class CellStepsTest : public ::testing::Test {
     const absl::Status recovered = writer.Recover();
     ASSERT_TRUE(recovered.ok()) << recovered;
     if (writer_first) ReleaseAll(&reader);
+    MakeDue(&reader);
     const uint64_t sent = writer.sequence(kPriority);
     ASSERT_GE(sent, progress.sent.load()) << "a sent message is lost";
     ASSERT_LE(sent, progress.attempted.load());

@@ -47,15 +47,17 @@ struct CellLane {
 
 // Sends a payload where it belongs: in a slot, or in the slab. False when there is no room.
 inline bool Send(CellWriter* writer, int priority, const Payload& payload, uint64_t stamp,
-                 size_t max_inline = Slot::kInlineBytes) {
-  if (payload.size() <= max_inline) return writer->Append(priority, payload, stamp);
+                 size_t max_inline = Slot::kInlineBytes, uint32_t due_tick = DueTick::kAtOnce) {
+  if (payload.size() <= max_inline) {
+    return writer->Append(priority, payload, stamp, Publication::kFenced, due_tick);
+  }
   const absl::optional<SlabRoom> room =
       writer->Allocate(payload.size(), priority >= kUrgentPriority);
   if (!room.has_value()) return false;
   payload.prefix.copy(room->data, payload.prefix.size());
   payload.body.copy(room->data + payload.prefix.size(), payload.body.size());
   if (writer->AppendSlab(priority, *room, static_cast<uint32_t>(payload.size()),
-                         !payload.prefix.empty(), stamp)) {
+                         !payload.prefix.empty(), stamp, due_tick)) {
     return true;
   }
   writer->Free(*room);

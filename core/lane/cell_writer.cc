@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "absl/base/optimization.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/seeded_bug.h"
 #include "core/shm/prefetch.h"
@@ -185,7 +186,7 @@ absl::optional<uint32_t> CellWriter::FreeSlot(int priority) {
   return slot;
 }
 
-void CellWriter::Publish(int priority, uint32_t slot, Publication publication) {
+void CellWriter::Publish(int priority, uint32_t slot, Publication publication, uint32_t due_tick) {
   Queue& queue = queues_[priority];
   const uint64_t position = queue.sequence + 1;
   const uint32_t bit = 1u << priority;
@@ -201,6 +202,12 @@ void CellWriter::Publish(int priority, uint32_t slot, Publication publication) {
   queue.uses[slot].position = position;
   // Release, partner of the receivers' acquire in Peek: who sees the position sees the message.
   slots(priority)[slot].sequence.store(position, std::memory_order_release);
+  if (ABSL_PREDICT_FALSE(due_tick != DueTick::kAtOnce)) {
+    // From now on it is the agent's. Receivers pass its entry over, as that of a claimed one.
+    states(priority)[slot].store(
+        CellState{static_cast<uint32_t>(position), due_tick, 0, Phase::kDelayed}.Pack(),
+        std::memory_order_release);
+  }
   SharedAtomic<uint64_t>& entry = order(priority)[position & (geometry_.order_entries() - 1)];
   if (publication == Publication::kFenced) {
     entry.exchange(OrderEntry{position, slot}.Pack());
@@ -238,15 +245,17 @@ void CellWriter::Write(const Payload& payload, Slot* slot) {
 }
 
 bool CellWriter::Append(int priority, const Payload& payload, uint64_t stamp,
-                        Publication publication) {
+                        Publication publication, uint32_t due_tick) {
   const absl::optional<uint32_t> index = FreeSlot(priority);
   if (!index.has_value()) return false;
   Slot& slot = slots(priority)[*index];
   slot.stamp.store(stamp, std::memory_order_relaxed);
   slot.length.store(static_cast<uint32_t>(payload.size()), std::memory_order_relaxed);
-  slot.flags.store(payload.prefix.empty() ? 0 : Slot::kHasPrefix, std::memory_order_relaxed);
+  const uint32_t for_later = due_tick == DueTick::kAtOnce ? 0 : Slot::kSentForLater;
+  slot.flags.store(for_later | (payload.prefix.empty() ? 0 : Slot::kHasPrefix),
+                   std::memory_order_relaxed);
   Write(payload, &slot);
-  Publish(priority, *index, publication);
+  Publish(priority, *index, publication, due_tick);
   return true;
 }
 
@@ -269,19 +278,54 @@ absl::optional<SlabRoom> CellWriter::Allocate(uint64_t bytes, bool urgent) {
 }
 
 bool CellWriter::AppendSlab(int priority, const SlabRoom& room, uint32_t length, bool has_prefix,
-                            uint64_t stamp) {
+                            uint64_t stamp, uint32_t due_tick) {
   const absl::optional<uint32_t> index = FreeSlot(priority);
   if (!index.has_value()) return false;
   Slot& slot = slots(priority)[*index];
   slot.stamp.store(stamp, std::memory_order_relaxed);
   slot.length.store(length, std::memory_order_relaxed);
-  slot.flags.store(Slot::kInSlab | (has_prefix ? Slot::kHasPrefix : 0), std::memory_order_relaxed);
+  const uint32_t for_later = due_tick == DueTick::kAtOnce ? 0 : Slot::kSentForLater;
+  slot.flags.store(Slot::kInSlab | for_later | (has_prefix ? Slot::kHasPrefix : 0),
+                   std::memory_order_relaxed);
   slot.slab_at.store(room.offset, std::memory_order_relaxed);
   Use& use = queues_[priority].uses[*index];
   use.slab_at = room.offset;
   use.slab_bytes = std::max<uint64_t>(room.bytes, 1);
-  Publish(priority, *index);
+  Publish(priority, *index, Publication::kFenced, due_tick);
   return true;
+}
+
+// Whether nobody holds the message at `position`, whose slot has this state.
+bool CellWriter::Waits(const CellState& state, uint64_t position) {
+  if (!state.ClaimedSince(position)) return true;
+  return state.sequence == static_cast<uint32_t>(position) &&
+         (state.phase == Phase::kReturned || state.phase == Phase::kDelayed);
+}
+
+CellWriter::Dropped CellWriter::DropOldest(int priority, uint32_t owner, bool bury) {
+  const Queue& queue = queues_[priority];
+  if (bury) {
+    for (const uint32_t slot : queue.outstanding) {
+      const CellState state = CellState::Unpack(states(priority)[slot].load());
+      if (state.phase == Phase::kCondemned) return Dropped::kLater;
+    }
+  }
+  for (const uint32_t slot : queue.outstanding) {
+    const uint64_t position = queue.uses[slot].position;
+    uint64_t seen = states(priority)[slot].load();
+    const CellState state = CellState::Unpack(seen);
+    if (!Waits(state, position)) continue;
+    const uint32_t attempts = state.ClaimedSince(position) ? state.attempts : 0;
+    const CellState dropped =
+        bury ? CellState{static_cast<uint32_t>(position),
+                         static_cast<uint32_t>(Condemned::kDropped), attempts, Phase::kCondemned}
+             : CellState{static_cast<uint32_t>(position), owner, 0, Phase::kDone};
+    if (!states(priority)[slot].compare_exchange_strong(seen, dropped.Pack())) continue;
+    if (bury) return Dropped::kLater;
+    CountDropped();
+    return Dropped::kOne;
+  }
+  return Dropped::kNone;
 }
 
 size_t CellWriter::Retract(int priority, uint32_t owner, size_t count) {
@@ -292,7 +336,10 @@ size_t CellWriter::Retract(int priority, uint32_t owner, size_t count) {
     const uint64_t position = queue.sequence - taken_back;
     if (queue.uses[*last].position != position) break;
     uint64_t seen = states(priority)[*last].load();
-    if (CellState::Unpack(seen).ClaimedSince(position)) break;
+    const CellState state = CellState::Unpack(seen);
+    const bool delayed = state.phase == Phase::kDelayed && state.attempts == 0 &&
+                         state.sequence == static_cast<uint32_t>(position);
+    if (state.ClaimedSince(position) && !delayed) break;
     const CellState retracted{static_cast<uint32_t>(position), owner, 0, Phase::kDone};
     if (!states(priority)[*last].compare_exchange_strong(seen, retracted.Pack())) break;
     ++taken_back;
@@ -368,6 +415,20 @@ absl::Status CellWriter::RecoverQueue(int priority) {
     if (entry.slot >= geometry_.slots) return absl::DataLossError("order entry out of range");
     last[entry.slot] = std::max(last[entry.slot], entry.position);
     queue.sequence = std::max(queue.sequence, entry.position);
+  }
+  // One that was sent for later was there before its entry: its writer may have died in between.
+  // Without the entry receivers would not come to the next one's.
+  for (uint32_t i = 0; i < geometry_.slots; ++i) {
+    const CellState state = CellState::Unpack(states(priority)[i].load(std::memory_order_acquire));
+    const uint64_t position = slots(priority)[i].sequence.load(std::memory_order_relaxed);
+    if (position != queue.sequence + 1 || state.sequence != static_cast<uint32_t>(position)) {
+      continue;
+    }
+    last[i] = position;
+    queue.sequence = position;
+    order(priority)[position & (geometry_.order_entries() - 1)].store(
+        OrderEntry{position, i}.Pack(), std::memory_order_release);
+    break;
   }
   queue.uses.assign(geometry_.slots, Use());
   queue.fresh = queue.ready = geometry_.slots;

@@ -36,9 +36,10 @@ class CellWriter {
   // not what a writer leaves.
   absl::Status Recover();
 
-  // Publishes a payload of up to Slot::kInlineBytes; false when there is no room.
+  // Publishes a payload of up to Slot::kInlineBytes; false when there is no room. With a `due_tick`
+  // it is delayed until then.
   bool Append(int priority, const Payload& payload, uint64_t stamp,
-              Publication publication = Publication::kFenced);
+              Publication publication = Publication::kFenced, uint32_t due_tick = DueTick::kAtOnce);
 
   // Room for a larger payload, or nothing when there is none for now. `cell` is not used.
   absl::optional<SlabRoom> Allocate(uint64_t bytes, bool urgent);
@@ -46,7 +47,7 @@ class CellWriter {
   // Publishes a payload of `length` bytes that was written to `room`; false when there is no free
   // slot, and then the room stays the caller's. REQUIRES: length <= room.bytes.
   bool AppendSlab(int priority, const SlabRoom& room, uint32_t length, bool has_prefix,
-                  uint64_t stamp);
+                  uint64_t stamp, uint32_t due_tick = DueTick::kAtOnce);
 
   // Gives room back that was not published.
   void Free(const SlabRoom& room) { slab_.Free(room.offset, room.bytes); }
@@ -60,10 +61,25 @@ class CellWriter {
   // not so.
   bool Recall(int priority, uint32_t owner, uint64_t position);
 
+  enum class Dropped {
+    kNone,   // it has none that nobody holds
+    kOne,    // and its room is free
+    kLater,  // one is condemned: its room is free when the agent has buried it
+  };
+  // Takes the oldest message of this priority back that nobody holds, to make room. `bury`: it is
+  // condemned, one at a time. `owner` as above.
+  Dropped DropOldest(int priority, uint32_t owner, bool bury);
+  // A message was dropped that was never published.
+  void CountDropped() {
+    header_->dropped.store(header_->dropped.load(std::memory_order_relaxed) + 1,
+                           std::memory_order_relaxed);
+  }
+
   // What became of the message at `position`: its state, or nothing when its slot is used again.
   absl::optional<CellState> StateOf(int priority, uint64_t position) const;
 
-  // Says that messages of this lane may expire: before the first such one is published.
+  // Says that messages of this lane may expire or be delayed: before the first such one is
+  // published.
   void SetExpires() { header_->expires.store(1, std::memory_order_release); }
 
   // Announces that the sender will sleep for room. Try again after this, and sleep on the word
@@ -117,8 +133,10 @@ class CellWriter {
   // Writes the small body of a slot.
   static void Write(const Payload& payload, Slot* slot);
   bool Done(int priority, uint32_t slot) const;
+  static bool Waits(const CellState& state, uint64_t position);
   void Release(int priority, uint32_t slot);
-  void Publish(int priority, uint32_t slot, Publication publication = Publication::kFenced);
+  void Publish(int priority, uint32_t slot, Publication publication = Publication::kFenced,
+               uint32_t due_tick = DueTick::kAtOnce);
   absl::Status RecoverQueue(int priority);
 
   const CellGeometry geometry_;

@@ -8,6 +8,8 @@
 
 namespace mailrail {
 
+class OutgoingLane;
+
 // Whether the process that uses a lane is attached to its node. A process that is not would send
 // to nobody, and what it claims would be claimed for nobody. Thread-safe.
 class Attachment {
@@ -26,6 +28,10 @@ class Attachment {
   // OK, or why this process is detached (kAborted): also when the agent was killed together with
   // its keeper, and so could write nothing. At most one system call.
   virtual absl::Status Check() const = 0;
+
+  // Has the agent look after this lane to a mailbox of this node: something in it is the agent's,
+  // delayed or condemned. Never waits; the agent may not be told.
+  virtual void AskToLookAt(const OutgoingLane& lane) const = 0;
 
  protected:
   // `page` is the control page of the process's inbox, and outlives this.

@@ -15,6 +15,7 @@ namespace {
 class TestAttachment : public Attachment {
  public:
   TestAttachment() { set_page(&page); }
+  void AskToLookAt(const OutgoingLane&) const override {}
   absl::Status Check() const override {
     if (on_check) on_check();
     return attached ? absl::OkStatus() : absl::AbortedError("detached");

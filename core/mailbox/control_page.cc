@@ -64,6 +64,14 @@ absl::Status CheckOptions(const MailboxOptions& options) {
     return absl::InvalidArgumentError(
         absl::StrCat("there is no receive policy ", static_cast<int>(options.policy)));
   }
+  if (options.when_full < FullPolicy::kBlock || options.when_full > FullPolicy::kDropNewest) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "there is no policy ", static_cast<int>(options.when_full), " for when it is full"));
+  }
+  if (options.when_full == FullPolicy::kDropNewest && !options.dead_letter.empty()) {
+    return absl::InvalidArgumentError(
+        "what is dropped before it is sent cannot go to the dead letters: drop the oldest instead");
+  }
   if (options.lease_time < absl::Milliseconds(10)) {
     return absl::InvalidArgumentError(absl::StrCat(
         "lease_time ", absl::FormatDuration(options.lease_time), " is less than 10 ms"));

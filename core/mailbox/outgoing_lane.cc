@@ -75,18 +75,19 @@ absl::optional<SlabRoom> OutgoingLane::TryAllocate(int priority, size_t size) {
 }
 
 OutgoingLane::Try OutgoingLane::TryAppendSlab(int priority, const SlabRoom& room, size_t size,
-                                              bool has_prefix) {
+                                              bool has_prefix, uint32_t due_tick) {
   const auto length = static_cast<uint32_t>(size);
-  const bool done = ring_ ? ring_->AppendSlab(priority, room, length, has_prefix, 0)
-                          : cells_->AppendSlab(priority, room, length, has_prefix, NextStamp());
+  const bool done =
+      ring_ ? ring_->AppendSlab(priority, room, length, has_prefix, 0)
+            : cells_->AppendSlab(priority, room, length, has_prefix, NextStamp(), due_tick);
   return done ? Try::kDone : Try::kNoRoom;
 }
 
 inline OutgoingLane::Try OutgoingLane::TrySend(int priority, const Payload& payload,
-                                               Publication publication) {
+                                               Publication publication, uint32_t due_tick) {
   if (payload.size() <= inline_limit()) {
     const bool done = ring_ ? ring_->Append(priority, payload, 0, publication)
-                            : cells_->Append(priority, payload, NextStamp(), publication);
+                            : cells_->Append(priority, payload, NextStamp(), publication, due_tick);
     return done ? Try::kDone : Try::kNoRoom;
   }
   const absl::optional<SlabRoom> room = TryAllocate(priority, payload.size());
@@ -94,7 +95,8 @@ inline OutgoingLane::Try OutgoingLane::TrySend(int priority, const Payload& payl
   if (!payload.prefix.empty()) memcpy(room->data, payload.prefix.data(), payload.prefix.size());
   StepsOfCopy(room->data + payload.prefix.size(), payload.body.data(), payload.body.size());
   memcpy(room->data + payload.prefix.size(), payload.body.data(), payload.body.size());
-  if (TryAppendSlab(priority, *room, payload.size(), !payload.prefix.empty()) == Try::kDone) {
+  if (TryAppendSlab(priority, *room, payload.size(), !payload.prefix.empty(), due_tick) ==
+      Try::kDone) {
     return Try::kDone;
   }
   ring_ ? ring_->Free(*room) : cells_->Free(*room);
@@ -142,19 +144,45 @@ FutexWord OutgoingLane::ParkLocked() {
   return ring_ ? ring_->ParkForRoom() : cells_->ParkForRoom();
 }
 
-std::string OutgoingLane::Full(absl::string_view how) const {
+std::string OutgoingLane::WhyFull(absl::string_view how) const {
   if (!short_of_memory()) return absl::StrCat(name_, " ", how);
   return absl::StrCat(name_, " ", how, ", as no shared memory is left for it: ", reserve_->Why());
 }
 
+OutgoingLane::Full OutgoingLane::OnFull(int priority) {
+  // On its way to another node what is sent waits for room; it is there that it may be dropped.
+  switch (options_.when_full) {
+    case FullPolicy::kBlock:
+      return Full::kWaits;
+    case FullPolicy::kReject:
+      return Full::kRefused;
+    case FullPolicy::kDropNewest:
+      return cells_ != nullptr ? Full::kDropped : Full::kWaits;
+    case FullPolicy::kDropOldest:
+      break;
+  }
+  if (cells_ == nullptr) return Full::kWaits;
+  switch (cells_->DropOldest(priority, number_, /*bury=*/!options_.dead_letter.empty())) {
+    case CellWriter::Dropped::kOne:
+      return Full::kTryAgain;
+    case CellWriter::Dropped::kLater:
+      return Full::kBuries;
+    case CellWriter::Dropped::kNone:
+      break;
+  }
+  return Full::kRefused;
+}
+
 template <typename Attempt>
-absl::Status OutgoingLane::UntilRoom(absl::Time deadline, const Attempt& attempt) {
+absl::Status OutgoingLane::UntilRoom(int priority, absl::Time deadline, const Attempt& attempt,
+                                     bool* dropped) {
   absl::Time spin_until = absl::InfiniteFuture();
   bool spins = false;
   while (true) {
     FutexWord word{nullptr, 0};
     absl::Duration most = kLookAgain;
     std::string full;
+    bool buries = false;
     {
       const HandleLockHolder lock(&lock_);
       if (attempt() == Try::kDone) {
@@ -163,11 +191,20 @@ absl::Status OutgoingLane::UntilRoom(absl::Time deadline, const Attempt& attempt
       }
       if (absl::Status status = closed_status(); !status.ok()) return status;
       if (absl::Status status = CheckAttached(); !status.ok()) return status;
-      if (options_.when_full == FullPolicy::kReject) {
-        return absl::ResourceExhaustedError(Full("is full"));
+      const Full full_means = OnFull(priority);
+      if (full_means == Full::kTryAgain) continue;
+      if (full_means == Full::kDropped && dropped != nullptr) {
+        cells_->CountDropped();
+        *dropped = true;
+        return absl::OkStatus();
+      }
+      buries = full_means == Full::kBuries;
+      if (full_means != Full::kWaits && !buries) {
+        return absl::ResourceExhaustedError(WhyFull("is full"));
       }
       if (deadline == absl::InfinitePast()) {
-        return absl::DeadlineExceededError(Full("has no room now"));
+        if (buries && attachment_ != nullptr) attachment_->AskToLookAt(*this);
+        return absl::DeadlineExceededError(WhyFull("has no room now"));
       }
       const absl::Time now = absl::Now();
       if (spin_until == absl::InfiniteFuture()) {
@@ -179,7 +216,7 @@ absl::Status OutgoingLane::UntilRoom(absl::Time deadline, const Attempt& attempt
         word = ParkLocked();
         if (!SEEDED_BUG(NO_LOOK_BEFORE_SLEEP) && attempt() == Try::kDone) return absl::OkStatus();
         if (short_of_memory()) most = kLookForMemory;
-        if (now >= deadline) full = Full("had no room until the deadline");
+        if (now >= deadline) full = WhyFull("had no room until the deadline");
       }
     }
     if (word.word == nullptr) {
@@ -187,6 +224,7 @@ absl::Status OutgoingLane::UntilRoom(absl::Time deadline, const Attempt& attempt
       for (int i = 0; i < kPausesForRoom; ++i) SpinPause();
       continue;
     }
+    if (buries && attachment_ != nullptr) attachment_->AskToLookAt(*this);
     // Without the lock: another thread's urgent message may have room where this one has none.
     if (!full.empty()) return absl::DeadlineExceededError(full);
     const absl::Duration left = deadline - absl::Now();
@@ -194,7 +232,8 @@ absl::Status OutgoingLane::UntilRoom(absl::Time deadline, const Attempt& attempt
   }
 }
 
-absl::Status OutgoingLane::Send(int priority, const Payload& payload, absl::Time deadline) {
+absl::Status OutgoingLane::Send(int priority, const Payload& payload, absl::Time deadline,
+                                uint32_t due_tick) {
   if (absl::Status status = CheckMessage(payload.body.size(), priority);
       ABSL_PREDICT_FALSE(!status.ok())) {
     return status;
@@ -203,22 +242,28 @@ absl::Status OutgoingLane::Send(int priority, const Payload& payload, absl::Time
   {
     const HandleLockHolder lock(&lock_);
     if (SEEDED_BUG(CHECK_BEFORE_PUBLISH)) ringer_.Ring();
-    if (ABSL_PREDICT_TRUE(TrySend(priority, payload, ringer_.publication()) == Try::kDone)) {
+    if (ABSL_PREDICT_TRUE(TrySend(priority, payload, ringer_.publication(), due_tick) ==
+                          Try::kDone)) {
       return Published(priority, 1, &taken_back);
     }
   }
   absl::Status published;
-  const absl::Status room = UntilRoom(deadline, [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
-    if (TrySend(priority, payload, ringer_.publication()) != Try::kDone) return Try::kNoRoom;
+  bool dropped = false;
+  const auto attempt = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
+    if (TrySend(priority, payload, ringer_.publication(), due_tick) != Try::kDone) {
+      return Try::kNoRoom;
+    }
     published = Published(priority, 1, &taken_back);
     return Try::kDone;
-  });
+  };
+  const absl::Status room = UntilRoom(priority, deadline, attempt, &dropped);
   return room.ok() ? published : room;
 }
 
 absl::StatusOr<size_t> OutgoingLane::SendBatch(int priority,
                                                absl::Span<const absl::string_view> bodies,
-                                               absl::Time deadline, absl::string_view prefix) {
+                                               absl::Time deadline, absl::string_view prefix,
+                                               uint32_t due_tick) {
   for (const absl::string_view body : bodies) {
     if (absl::Status status = CheckMessage(body.size(), priority); !status.ok()) return status;
   }
@@ -230,11 +275,12 @@ absl::StatusOr<size_t> OutgoingLane::SendBatch(int priority,
     }
     absl::Status published;
     size_t taken_back = 0;
-    const absl::Status room = UntilRoom(deadline, [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
+    bool dropped = false;
+    const auto attempt = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
       const size_t before = sent;
       // Each message is published by itself; the bell is rung once for as many as found room.
-      while (sent < bodies.size() &&
-             TrySend(priority, {prefix, bodies[sent]}, Publication::kPlain) == Try::kDone) {
+      while (sent < bodies.size() && TrySend(priority, {prefix, bodies[sent]}, Publication::kPlain,
+                                             due_tick) == Try::kDone) {
         ++sent;
       }
       if (ringer_.publication() == Publication::kFenced) {
@@ -243,7 +289,9 @@ absl::StatusOr<size_t> OutgoingLane::SendBatch(int priority,
       if (sent == before) return Try::kNoRoom;
       published = Published(priority, sent - before, &taken_back);
       return Try::kDone;
-    });
+    };
+    const absl::Status room = UntilRoom(priority, deadline, attempt, &dropped);
+    sent += dropped;
     const absl::Status& status = room.ok() ? published : room;
     if (status.ok()) continue;
     sent -= taken_back;
@@ -259,29 +307,33 @@ absl::StatusOr<absl::optional<SlabRoom>> OutgoingLane::Claim(int priority, size_
   if (absl::Status status = CheckMessage(size, priority); !status.ok()) return status;
   absl::optional<SlabRoom> room;
   if (prefix_bytes + size <= inline_limit()) return room;
-  const absl::Status status = UntilRoom(deadline, [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
+  const auto attempt = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
     room = TryAllocate(priority, prefix_bytes + size);
     return room.has_value() ? Try::kDone : Try::kNoRoom;
-  });
+  };
+  const absl::Status status = UntilRoom(priority, deadline, attempt, /*dropped=*/nullptr);
   if (!status.ok()) return status;
   return room;
 }
 
 absl::Status OutgoingLane::Commit(int priority, const SlabRoom& room, size_t size,
-                                  absl::Time deadline, size_t prefix_bytes) {
+                                  absl::Time deadline, size_t prefix_bytes, uint32_t due_tick) {
   absl::Status published = CheckMessage(size, priority);
   absl::Status status = published;
+  bool dropped = false;
   if (status.ok()) {
-    status = UntilRoom(deadline, [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
-      if (TryAppendSlab(priority, room, prefix_bytes + size, prefix_bytes > 0) != Try::kDone) {
+    const auto attempt = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
+      if (TryAppendSlab(priority, room, prefix_bytes + size, prefix_bytes > 0, due_tick) !=
+          Try::kDone) {
         return Try::kNoRoom;
       }
       size_t taken_back;
       published = Published(priority, 1, &taken_back);
       return Try::kDone;
-    });
+    };
+    status = UntilRoom(priority, deadline, attempt, &dropped);
   }
-  if (status.ok()) return published;
+  if (status.ok() && !dropped) return published;
   Free(room);
   return status;
 }

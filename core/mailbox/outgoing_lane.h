@@ -82,13 +82,15 @@ class OutgoingLane {
   // Takes up the lane of a sender that died. kDataLoss.
   absl::Status Recover();
 
-  // Sends one message; errors as mailrail::Sender.
-  absl::Status Send(int priority, const Payload& payload, absl::Time deadline);
+  // Sends one message; errors as mailrail::Sender. `due_tick`: on a cell lane it is delayed.
+  absl::Status Send(int priority, const Payload& payload, absl::Time deadline,
+                    uint32_t due_tick = DueTick::kAtOnce);
 
   // Sends several, if each of them may be sent: how many were sent, or the error of the first.
   // Each has the prefix.
   absl::StatusOr<size_t> SendBatch(int priority, absl::Span<const absl::string_view> bodies,
-                                   absl::Time deadline, absl::string_view prefix = {});
+                                   absl::Time deadline, absl::string_view prefix = {},
+                                   uint32_t due_tick = DueTick::kAtOnce);
 
   // Room in shared memory for a body of `size` bytes behind a prefix of `prefix_bytes`, to be
   // committed or freed; nothing when both stand in the lane itself, and are better written to a
@@ -96,7 +98,7 @@ class OutgoingLane {
   absl::StatusOr<absl::optional<SlabRoom>> Claim(int priority, size_t size, absl::Time deadline,
                                                  size_t prefix_bytes = 0);
   absl::Status Commit(int priority, const SlabRoom& room, size_t size, absl::Time deadline,
-                      size_t prefix_bytes = 0);
+                      size_t prefix_bytes = 0, uint32_t due_tick = DueTick::kAtOnce);
   void Free(const SlabRoom& room);
 
   absl::Status CheckMessage(size_t size, int priority) const {
@@ -111,8 +113,14 @@ class OutgoingLane {
   // for room: try again after this, and sleep on the word returned only if there was none.
   FutexWord ParkForRoom();
 
-  // Of a cell lane: says that its messages may expire, before the first such one is sent. True when
-  // that was not said before: then the agent is to look at the mailbox.
+  // It leads to a mailbox: of this node (a cell lane), or of another.
+  bool to_mailbox() const { return cells_ != nullptr || to_far_mailbox_; }
+  bool to_near_mailbox() const { return cells_ != nullptr; }
+  // Before it is used.
+  void set_to_far_mailbox() { to_far_mailbox_ = true; }
+
+  // Of a cell lane: says that its messages may expire or be delayed, before the first such one is
+  // sent. True when that was not said before: then the agent is to look at the mailbox.
   bool SetExpires();
   bool expires() const { return expires_.load(std::memory_order_relaxed); }
 
@@ -143,10 +151,10 @@ class OutgoingLane {
   enum class Try { kDone, kNoRoom };
 
   // The following run under the lock and do not wait.
-  Try TrySend(int priority, const Payload& payload, Publication publication)
+  Try TrySend(int priority, const Payload& payload, Publication publication, uint32_t due_tick)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  Try TryAppendSlab(int priority, const SlabRoom& room, size_t size, bool has_prefix)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  Try TryAppendSlab(int priority, const SlabRoom& room, size_t size, bool has_prefix,
+                    uint32_t due_tick) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   absl::optional<SlabRoom> TryAllocate(int priority, size_t size)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   CloseReason closed_reason() const;
@@ -168,15 +176,26 @@ class OutgoingLane {
     if (attachment_ == nullptr) return true;
     return ABSL_PREDICT_TRUE(!attachment_->ended() && --sends_until_time_ > 0);
   }
+  // What is done without waiting when there was no room.
+  enum class Full {
+    kWaits,     // nothing: wait
+    kBuries,    // one is condemned: ask the agent to bury it, and wait
+    kTryAgain,  // room was made
+    kDropped,   // the message was dropped, which is OK
+    kRefused,
+  };
+  Full OnFull(int priority) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   // Repeats `attempt` (which returns whether it got its room) until then or until the deadline.
+  // `dropped`: whether what was to be sent was dropped instead (FullPolicy::kDropNewest); when it
+  // is null, nothing can be.
   template <typename Attempt>
-  absl::Status UntilRoom(absl::Time deadline, const Attempt& attempt);
+  absl::Status UntilRoom(int priority, absl::Time deadline, const Attempt& attempt, bool* dropped);
   FutexWord ParkLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   // Why there was no room.
   bool short_of_memory() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
     return ring_ ? ring_->short_of_memory() : cells_->short_of_memory();
   }
-  std::string Full(absl::string_view how) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  std::string WhyFull(absl::string_view how) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   size_t inline_limit() const { return ring_ ? kMaxInlineRecord : Slot::kInlineBytes; }
 
   const std::string name_;
@@ -188,6 +207,7 @@ class OutgoingLane {
   const uint32_t number_ = 0;
   const DestinationMemory destination_;
   const Attachment* attachment_ = nullptr;
+  bool to_far_mailbox_ = false;
 
   HandleLock lock_;
   // One of the two; what they point to is guarded by lock_, but for RingWriter::refused.

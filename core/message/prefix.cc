@@ -13,6 +13,7 @@ constexpr uint8_t kAttemptsField = 3;
 constexpr uint8_t kDeadLetterField = 4;  // the reason (1 byte), the name of the mailbox
 constexpr uint8_t kExpiresField = 5;     // 8 bytes, little-endian
 constexpr uint8_t kCallField = 6;        // 8 bytes, little-endian
+constexpr uint8_t kDueField = 7;         // 8 bytes, little-endian
 constexpr uint8_t kReplyToField = 128;
 constexpr uint8_t kHeaderField = 129;  // the length of the name (2 bytes), the name, the value
 
@@ -75,6 +76,7 @@ std::string EncodePrefix(const Prefix& prefix) {
   }
   if (prefix.expires_ns != 0)
     add(kExpiresField, EightBytes(static_cast<uint64_t>(prefix.expires_ns)));
+  if (prefix.due_ns != 0) add(kDueField, EightBytes(static_cast<uint64_t>(prefix.due_ns)));
   if (prefix.call != 0) add(kCallField, EightBytes(prefix.call));
   if (!prefix.reply_to.empty()) add(kReplyToField, prefix.reply_to);
   for (const Header& header : prefix.headers) {
@@ -106,6 +108,8 @@ bool DecodePrefix(absl::string_view* payload, Prefix* prefix) {
       prefix->sequence = EightBytesAt(value);
     } else if (type == kExpiresField && value.size() == 8) {
       prefix->expires_ns = static_cast<int64_t>(EightBytesAt(value));
+    } else if (type == kDueField && value.size() == 8) {
+      prefix->due_ns = static_cast<int64_t>(EightBytesAt(value));
     } else if (type == kCallField && value.size() == 8) {
       prefix->call = EightBytesAt(value);
     } else if (type == kAttemptsField && value.size() == 1) {
@@ -122,14 +126,15 @@ bool DecodePrefix(absl::string_view* payload, Prefix* prefix) {
   return true;
 }
 
-void ShiftExpiry(char* prefix, int64_t nanoseconds) {
+void ShiftTimes(char* prefix, int64_t nanoseconds) {
   absl::string_view fields(prefix, NumberAt({prefix, 2}, 0));
   fields.remove_prefix(2);
   while (!fields.empty()) {
     const bool is_long = Byte(fields, 0) >= kFirstLongField;
     const size_t length = is_long ? NumberAt(fields, 1) : Byte(fields, 1);
     const absl::string_view value = fields.substr(is_long ? 3 : 2, length);
-    if (Byte(fields, 0) == kExpiresField && length == 8) {
+    const uint8_t type = Byte(fields, 0);
+    if ((type == kExpiresField || type == kDueField) && length == 8) {
       // Numbers that others have made up may overflow, which is no harm but theirs.
       const uint64_t shifted = EightBytesAt(value) + static_cast<uint64_t>(nanoseconds);
       EightBytes(shifted == 0 ? 1 : shifted).copy(prefix + (value.data() - prefix), 8);

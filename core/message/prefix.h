@@ -35,6 +35,9 @@ struct Prefix {
   // When it expires, by MonotonicTime of this host; between hosts: how many nanoseconds are left.
   // 0: never.
   int64_t expires_ns = 0;
+  // Before when it is not to be received, likewise: on the way to another node alone, since a cell
+  // says it itself. 0: at once.
+  int64_t due_ns = 0;
   std::vector<Header> headers = {};
   std::string reply_to = "";
   // Of a request: what its answer is to say too, so that its caller knows it; of an answer: that.
@@ -62,9 +65,9 @@ std::string EncodePrefix(const Prefix& prefix);
 // Reads the prefix at the front of `payload` and takes it off; false when it is not well-formed.
 bool DecodePrefix(absl::string_view* payload, Prefix* prefix);
 
-// Adds `nanoseconds` to when the message expires whose prefix this is, if it says so; the result is
-// never 0. REQUIRES: it is well-formed.
-void ShiftExpiry(char* prefix, int64_t nanoseconds);
+// Adds `nanoseconds` to when the message expires and is due whose prefix this is, if it says so;
+// the results are never 0. REQUIRES: it is well-formed.
+void ShiftTimes(char* prefix, int64_t nanoseconds);
 
 // Whether the payload begins with a prefix that says that it has expired by `now_ns`. It may be in
 // memory that its sender may change.

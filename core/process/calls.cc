@@ -53,9 +53,9 @@ absl::StatusOr<Message> Calls::Call(OutgoingLane* lane, absl::string_view body, 
   if (!options.reply_to.empty()) {
     return absl::InvalidArgumentError("the answer to a call comes to its caller");
   }
-  const absl::optional<uint32_t> receivers = lane->receivers();
-  if (receivers == 0u)
+  if (lane->receivers() == 0u) {
     return absl::UnavailableError(absl::StrCat("nobody receives from ", lane->name()));
+  }
   const absl::Duration left = deadline - absl::Now();
   if (left <= absl::ZeroDuration()) return absl::DeadlineExceededError("no time to call");
   // Nobody is to work for a caller that has given up.
@@ -72,15 +72,14 @@ absl::StatusOr<Message> Calls::Call(OutgoingLane* lane, absl::string_view body, 
   }
   const absl::Status sent = SendWithOptions(process_, lane, body, options, call, deadline);
   absl::MutexLock lock(&mutex_);
-  absl::StatusOr<Message> answer =
-      sent.ok() ? Await(*lane, receivers.has_value(), &waiting, deadline) : sent;
+  absl::StatusOr<Message> answer = sent.ok() ? Await(*lane, &waiting, deadline) : sent;
   waiting_.erase(call);
   HandOver();
   return answer;
 }
 
-absl::StatusOr<Message> Calls::Await(const OutgoingLane& lane, bool knew_receivers,
-                                     Waiting* waiting, absl::Time deadline) {
+absl::StatusOr<Message> Calls::Await(const OutgoingLane& lane, Waiting* waiting,
+                                     absl::Time deadline) {
   absl::Time give_up = absl::InfiniteFuture();
   absl::Status why;
   while (!waiting->answer.has_value()) {
@@ -91,9 +90,6 @@ absl::StatusOr<Message> Calls::Await(const OutgoingLane& lane, bool knew_receive
     }
     if (give_up == absl::InfiniteFuture()) {
       why = lane.closed_status();
-      if (why.ok() && !knew_receivers && lane.receivers() == 0u) {
-        why = absl::UnavailableError(absl::StrCat("nobody receives from ", lane.name()));
-      }
       if (!why.ok()) give_up = now + kLastAnswer;
     }
     const absl::Time until = std::min({deadline, give_up, now + kLookAgain});

@@ -41,8 +41,8 @@ class Calls {
 
   // Makes the mailbox, unless it is there.
   absl::Status Open(absl::Time deadline) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::StatusOr<Message> Await(const OutgoingLane& lane, bool knew_receivers, Waiting* waiting,
-                                absl::Time deadline) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<Message> Await(const OutgoingLane& lane, Waiting* waiting, absl::Time deadline)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Receives one answer and hands it to whom it is for. Gives up the lock while it waits.
   absl::Status ReceiveOne(absl::Time deadline) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Has another caller receive, if one waits and nobody does.

@@ -28,7 +28,7 @@ MailboxOptions FromProto(const proto::MailboxSpec& spec) {
   options.max_message_bytes = spec.max_message_bytes();
   options.fixed_size = spec.fixed_size();
   options.capacity_messages = spec.capacity_messages();
-  options.when_full = spec.reject_when_full() ? FullPolicy::kReject : FullPolicy::kBlock;
+  options.when_full = static_cast<FullPolicy>(spec.when_full());
   options.lease_time = spec.lease_time_ms() == 0
                            ? absl::InfiniteDuration()
                            : absl::Milliseconds(static_cast<int64_t>(spec.lease_time_ms()));
@@ -43,7 +43,7 @@ void ToProto(const MailboxOptions& options, proto::MailboxSpec* spec) {
   spec->set_max_message_bytes(options.max_message_bytes);
   spec->set_fixed_size(options.fixed_size);
   spec->set_capacity_messages(options.capacity_messages);
-  spec->set_reject_when_full(options.when_full == FullPolicy::kReject);
+  spec->set_when_full(static_cast<proto::FullPolicy>(options.when_full));
   spec->set_lease_time_ms(
       options.lease_time == absl::InfiniteDuration()
           ? 0
@@ -113,6 +113,7 @@ absl::StatusOr<MappedLink> MapLink(const control::LinkGrant& grant, absl::Span<c
                                : absl::StrCat("mailbox ", grant.mailbox());
   link.lane = std::make_shared<OutgoingLane>(name, FromProto(grant.spec()), link.memory,
                                              *std::move(destination));
+  if (!grant.mailbox().empty()) link.lane->set_to_far_mailbox();
   return link;
 }
 

@@ -23,15 +23,24 @@ void ProcessImpl::LetGo(std::shared_ptr<OutgoingLane> lane) {
   if (of_link) CloseUnused();
 }
 
+uint64_t ProcessImpl::IdOf(const OutgoingLane& lane) const {
+  absl::MutexLock lock(&mutex_);
+  for (const auto& [id, known] : lanes_) {
+    if (known.get() == &lane) return id;
+  }
+  return 0;
+}
+
+void ProcessImpl::AskToLookAt(const OutgoingLane& lane) const {
+  control::Request request;
+  request.set_look_at_lane(IdOf(lane));
+  connection_.Tell(request);
+}
+
 void ProcessImpl::LaneExpires(OutgoingLane* lane) {
   if (lane->expires() || !lane->SetExpires()) return;
   control::Request request;
-  {
-    absl::MutexLock lock(&mutex_);
-    for (const auto& [id, known] : lanes_) {
-      if (known.get() == lane) request.set_lane_expires(id);
-    }
-  }
+  request.set_lane_expires(IdOf(*lane));
   // An agent that is started again looks for itself.
   Call(std::move(request), absl::Now() + absl::Seconds(1)).IgnoreError();
 }

@@ -55,6 +55,7 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
 
   // As Attachment.
   absl::Status Check() const override;
+  void AskToLookAt(const OutgoingLane& lane) const override;
 
   // Asks the agent; errors as Process.
   absl::StatusOr<AgentReply> Call(control::Request request, absl::Time deadline);
@@ -82,7 +83,7 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
   absl::Status Watch(const Ended& what, absl::Time deadline);
   absl::Status Unwatch(const Ended& what);
 
-  // Messages to a mailbox may expire from now on: tells the agent, once.
+  // Messages to a mailbox may expire or be delayed from now on: tells the agent, once.
   void LaneExpires(OutgoingLane* lane);
 
   // Whether this process is linked with `peer` now.
@@ -157,7 +158,10 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
   std::unique_ptr<Receiver> inbox_;
   std::unique_ptr<Calls> calls_;
 
-  absl::Mutex mutex_;
+  // 0 when it is none of this process's.
+  uint64_t IdOf(const OutgoingLane& lane) const;
+
+  mutable absl::Mutex mutex_;
   std::shared_ptr<InboxQueue> inbox_queue_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<uint64_t, Membership> memberships_ ABSL_GUARDED_BY(mutex_);
   // How many threads open a mailbox, and how many tell the agent that one is closed: not both at

@@ -5,6 +5,7 @@
 #include "absl/base/optimization.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/coarse_clock.h"
+#include "core/message/message_extras.h"
 #include "core/message/prefix.h"
 #include "core/process/calls.h"
 #include "core/process/sender_impl.h"
@@ -15,15 +16,39 @@ namespace {
 // Longer is for ever.
 constexpr absl::Duration kLongestTimeToLive = absl::Hours(24 * 365 * 100);
 
-// Nothing stands before the body of most messages.
+// Nothing stands before the body of most messages, and they are for now.
 bool IsPlain(const SendOptions& options) {
   return options.headers.empty() && options.reply_to.empty() &&
-         options.time_to_live == absl::InfiniteDuration();
+         options.time_to_live == absl::InfiniteDuration() && options.delay == absl::ZeroDuration();
 }
 
-absl::StatusOr<std::string> PrefixOf(const SendOptions& options, internal::ProcessImpl* process,
-                                     OutgoingLane* lane, uint64_t call = 0) {
-  if (IsPlain(options) && call == 0) return std::string();
+// What a lane is told of a message besides its body.
+struct Prepared {
+  std::string prefix;
+  uint32_t due_tick = DueTick::kAtOnce;
+};
+
+absl::Status PrepareDelay(absl::Duration delay, OutgoingLane* lane, Prefix* prefix,
+                          Prepared* prepared) {
+  if (delay < absl::ZeroDuration() || delay > internal::kLongestDelay) {
+    return absl::InvalidArgumentError("a delay is from 0 to six days");
+  }
+  if (!lane->to_mailbox()) {
+    return absl::InvalidArgumentError("only a mailbox keeps a message for later");
+  }
+  const int64_t now = MonotonicTime();
+  if (lane->to_near_mailbox()) {
+    prepared->due_tick = DueTick::After(now, absl::ToInt64Nanoseconds(delay));
+  } else {
+    prefix->due_ns = now + absl::ToInt64Nanoseconds(delay);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Prepared> Prepare(const SendOptions& options, internal::ProcessImpl* process,
+                                 OutgoingLane* lane, uint64_t call = 0) {
+  Prepared prepared;
+  if (IsPlain(options) && call == 0) return prepared;
   size_t bytes = options.reply_to.size();
   for (const Header& header : options.headers) bytes += header.name.size() + header.value.size();
   if (bytes > kMaxHeaderBytes) {
@@ -35,10 +60,21 @@ absl::StatusOr<std::string> PrefixOf(const SendOptions& options, internal::Proce
     if (options.time_to_live <= absl::ZeroDuration()) {
       return absl::InvalidArgumentError("a time to live is more than 0");
     }
-    process->LaneExpires(lane);
     prefix.expires_ns = MonotonicTime() + absl::ToInt64Nanoseconds(options.time_to_live);
   }
-  return EncodePrefix(prefix);
+  if (options.delay != absl::ZeroDuration()) {
+    const absl::Status status = PrepareDelay(options.delay, lane, &prefix, &prepared);
+    if (!status.ok()) return status;
+  }
+  if (prefix.expires_ns != 0 || prepared.due_tick != DueTick::kAtOnce) process->LaneExpires(lane);
+  prepared.prefix = EncodePrefix(prefix);
+  return prepared;
+}
+
+// After a send: the agent is to know of what is for later.
+void TellOfDelay(const Prepared& prepared, const internal::ProcessImpl& process,
+                 const OutgoingLane& lane) {
+  if (prepared.due_tick != DueTick::kAtOnce) process.AskToLookAt(lane);
 }
 
 }  // namespace
@@ -46,9 +82,12 @@ absl::StatusOr<std::string> PrefixOf(const SendOptions& options, internal::Proce
 absl::Status internal::SendWithOptions(ProcessImpl* process, OutgoingLane* lane,
                                        absl::string_view body, const SendOptions& options,
                                        uint64_t call, absl::Time deadline) {
-  const absl::StatusOr<std::string> prefix = PrefixOf(options, process, lane, call);
-  if (!prefix.ok()) return prefix.status();
-  return lane->Send(options.priority, {*prefix, body}, deadline);
+  const absl::StatusOr<Prepared> prepared = Prepare(options, process, lane, call);
+  if (!prepared.ok()) return prepared.status();
+  const absl::Status status =
+      lane->Send(options.priority, {prepared->prefix, body}, deadline, prepared->due_tick);
+  TellOfDelay(*prepared, *process, *lane);
+  return status;
 }
 
 ClaimedMessage::ClaimedMessage(std::unique_ptr<internal::ClaimState> state)
@@ -67,13 +106,18 @@ absl::Status ClaimedMessage::Commit(absl::Time deadline) {
   if (state_ == nullptr) return absl::FailedPreconditionError("this claim was committed before");
   const std::unique_ptr<internal::ClaimState> state = std::move(state_);
   if (absl::Status status = state->process->CheckUsable(); !status.ok()) return status;
-  if (!state->room.has_value()) {
-    return state->lane->Send(state->priority, {state->prefix, {state->data(), state->size}},
-                             deadline);
+  absl::Status status;
+  if (state->room.has_value()) {
+    const SlabRoom room = *state->room;
+    state->room.reset();  // Commit uses it up, whatever comes of it
+    status = state->lane->Commit(state->priority, room, state->size, deadline, state->prefix.size(),
+                                 state->due_tick);
+  } else {
+    status = state->lane->Send(state->priority, {state->prefix, {state->data(), state->size}},
+                               deadline, state->due_tick);
   }
-  const SlabRoom room = *state->room;
-  state->room.reset();  // Commit uses it up, whatever comes of it
-  return state->lane->Commit(state->priority, room, state->size, deadline, state->prefix.size());
+  if (state->due_tick != DueTick::kAtOnce) state->process->AskToLookAt(*state->lane);
+  return status;
 }
 
 Sender::Sender(std::unique_ptr<internal::SenderImpl> impl) : impl_(std::move(impl)) {}
@@ -99,23 +143,27 @@ absl::StatusOr<Message> Sender::Call(absl::string_view body, const SendOptions& 
 absl::StatusOr<size_t> Sender::SendBatch(absl::Span<const absl::string_view> bodies,
                                          const SendOptions& options, absl::Time deadline) {
   if (absl::Status status = impl_->process->CheckUsable(); !status.ok()) return status;
-  const absl::StatusOr<std::string> prefix =
-      PrefixOf(options, impl_->process.get(), impl_->lane.get());
-  if (!prefix.ok()) return prefix.status();
-  return impl_->lane->SendBatch(options.priority, bodies, deadline, *prefix);
+  const absl::StatusOr<Prepared> prepared =
+      Prepare(options, impl_->process.get(), impl_->lane.get());
+  if (!prepared.ok()) return prepared.status();
+  absl::StatusOr<size_t> sent = impl_->lane->SendBatch(options.priority, bodies, deadline,
+                                                       prepared->prefix, prepared->due_tick);
+  TellOfDelay(*prepared, *impl_->process, *impl_->lane);
+  return sent;
 }
 
 absl::StatusOr<ClaimedMessage> Sender::Claim(size_t size, const SendOptions& options,
                                              absl::Time deadline) {
   if (absl::Status status = impl_->process->CheckUsable(); !status.ok()) return status;
-  absl::StatusOr<std::string> prefix = PrefixOf(options, impl_->process.get(), impl_->lane.get());
-  if (!prefix.ok()) return prefix.status();
+  absl::StatusOr<Prepared> prepared = Prepare(options, impl_->process.get(), impl_->lane.get());
+  if (!prepared.ok()) return prepared.status();
   absl::StatusOr<absl::optional<SlabRoom>> room =
-      impl_->lane->Claim(options.priority, size, deadline, prefix->size());
+      impl_->lane->Claim(options.priority, size, deadline, prepared->prefix.size());
   if (!room.ok()) return room.status();
   auto state = std::make_unique<internal::ClaimState>(impl_->process, impl_->lane);
   state->priority = options.priority;
-  state->prefix = *std::move(prefix);
+  state->prefix = std::move(prepared->prefix);
+  state->due_tick = prepared->due_tick;
   state->size = size;
   state->room = *room;
   if (room->has_value()) {

@@ -62,6 +62,7 @@ class ClaimState {
   std::shared_ptr<OutgoingLane> lane;
   int priority = 0;
   std::string prefix;
+  uint32_t due_tick = DueTick::kAtOnce;
   size_t size = 0;
   absl::optional<SlabRoom> room;
   std::unique_ptr<char[]> buffer;

@@ -116,7 +116,7 @@ void Broker::CloseReceiver(LocalProcess* process, uint64_t destination_id) {
   OnReceiversChanged(mailbox);
 }
 
-void Broker::OnLaneExpires(uint64_t lane_id) {
+void Broker::LookAtLane(uint64_t lane_id) {
   if (const MailboxLane* lane = registry_->FindLane(lane_id)) LookAtMailbox(lane->mailbox);
 }
 

@@ -98,9 +98,9 @@ class Broker {
   void LookAtMailbox(uint64_t id) {
     if (registry_->FindMailbox(id) != nullptr) sweeper_.Look(id);
   }
-  // Messages of a lane to a mailbox of this node may expire from now on; of another node's, too.
-  void OnLaneExpires(uint64_t lane_id);
-  void OnInboundExpires(const std::string& node, uint64_t lane);
+  // Messages of a lane to a mailbox of this node may expire, are for later or are to be buried.
+  void LookAtLane(uint64_t lane_id);
+  void OnInboundLook(const std::string& node, uint64_t lane);
   absl::Status ExtendLease(LocalProcess* process, const control::ExtendLease& lease);
 
   // --- Mailboxes of other nodes.
@@ -163,6 +163,8 @@ class Broker {
 
   // Counts what is in a mailbox, for display. Purge drops it.
   CellReader::Counts Count(const LocalMailbox& mailbox);
+  // How many messages its sender has dropped.
+  static uint64_t CountDropped(const MailboxLane& lane);
   uint64_t Purge(LocalMailbox* mailbox);
 
  private:

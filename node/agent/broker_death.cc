@@ -116,6 +116,8 @@ void Broker::Sweep() {
       const CellReader::Counts counts = cells->reader().Count();
       if (counts.left() > 0) {
         left = true;
+        // It may have died before it said so.
+        if (counts.delayed + counts.condemned > 0) LookAtMailbox(lane->mailbox);
         continue;
       }
     } else {
@@ -135,6 +137,10 @@ void Broker::EndLane(uint64_t lane_id) {
   const MailboxLane* lane = registry_->FindLane(lane_id);
   LocalMailbox* mailbox = registry_->FindMailbox(lane->mailbox);
   if (mailbox != nullptr) {
+    if (const uint64_t dropped = CountDropped(*lane); dropped > 0) {
+      mailbox->dropped += dropped;
+      registry_->SaveMailbox(*mailbox);
+    }
     const uint32_t version = mailbox->destination.next_version();
     for (const uint32_t number : mailbox->receivers) {
       NotifyEnded(options_.notify, number, mailbox->destination, mailbox->id, lane_id);
@@ -151,6 +157,11 @@ void Broker::EndLane(uint64_t lane_id) {
   registry_->RemoveLane(lane_id);
 }
 
+uint64_t Broker::CountDropped(const MailboxLane& lane) {
+  absl::StatusOr<std::shared_ptr<IncomingCells>> cells = MapCells(lane);
+  return cells.ok() ? (*cells)->reader().Count().dropped : 0;
+}
+
 CellReader::Counts Broker::Count(const LocalMailbox& mailbox) {
   CellReader::Counts sum;
   for (const uint64_t id : mailbox.lanes) {
@@ -164,6 +175,7 @@ CellReader::Counts Broker::Count(const LocalMailbox& mailbox) {
     sum.leased += counts.leased;
     sum.delayed += counts.delayed;
     sum.condemned += counts.condemned;
+    sum.dropped += counts.dropped;
     sum.sent += counts.sent;
   }
   return sum;

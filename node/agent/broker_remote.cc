@@ -66,7 +66,7 @@ MailboxLane* Broker::FindOriginLane(const std::string& node, uint64_t origin_lan
   return nullptr;
 }
 
-void Broker::OnInboundExpires(const std::string& node, uint64_t lane) {
+void Broker::OnInboundLook(const std::string& node, uint64_t lane) {
   if (const MailboxLane* cells = FindOriginLane(node, lane)) LookAtMailbox(cells->mailbox);
 }
 

@@ -223,6 +223,7 @@ absl::StatusOr<std::shared_ptr<OutgoingLane>> Links::AgentLane(const Link& link)
     absl::StatusOr<std::shared_ptr<OutgoingLane>> mapped =
         MapLinkSender(link.b.Name(), link, true, link.far, *carrier_bell_, options_.budget);
     if (!mapped.ok()) return mapped.status();
+    if (link.b.kind == Endpoint::Kind::kRemoteMailbox) (*mapped)->set_to_far_mailbox();
     lane = *std::move(mapped);
   }
   return lane;

@@ -9,7 +9,9 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/coarse_clock.h"
 #include "core/base/seqpacket.h"
+#include "core/message/message_extras.h"
 #include "core/message/prefix.h"
 #include "core/process/grants.h"
 #include "node/agent/local_service.h"
@@ -101,7 +103,7 @@ control::MailboxRow RowOf(const LocalMailbox& mailbox, const CellReader::Counts&
   row.set_waiting(counts.waiting);
   row.set_leased(counts.leased);
   row.set_sent(counts.sent);
-  row.set_dropped(mailbox.dropped);
+  row.set_dropped(mailbox.dropped + counts.dropped);
   row.set_delayed(counts.delayed);
   row.set_dead_letters(mailbox.dead_letters);
   return row;
@@ -131,6 +133,13 @@ void LocalService::Post(const CallPtr& call, std::vector<Fd> fds) {
     prefix.expires_ns = MonotonicTime() +
                         static_cast<int64_t>(std::min(post->time_to_live_ms(), kMostMs)) * 1000000;
   }
+  const int64_t most_delay_ms = absl::ToInt64Milliseconds(internal::kLongestDelay);
+  if (post->delay_ms() > static_cast<uint64_t>(most_delay_ms)) {
+    return Respond(*call, absl::InvalidArgumentError("a delay is from 0 to six days"));
+  }
+  const int64_t due_ns = post->delay_ms() == 0
+                             ? 0
+                             : MonotonicTime() + static_cast<int64_t>(post->delay_ms()) * 1000000;
   size_t header_bytes = prefix.reply_to.size();
   for (const proto::Header& header : post->headers()) {
     header_bytes += header.name().size() + header.value().size();
@@ -143,22 +152,30 @@ void LocalService::Post(const CallPtr& call, std::vector<Fd> fds) {
   }
   resolver_.Find(
       post->destination(), call->deadline,
-      [this, call, prefix = EncodePrefix(prefix)](absl::StatusOr<NameResolver::Found> found) {
+      [this, call, prefix, due_ns](absl::StatusOr<NameResolver::Found> found) mutable {
         if (!found.ok()) return Respond(*call, found.status());
         absl::StatusOr<std::shared_ptr<OutgoingLane>> lane = LaneTo(*found);
         if (!lane.ok()) return Respond(*call, lane.status());
         control::Post* what = call->request.mutable_post();
-        if (what->time_to_live_ms() != 0 && (*lane)->SetExpires() &&
-            found->mailbox.here != nullptr) {
-          broker_->LookAtMailbox(found->mailbox.here->id);
+        bool look = what->delay_ms() != 0;
+        if (look || what->time_to_live_ms() != 0) look |= (*lane)->SetExpires();
+        if (what->delay_ms() != 0 && !(*lane)->to_mailbox()) {
+          return Respond(*call,
+                         absl::InvalidArgumentError("only a mailbox keeps a message for later"));
         }
+        const bool near = (*lane)->to_near_mailbox();
+        // To make room it may have something to bury.
+        look |= (*lane)->options().when_full == FullPolicy::kDropOldest;
+        if (!near) prefix.due_ns = due_ns;
         posts_.Add({.lane = *std::move(lane),
                     .priority = static_cast<int>(what->priority()),
-                    .prefix = prefix,
+                    .prefix = EncodePrefix(prefix),
+                    .due_tick = near && due_ns != 0 ? DueTick::At(due_ns) : DueTick::kAtOnce,
                     .body = std::move(*what->mutable_body()),
                     .deadline = call->deadline,
                     .wanted = [call] { return !call->client.expired(); },
                     .done = [this, call](const absl::Status& status) { Respond(*call, status); }});
+        if (near && look) broker_->LookAtMailbox(found->mailbox.here->id);
       });
 }
 

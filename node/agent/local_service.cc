@@ -175,6 +175,9 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
     case Kind::kExpired:
       if (LocalProcess* const caller = Caller(*call)) caller->expired += request.expired();
       return;
+    case Kind::kLookAtLane:
+      if (attached) broker_->LookAtLane(request.look_at_lane());
+      return;
     case Kind::kLookAtMailbox:
       if (!attached) return;
       return broker_->LookAtMailbox(request.look_at_mailbox());
@@ -194,7 +197,7 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
     case Kind::kOpenMailbox:
       return OpenMailbox(call);
     case Kind::kLaneExpires:
-      broker_->OnLaneExpires(request.lane_expires());
+      broker_->LookAtLane(request.lane_expires());
       return Respond(*call, absl::OkStatus());
     case Kind::kExtendLease:
       return Respond(*call, broker_->ExtendLease(Caller(*call), request.extend_lease()));

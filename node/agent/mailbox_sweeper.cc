@@ -17,6 +17,17 @@ constexpr absl::Duration kLongestBetweenLooks = absl::Seconds(1);
 // When dead letters that had no room are tried again.
 constexpr absl::Duration kUntilRoom = absl::Milliseconds(50);
 
+DeadLetterReason ReasonOf(const CellState& condemned) {
+  switch (static_cast<Condemned>(condemned.owner)) {
+    case Condemned::kExpired:
+      return DeadLetterReason::kExpired;
+    case Condemned::kDropped:
+      return DeadLetterReason::kDropped;
+    default:
+      return DeadLetterReason::kAttempts;
+  }
+}
+
 }  // namespace
 
 struct MailboxSweeper::Round {
@@ -187,15 +198,15 @@ void MailboxSweeper::Drop(LocalMailbox* mailbox, absl::string_view why) {
   // Not a line for each.
   if ((dropped_ & (dropped_ - 1)) == 0) {
     options_.log(absl::StrCat("a message of mailbox ", mailbox->name,
-                              " has expired, or was handed out ", mailbox->options.max_attempts,
-                              " times, and is dropped: ", why, "; ", dropped_, " in all"));
+                              " has expired, had to make room, or was handed out ",
+                              mailbox->options.max_attempts, " times, and is dropped: ", why, "; ",
+                              dropped_, " in all"));
   }
 }
 
 bool MailboxSweeper::Bury(LocalMailbox* mailbox, IncomingCells* cells,
                           const CellReader::Kept& kept) {
   CellReader& reader = cells->reader();
-  const bool expired = kept.state.owner == static_cast<uint32_t>(Condemned::kExpired);
   const auto drop = [&](absl::string_view why) {
     if (reader.Discard(kept)) Drop(mailbox, why);
     return true;
@@ -214,8 +225,8 @@ bool MailboxSweeper::Bury(LocalMailbox* mailbox, IncomingCells* cells,
     return drop("it is not well-formed");
   }
   if (!prefix.sender.has_value()) prefix.sender = cells->sender();
-  prefix.dead_letter_reason = expired ? DeadLetterReason::kExpired : DeadLetterReason::kAttempts;
-  prefix.expires_ns = 0;
+  prefix.dead_letter_reason = ReasonOf(kept.state);
+  prefix.expires_ns = prefix.due_ns = 0;
   prefix.dead_letter_mailbox = mailbox->name;
   const absl::StatusOr<std::shared_ptr<OutgoingLane>> lane = options_.agent_lane(dead_letters);
   if (!lane.ok()) return false;

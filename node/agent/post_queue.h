@@ -24,6 +24,7 @@ class PostQueue {
     std::shared_ptr<OutgoingLane> lane;
     int priority = 0;
     std::string prefix;
+    uint32_t due_tick = DueTick::kAtOnce;
     std::string body;
     absl::Time deadline;
     // Whether somebody still waits for `done`.

@@ -283,8 +283,8 @@ void RemoteService::OnMessageDropped(uint64_t mailbox) {
   if (first) loop_->Post([this] { CountDropped(); });
 }
 
-void RemoteService::OnInboundExpires(const std::string& node, uint64_t lane) {
-  PostFrom(node, [this, node, lane] { broker_->OnInboundExpires(node, lane); });
+void RemoteService::OnInboundLook(const std::string& node, uint64_t lane) {
+  PostFrom(node, [this, node, lane] { broker_->OnInboundLook(node, lane); });
 }
 
 void RemoteService::OnMessageReturned(uint64_t mailbox) {

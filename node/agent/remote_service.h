@@ -55,7 +55,7 @@ class RemoteService : public CarrierEvents {
   void OnProxyCheck(const std::string& node, uint64_t key) override;
   void OnReceiverBehind(const std::string& node, uint64_t key) override;
   void OnMessageDropped(uint64_t mailbox) override;
-  void OnInboundExpires(const std::string& node, uint64_t lane) override;
+  void OnInboundLook(const std::string& node, uint64_t lane) override;
   void OnMessageReturned(uint64_t mailbox) override;
 
  private:

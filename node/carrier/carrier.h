@@ -131,8 +131,9 @@ class CarrierEvents {
   // A message of this mailbox of this node was dropped, because no receiver of another node could
   // take it, or its lane was found not well-formed.
   virtual void OnMessageDropped(uint64_t mailbox) = 0;
-  // Messages of this lane of a peer to a mailbox may expire from now on.
-  virtual void OnInboundExpires(const std::string& node, uint64_t lane) = 0;
+  // This lane of a peer to a mailbox has messages that may expire, are for later, or are to be
+  // buried.
+  virtual void OnInboundLook(const std::string& node, uint64_t lane) = 0;
   // A receiver of another node has given a message of this mailbox back for later, or perhaps for
   // the last time.
   virtual void OnMessageReturned(uint64_t mailbox) = 0;

@@ -224,7 +224,7 @@ void TestEvents::OnReceiverBehind(const std::string& node, uint64_t key) {
   if (on_receiver_behind) on_receiver_behind(key);
 }
 void TestEvents::OnMessageDropped(uint64_t mailbox) { Add(absl::StrCat("dropped ", mailbox)); }
-void TestEvents::OnInboundExpires(const std::string& node, uint64_t lane) {
+void TestEvents::OnInboundLook(const std::string& node, uint64_t lane) {
   Add(absl::StrCat("expires ", node, " ", lane));
 }
 void TestEvents::OnMessageReturned(uint64_t mailbox) { Add(absl::StrCat("returned ", mailbox)); }

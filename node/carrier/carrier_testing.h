@@ -220,7 +220,7 @@ class TestEvents : public CarrierEvents {
   void OnProxyCheck(const std::string& node, uint64_t key) override;
   void OnReceiverBehind(const std::string& node, uint64_t key) override;
   void OnMessageDropped(uint64_t mailbox) override;
-  void OnInboundExpires(const std::string& node, uint64_t lane) override;
+  void OnInboundLook(const std::string& node, uint64_t lane) override;
   void OnMessageReturned(uint64_t mailbox) override;
 
   // Waits until the event has been told `count` times: "up beta.1", "state 7 OK", "end alpha 7".

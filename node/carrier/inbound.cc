@@ -59,8 +59,9 @@ void Inbound::Add(InboundLane lane, Peer* peer) {
 
 void Inbound::Answer(LaneSink* sink) {
   sink->Restart();
-  Say(sink->peer(), sink->State());
+  // First: who waits for the lane to be open is to know then.
   SayReceivers(sink);
+  Say(sink->peer(), sink->State());
 }
 
 void Inbound::SayReceivers(LaneSink* sink) {
@@ -107,7 +108,7 @@ absl::Status Inbound::TakeData(Peer* peer, const Session& session, proto::Data* 
   // It was removed while this was on its way. The origin keeps what is not acknowledged.
   if (sink == nullptr) return absl::OkStatus();
   if (absl::Status status = sink->Add(session.session_class(), data); !status.ok()) return status;
-  if (sink->TakeExpires()) events_->OnInboundExpires(peer->node(), sink->id());
+  if (sink->TakeLook()) events_->OnInboundLook(peer->node(), sink->id());
   Activate(sink);
   return absl::OkStatus();
 }
@@ -147,6 +148,7 @@ bool Inbound::Serve(LaneSink* sink, absl::Time now, bool look_again, bool* busy)
     Close(sink, status);
     return false;
   }
+  if (sink->TakeLook()) events_->OnInboundLook(sink->peer()->node(), sink->id());
   sink->WriteAcks(now);
   if (!sink->ended() || !sink->empty()) return true;
   Peer* const peer = sink->peer();

@@ -1,5 +1,6 @@
 #include "node/carrier/lane_sink.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -106,7 +107,7 @@ absl::Status LaneSink::Add(proto::SessionClass session_class, proto::Data* data)
   Payload skipped;
   for (uint64_t i = 0; i < known; ++i) UnpackRecord(&rest, &skipped);
   chunk.at = chunk.records.size() - rest.size();
-  if (!ReadExpiries(&chunk)) return Misbehaved("a prefix is not well-formed");
+  if (!ReadTimes(&chunk)) return Misbehaved("a prefix is not well-formed");
   Flow& flow = flows_[FlowOf(priority)];
   flow.bytes += rest.size();
   flow.records += *count - known;
@@ -140,6 +141,8 @@ absl::Status LaneSink::PublishAt(int priority, bool* busy) {
     size_t bytes = 0;
     const absl::StatusOr<size_t> sent = PublishSome(priority, queue.chunks.front(), &bytes);
     if (absl::IsDeadlineExceeded(sent.status()) || absl::IsResourceExhausted(sent.status())) {
+      // To make room it may have something to bury.
+      agent_is_to_look_ |= lane_.lane->options().when_full == FullPolicy::kDropOldest;
       if (AnnounceWait()) continue;
       full_rings_ |= 1u << priority;
       return absl::OkStatus();
@@ -171,10 +174,14 @@ absl::StatusOr<size_t> LaneSink::PublishSome(int priority, const Chunk& chunk, s
     bodies_.push_back(payload.body);
   }
   if (bodies_.empty()) {
-    if (absl::Status status = CheckPrefix(payload.prefix); !status.ok()) return status;
+    const absl::StatusOr<Prefix> prefix = ReadPrefix(payload.prefix);
+    if (!prefix.ok()) return prefix.status();
     *bytes = kPackedHeadBytes + payload.size();
-    const absl::Status status = lane_.lane->Send(priority, payload, absl::InfinitePast());
+    const uint32_t due_tick =
+        prefix->due_ns == 0 ? DueTick::kAtOnce : DueTick::At(std::max<int64_t>(prefix->due_ns, 0));
+    const absl::Status status = lane_.lane->Send(priority, payload, absl::InfinitePast(), due_tick);
     if (!status.ok()) return status;
+    agent_is_to_look_ |= due_tick != DueTick::kAtOnce;
     return 1;
   }
   const absl::StatusOr<size_t> sent =
@@ -183,7 +190,7 @@ absl::StatusOr<size_t> LaneSink::PublishSome(int priority, const Chunk& chunk, s
   return sent;
 }
 
-bool LaneSink::ReadExpiries(Chunk* chunk) {
+bool LaneSink::ReadTimes(Chunk* chunk) {
   absl::string_view rest = absl::string_view(chunk->records).substr(chunk->at);
   Payload payload;
   while (!rest.empty()) {
@@ -192,15 +199,15 @@ bool LaneSink::ReadExpiries(Chunk* chunk) {
     absl::string_view bytes = payload.prefix;
     Prefix prefix;
     if (!DecodePrefix(&bytes, &prefix)) return false;
-    if (prefix.expires_ns == 0) continue;
-    ShiftExpiry(chunk->records.data() + (payload.prefix.data() - chunk->records.data()),
-                MonotonicTime());
-    expires_ |= lane_.lane->SetExpires();
+    if (prefix.expires_ns == 0 && prefix.due_ns == 0) continue;
+    ShiftTimes(chunk->records.data() + (payload.prefix.data() - chunk->records.data()),
+               MonotonicTime());
+    agent_is_to_look_ |= lane_.lane->SetExpires();
   }
   return true;
 }
 
-absl::Status LaneSink::CheckPrefix(absl::string_view bytes) const {
+absl::StatusOr<Prefix> LaneSink::ReadPrefix(absl::string_view bytes) const {
   Prefix prefix;
   if (!DecodePrefix(&bytes, &prefix)) {
     return absl::InvalidArgumentError("the prefix of a message is not well-formed");
@@ -209,7 +216,7 @@ absl::Status LaneSink::CheckPrefix(absl::string_view bytes) const {
     return absl::PermissionDeniedError(
         absl::StrCat("node ", peer_->node(), " may not send as ", prefix.sender->ToString()));
   }
-  return absl::OkStatus();
+  return prefix;
 }
 
 bool LaneSink::AnnounceWait() {

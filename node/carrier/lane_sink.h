@@ -57,8 +57,9 @@ class LaneSink {
   // kInvalidArgument when they make no sense: the peer misbehaves.
   absl::Status Add(proto::SessionClass session_class, proto::Data* data);
 
-  // Whether messages have come that may expire, of which the agent was not told.
-  bool TakeExpires() { return std::exchange(expires_, false); }
+  // Whether the agent is to look at the mailbox, and was not told: messages have come that may
+  // expire or are for later, or are to be buried to make room.
+  bool TakeLook() { return std::exchange(agent_is_to_look_, false); }
 
   // Publishes what has room; `look_again`: tries though no room was announced. An error when the
   // destination is closed, or does not take such messages.
@@ -109,11 +110,11 @@ class LaneSink {
   absl::Status PublishAt(int priority, bool* busy);
   // Publishes the first messages of the chunk; how many, and how many bytes of it that takes.
   absl::StatusOr<size_t> PublishSome(int priority, const Chunk& chunk, size_t* bytes);
-  // Makes the times at which messages of the chunk expire this host's; false when a prefix is not
-  // well-formed.
-  bool ReadExpiries(Chunk* chunk);
-  // Whether the peer may say so of a message's sender: only of its own processes.
-  absl::Status CheckPrefix(absl::string_view bytes) const;
+  // Makes the times at which messages of the chunk expire or are due this host's; false when a
+  // prefix is not well-formed.
+  bool ReadTimes(Chunk* chunk);
+  // kPermissionDenied when the peer says that others than its own processes sent it.
+  absl::StatusOr<Prefix> ReadPrefix(absl::string_view bytes) const;
   // Whether a full lane is worth another try: it was not announced yet that we wait for room.
   bool AnnounceWait();
   absl::Status Misbehaved(absl::string_view what) const;
@@ -130,7 +131,7 @@ class LaneSink {
   absl::Time ack_at_ = absl::InfiniteFuture();
   absl::optional<FutexWord> room_word_;
   std::vector<absl::string_view> bodies_;  // PublishSome's
-  bool expires_ = false;
+  bool agent_is_to_look_ = false;
   absl::optional<uint32_t> told_receivers_;
   bool ended_ = false;
   uint32_t end_reason_ = 0;

@@ -186,7 +186,8 @@ LaneSource::Next LaneSource::Pack(int priority, size_t begin, size_t bytes, prot
     if (!DecodePrefix(&payload, &said) || (said.NeedsAgent() && !lane_.of_agent)) {
       return Next::kCorrupt;
     }
-    if (said.expires_ns != 0) ShiftExpiry(records->data() + at, -MonotonicTime());
+    if (said.expires_ns != 0 || said.due_ns != 0)
+      ShiftTimes(records->data() + at, -MonotonicTime());
   }
   counters_->sent += queue.on_way - begin;
   const size_t again_end = std::min(queue.sent_before, queue.on_way);

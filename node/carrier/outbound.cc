@@ -160,7 +160,7 @@ absl::Status Outbound::TakeAck(const Peer* peer, const proto::Ack& ack) {
 
 void Outbound::TakeReceivers(const Peer* peer, const proto::Receivers& receivers) {
   const Lane* const lane = Find(peer, receivers.lane());
-  if (lane == nullptr || lane->source.state() != LaneSource::State::kOpen) return;
+  if (lane == nullptr || lane->source.state() == LaneSource::State::kWaiting) return;
   events_->OnReceivers(receivers.lane(), receivers.count());
 }
 

@@ -286,7 +286,8 @@ void RemoteReceivers::Send(Entry* entry) {
     if (prefix.expires_ns != 0) {
       prefix.expires_ns = std::max<int64_t>(prefix.expires_ns - MonotonicTime(), 1);
     }
-    // The rest is said by the delivery itself.
+    // The rest is said by the delivery itself, or is past.
+    prefix.due_ns = 0;
     prefix.sender.reset();
     prefix.sequence = 0;
     prefix.attempts = 0;

@@ -48,7 +48,10 @@ absl::StatusOr<ReceivePolicy> ReadReceivePolicy(absl::string_view text) {
 absl::StatusOr<FullPolicy> ReadPolicy(absl::string_view text) {
   if (text == "block") return FullPolicy::kBlock;
   if (text == "reject") return FullPolicy::kReject;
-  return absl::InvalidArgumentError(absl::StrCat("'", text, "' is neither block nor reject"));
+  if (text == "drop-oldest") return FullPolicy::kDropOldest;
+  if (text == "drop-newest") return FullPolicy::kDropNewest;
+  return absl::InvalidArgumentError(
+      absl::StrCat("'", text, "' is neither block nor reject, drop-oldest or drop-newest"));
 }
 
 // Puts one request per name, in order; the first error ends it.
@@ -191,9 +194,11 @@ void AddCreate(CLI::App& mailbox, Action* action, const ArgumentsPtr& arguments)
       ->add_option("--dead-letter", arguments->options.dead_letter,
                    "the mailbox that gets what was handed out so often")
       ->type_name("MAILBOX");
-  AddParsedFlag(*command, "--when-full", &arguments->options.when_full, ReadPolicy,
-                "whether senders wait for room, or get an error (default: block)")
-      ->type_name("block|reject");
+  AddParsedFlag(
+      *command, "--when-full", &arguments->options.when_full, ReadPolicy,
+      "senders wait for room, get an error, drop their own oldest message, or the new one "
+      "(default: block)")
+      ->type_name("block|reject|drop-oldest|drop-newest");
   AddParsedFlag(*command, "--policy", &arguments->options.policy, ReadReceivePolicy,
                 "who receives: any process, one at a time, or one of at most two processes that "
                 "use it at all (default: competing)")

@@ -23,6 +23,9 @@ ReceivedMessage Shown(const Message& message, const std::string& mailbox) {
     case DeadLetterReason::kExpired:
       shown.dead_letter_reason = "expired";
       break;
+    case DeadLetterReason::kDropped:
+      shown.dead_letter_reason = "dropped";
+      break;
   }
   return shown;
 }

@@ -33,7 +33,16 @@ std::string IncarnationText(uint64_t incarnation) {
 }
 
 const char* PolicyText(const proto::MailboxSpec& spec) {
-  return spec.reject_when_full() ? "reject" : "block";
+  switch (spec.when_full()) {
+    case proto::REJECT:
+      return "reject";
+    case proto::DROP_OLDEST:
+      return "drop-oldest";
+    case proto::DROP_NEWEST:
+      return "drop-newest";
+    default:
+      return "block";
+  }
 }
 
 const char* ReceivePolicyText(const proto::MailboxSpec& spec) {

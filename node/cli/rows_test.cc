@@ -25,7 +25,7 @@ control::Listing TwoMailboxes() {
   row->set_name("q");
   row->mutable_spec()->set_max_message_bytes(100);
   row->mutable_spec()->set_fixed_size(true);
-  row->mutable_spec()->set_reject_when_full(true);
+  row->mutable_spec()->set_when_full(proto::REJECT);
   row->set_sent(7);
   row->set_dropped(2);
   row->mutable_spec()->set_receive_policy(proto::EXCLUSIVE);

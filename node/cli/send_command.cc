@@ -39,11 +39,13 @@ struct SendArguments {
   std::vector<Header> headers;
   std::string reply_to;
   absl::Duration time_to_live = absl::InfiniteDuration();
+  absl::Duration delay = absl::ZeroDuration();
   absl::optional<absl::Duration> timeout;
 
   SendOptions options() const {
     return {.priority = static_cast<int>(priority),
             .time_to_live = time_to_live,
+            .delay = delay,
             .headers = headers,
             .reply_to = reply_to};
   }
@@ -85,6 +87,8 @@ absl::Status Post(const SendArguments& arguments, absl::string_view body) {
     post->set_time_to_live_ms(static_cast<uint64_t>(
         std::max<int64_t>(absl::ToInt64Milliseconds(arguments.time_to_live), 1)));
   }
+  post->set_delay_ms(static_cast<uint64_t>(
+      absl::ToInt64Milliseconds(absl::Ceil(arguments.delay, absl::Milliseconds(1)))));
   Fd memory;
   std::vector<int> fds;
   if (body.size() <= kMaxInlineBytes) {
@@ -196,6 +200,9 @@ void AddSendCommand(CLI::App& app, Action* action) {
   AddHeaderFlag(*command, &arguments->headers);
   AddParsedFlag(*command, "--ttl", &arguments->time_to_live, ReadDuration,
                 "how long it is of use: nobody receives it after that (default: inf)")
+      ->type_name("DURATION");
+  AddParsedFlag(*command, "--delay", &arguments->delay, ReadDuration,
+                "how long nobody receives it yet, up to six days; mailboxes only (default: 0s)")
       ->type_name("DURATION");
   command
       ->add_option("--reply-to", arguments->reply_to,

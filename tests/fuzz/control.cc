@@ -198,7 +198,7 @@ class Control {
         // Also one that is not known.
         spec->set_receive_policy(static_cast<proto::ReceivePolicy>(kind % 4));
         spec->set_owned(kind / 4 % 4 == 1);
-        spec->set_reject_when_full(input_->Bool());
+        spec->set_when_full(static_cast<proto::FullPolicy>(input_->Below(5)));
         break;
       }
       case 8:

@@ -23,7 +23,7 @@ class Send {
  public:
   explicit Send(Input* input) : input_(input) {
     MailboxOptions options = kFuzzLimits;
-    if (input_->Bool()) options.when_full = FullPolicy::kReject;
+    options.when_full = static_cast<FullPolicy>(input_->Below(4));
     if (input_->Bool()) {
       ring_ = std::make_unique<RingLane>(kSender, destination_, options);
       lane_ = ring_->sender;

@@ -182,6 +182,7 @@ class MailboxChannel : public Channel {
   class VictimsAttachment : public Attachment {
    public:
     explicit VictimsAttachment(const ControlPage* page) { set_page(page); }
+    void AskToLookAt(const OutgoingLane&) const override {}
     absl::Status Check() const override {
       return gone() ? absl::AbortedError("gone") : absl::OkStatus();
     }

@@ -31,7 +31,7 @@ MailboxOptions OptionsOf(const mailrail::proto::MailboxSpec& spec) {
   options.max_message_bytes = spec.max_message_bytes();
   options.fixed_size = spec.fixed_size();
   options.capacity_messages = spec.capacity_messages();
-  options.when_full = spec.reject_when_full() ? FullPolicy::kReject : FullPolicy::kBlock;
+  options.when_full = static_cast<FullPolicy>(spec.when_full());
   options.lease_time = spec.lease_time_ms() == 0
                            ? absl::InfiniteDuration()
                            : absl::Milliseconds(static_cast<int64_t>(spec.lease_time_ms()));
@@ -50,6 +50,7 @@ absl::Duration TimeToLiveOf(const party::Outgoing& message) {
 SendOptions OptionsOf(const party::Outgoing& message) {
   return {.priority = message.priority(),
           .time_to_live = TimeToLiveOf(message),
+          .delay = absl::Milliseconds(message.delay_ms()),
           .headers = HeadersOf(message.headers()),
           .reply_to = message.reply_to()};
 }
@@ -78,12 +79,7 @@ absl::StatusOr<size_t> SendRun(Sender& sender, const party::Send& send, int firs
     bodies.push_back(MakeBody(send.messages(i).number(), send.messages(i).bytes()));
   }
   const std::vector<absl::string_view> views(bodies.begin(), bodies.end());
-  return sender.SendBatch(views,
-                          {.priority = priority,
-                           .time_to_live = TimeToLiveOf(send.messages(first)),
-                           .headers = HeadersOf(send.messages(first).headers()),
-                           .reply_to = send.messages(first).reply_to()},
-                          deadline);
+  return sender.SendBatch(views, OptionsOf(send.messages(first)), deadline);
 }
 
 void Describe(const Message& message, party::Received& received) {

@@ -88,7 +88,7 @@ absl::Status Party::CreateMailbox(absl::string_view name, const MailboxOptions& 
   create.mutable_spec()->set_max_message_bytes(options.max_message_bytes);
   create.mutable_spec()->set_fixed_size(options.fixed_size);
   create.mutable_spec()->set_capacity_messages(options.capacity_messages);
-  create.mutable_spec()->set_reject_when_full(options.when_full == FullPolicy::kReject);
+  create.mutable_spec()->set_when_full(static_cast<mailrail::proto::FullPolicy>(options.when_full));
   if (options.lease_time != absl::InfiniteDuration()) {
     create.mutable_spec()->set_lease_time_ms(
         static_cast<uint64_t>(absl::ToInt64Milliseconds(options.lease_time)));
@@ -155,6 +155,7 @@ void Describe(const Outgoing& message, party::Outgoing* outgoing) {
   if (message.time_to_live != absl::InfiniteDuration()) {
     outgoing->set_time_to_live_ms(absl::ToInt64Milliseconds(message.time_to_live));
   }
+  outgoing->set_delay_ms(absl::ToInt64Milliseconds(message.delay));
 }
 
 Received ToReceived(const party::Received& message) {

@@ -29,6 +29,7 @@ struct Outgoing {
   std::vector<Header> headers = {};
   std::string reply_to = {};
   absl::Duration time_to_live = absl::InfiniteDuration();
+  absl::Duration delay = absl::ZeroDuration();
 };
 
 // What a received message was. `intact`: its body is MakeBody(number, bytes).

@@ -12,8 +12,23 @@ namespace mailrail {
 
 // What a send to a full mailbox does.
 enum class FullPolicy {
-  kBlock,   // waits for room until its deadline
-  kReject,  // returns kResourceExhausted at once
+  // It waits for room until its deadline.
+  kBlock,
+
+  // It returns kResourceExhausted at once.
+  kReject,
+
+  // It drops the oldest message of this sender and priority that nobody holds, and takes its room.
+  // When there is none, since all of them are held, it returns kResourceExhausted. With a mailbox
+  // for dead letters the dropped one goes there first, and the send waits until it has.
+  kDropOldest,
+
+  // It drops the message that was to be sent, and returns OK. (A Claim that finds no room returns
+  // kResourceExhausted.) Not with a mailbox for dead letters: kInvalidArgument.
+  kDropNewest,
+
+  // What is dropped is counted as the mailbox's. A sender on another node drops nothing: what it
+  // sends is dropped where the mailbox is full; while the way there is full it waits for room.
 };
 
 // Who may receive from a mailbox.

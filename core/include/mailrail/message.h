@@ -46,6 +46,7 @@ enum class DeadLetterReason : uint8_t {
   kNone = 0,      // it is not there for any reason: it was sent there
   kAttempts = 1,  // it was handed out as often as its mailbox allows (MailboxOptions::max_attempts)
   kExpired = 2,   // nobody had received it in its time (SendOptions::time_to_live)
+  kDropped = 3,   // its sender needed its room (FullPolicy::kDropOldest)
 };
 
 namespace internal {

@@ -32,6 +32,12 @@ struct SendOptions {
   // counted. One that was received in time may be handed out again in time only.
   absl::Duration time_to_live = absl::InfiniteDuration();
 
+  // How long it is not to be received yet, up to six days, to within 100 ms; then it takes the
+  // place that it was sent to, before what was sent later and is still there. Mailboxes only
+  // (kInvalidArgument for a process): it waits there, and takes room of its sender. It outlives its
+  // sender.
+  absl::Duration delay = absl::ZeroDuration();
+
   // What the receiver is told beside the body, in this order; names need not differ. Names and
   // values together, with reply_to, are at most kMaxHeaderBytes (kInvalidArgument).
   std::vector<Header> headers = {};
