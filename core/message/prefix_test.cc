@@ -71,6 +71,28 @@ TEST(PrefixTest, HeadersComeAsTheyWereInTheirOrder) {
   EXPECT_FALSE(read.NeedsAgent());
 }
 
+TEST(PrefixTest, CallsAndTimesAreReadBackAndTimesAreShifted) {
+  const Prefix written = {.expires_ns = 50, .due_ns = 70, .reply_to = "billing@beta", .call = 9};
+  std::string bytes = EncodePrefix(written);
+  const auto read = [&bytes] {
+    absl::string_view payload = bytes;
+    Prefix prefix;
+    EXPECT_TRUE(DecodePrefix(&payload, &prefix));
+    EXPECT_EQ(prefix.reply_to, "billing@beta");
+    EXPECT_EQ(prefix.call, 9u);
+    return prefix;
+  };
+  EXPECT_EQ(read().expires_ns, 50);
+  EXPECT_EQ(read().due_ns, 70);
+  ShiftTimes(bytes.data(), -60);
+  EXPECT_EQ(read().expires_ns, -10);
+  EXPECT_EQ(read().due_ns, 10);
+  // 0 is for ever, and at once.
+  ShiftTimes(bytes.data(), -10);
+  EXPECT_EQ(read().due_ns, 1);
+  EXPECT_FALSE(written.NeedsAgent());
+}
+
 TEST(PrefixTest, WhatOnlyAnAgentMaySayIsKnown) {
   EXPECT_FALSE(Prefix({.headers = {{"a", "b"}}, .reply_to = "c"}).NeedsAgent());
   EXPECT_TRUE(Prefix({.sender = ProcessId("alpha", 4711, 3)}).NeedsAgent());

@@ -4,6 +4,7 @@
 #include <string>
 #include <thread>
 
+#include "absl/strings/str_cat.h"
 #include "core/message/prefix.h"
 #include "gtest/gtest.h"
 #include "node/carrier/carrier_testing.h"
@@ -41,6 +42,16 @@ TEST_F(CarrierTest, CarriesAMessageToTheOtherNode) {
   EXPECT_EQ(message.priority(), 3);
   EXPECT_EQ(message.sequence(), 1u);
   alpha.events().Await("state 1 OK");
+}
+
+TEST_F(CarrierTest, TheOriginIsToldHowManyReceiveFromItsMailbox) {
+  TestRoute route(1, &alpha, &beta, Taking(1000));
+  alpha.events().Await("state 1 OK");
+  for (const uint32_t count : {2u, 0u}) {
+    route.inbox().control()->receivers = count + 1;
+    beta.carrier().Poke();
+    alpha.events().Await(absl::StrCat("receivers 1 ", count));
+  }
 }
 
 TEST_F(CarrierTest, CarriesAPrefixAsItIs) {

@@ -25,8 +25,8 @@ constexpr uint64_t kMaxBatch = 4096;
 absl::StatusOr<uint64_t> ReadBodySize(absl::string_view text) {
   const absl::StatusOr<uint64_t> size = ReadSize(text);
   if (!size.ok()) return size;
-  if (*size < 1 || *size > kDefaultMaxMessageBytes) {
-    return absl::InvalidArgumentError("a size from 1 to 64M");
+  if (*size > kDefaultMaxMessageBytes) {
+    return absl::InvalidArgumentError("a size from 0 to 64M");
   }
   return size;
 }

@@ -33,7 +33,7 @@ wrong_arguments_exit_with_3() {
     exits 3 mailbox create q --capacity 0 &&
     exits 3 mailbox create q --when-full wait &&
     exits 3 mailbox create q --policy mine && says exclusive &&
-    exits 3 bench && exits 3 bench latency --size 0 && says '1 to 64M' &&
+    exits 3 bench && exits 3 bench latency --size 65M && says '0 to 64M' &&
     exits 3 bench latency --mode sleep && says adaptive &&
     exits 3 bench mailbox --senders 0 && exits 3 bench remote && says -- --to
 }
@@ -396,6 +396,7 @@ every_measurement_measures_something() {
     benches 1 latency --mode "$mode" && benches 1 throughput --mode "$mode" || return 1
   done
   benches 1 latency --in-place --size 8K && benches 1 throughput --batch 16 --size 3 &&
+    benches 1 latency --size 0 && benches 1 throughput --size 0 &&
     benches 1 throughput --in-place --size 100000 && benches 1 fanin --senders 3 &&
     benches 1 mailbox && benches 1 mailbox --senders 2 --receivers 2 --batch 8 &&
     benches 1 wakeup && json 'len(j["futex_ns"]) == 2' && benches 2 priority &&

@@ -22,7 +22,7 @@ uint64_t Carried(uint64_t number, size_t size) {
 
 void WriteBody(char* body, size_t size, uint64_t number, BodyStyle style) {
   if (size < kWord) {
-    memcpy(body, &number, size);
+    if (size > 0) memcpy(body, &number, size);
     return;
   }
   if (style == BodyStyle::kWhole) {
@@ -37,7 +37,7 @@ void WriteBody(char* body, size_t size, uint64_t number, BodyStyle style) {
 bool ReadBody(absl::string_view body, BodyStyle style, uint64_t* number) {
   *number = 0;
   if (body.size() < kWord) {
-    memcpy(number, body.data(), body.size());
+    if (!body.empty()) memcpy(number, body.data(), body.size());
     return true;
   }
   const size_t last = body.size() - kWord;
