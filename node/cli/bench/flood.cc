@@ -158,7 +158,7 @@ class Flood {
       const absl::StatusOr<Message> message = end ? receiver.TryReceive() : receiver.Receive();
       if (end && absl::IsDeadlineExceeded(message.status())) break;
       if (!message.ok()) return message.status();
-      if (message->body().empty()) {
+      if (IsEnd(*message, style_.size)) {
         // An inbox has an order for each sender: those of others, all sent before, may be left.
         if (!mailbox_.empty()) break;
         end = true;
@@ -184,7 +184,7 @@ class Flood {
       if (end && absl::IsDeadlineExceeded(batch.status())) break;
       if (!batch.ok()) return batch.status();
       for (const Message& message : *batch) {
-        if (message.body().empty()) {
+        if (IsEnd(message, style_.size)) {
           end = true;
           continue;
         }

@@ -109,8 +109,8 @@ absl::Status AnswerAll(Crew& crew, const Urgent& what, Shared& shared) {
     const absl::StatusOr<Message> message = process->inbox().Receive();
     if (!message.ok()) return message.status();
     absl::Status status;
-    if (!message->body().empty()) {
-      const NumberedSender::Style& style = IsBulk(*message) ? what.bulk : what.urgent;
+    const NumberedSender::Style& style = IsBulk(*message) ? what.bulk : what.urgent;
+    if (!IsEnd(*message, style.size)) {
       const absl::StatusOr<uint64_t> number = NumberIn(*message, style.size, style.body);
       if (!number.ok()) return number.status();
       if (IsBulk(*message)) continue;

@@ -97,7 +97,7 @@ class Server {
     while (true) {
       const absl::StatusOr<Message> message = process_.inbox().ReceiveFrom(client);
       if (!message.ok()) return message.status();
-      if (message->body().empty()) break;
+      if (IsEnd(*message, size)) break;
       const absl::StatusOr<uint64_t> number = NumberIn(*message, size, BodyStyle::kWhole);
       if (!number.ok()) return number.status();
       // The time begins with the first message: this host's clock is its own.

@@ -98,7 +98,7 @@ absl::Status Echo(NumberedSender& sender, Receiver& receiver, const NumberedSend
   while (true) {
     const absl::StatusOr<Message> message = Next(receiver, peer);
     if (!message.ok()) return message.status();
-    if (message->body().empty()) return sender.SendEnd();
+    if (IsEnd(*message, style.size)) return sender.SendEnd();
     const absl::StatusOr<uint64_t> number = NumberIn(*message, style.size, style.body);
     if (!number.ok()) return number.status();
     if (absl::Status status = sender.Send(*number); !status.ok()) return status;

@@ -41,8 +41,8 @@ class NumberedSender {
   // Sends a batch: `number` and those after it.
   absl::Status SendBatch(uint64_t number);
 
-  // Sends an empty body, which ends a flow.
-  absl::Status SendEnd() { return sender_.Send("", options_); }
+  // Sends what ends a flow: an empty body, or one of a byte where the flow's are empty.
+  absl::Status SendEnd() { return sender_.Send(style_.size == 0 ? "." : "", options_); }
 
   // Sends a body of its own kind.
   absl::Status SendText(absl::string_view text) { return sender_.Send(text, options_); }
@@ -54,6 +54,11 @@ class NumberedSender {
   std::vector<std::string> bodies_;
   std::vector<absl::string_view> views_;
 };
+
+// Whether a message ends a flow of such bodies.
+inline bool IsEnd(const Message& message, size_t size) {
+  return message.body().size() == (size == 0 ? 1 : 0);
+}
 
 // The number that `message` carries. kDataLoss when the body is not what was written.
 absl::StatusOr<uint64_t> NumberIn(const Message& message, size_t size, BodyStyle style);
