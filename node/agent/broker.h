@@ -161,6 +161,7 @@ class Broker {
 
   // Counts what is in a mailbox, for display. Purge drops it.
   CellReader::Counts Count(const LocalMailbox& mailbox);
+  void Describe(const LocalMailbox& mailbox, proto::MailboxState* state);
   uint64_t Purge(LocalMailbox* mailbox);
 
  private:

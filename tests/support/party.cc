@@ -1,5 +1,6 @@
 #include "tests/support/party.h"
 
+#include <cerrno>
 #include <cstdint>
 #include <limits>
 #include <utility>
@@ -200,6 +201,14 @@ absl::Status Party::Echo(Handle receiver, Handle sender, size_t count, absl::Tim
   command.mutable_echo()->set_sender(sender);
   command.mutable_echo()->set_count(count);
   return FromProto(Do(std::move(command), deadline).status());
+}
+
+party::QueueResult Party::CallQueue(const party::QueueCall& call, absl::Time deadline) {
+  party::Command command;
+  *command.mutable_queue() = call;
+  party::Result result = Do(std::move(command), deadline);
+  if (result.status().code() != 0) result.mutable_queue()->set_error(ECANCELED);
+  return result.queue();
 }
 
 void Party::Close(Handle handle) {

@@ -118,6 +118,9 @@ class Party {
   // Receives `count` messages, and sends each on, as it is, before it receives the next.
   absl::Status Echo(Handle receiver, Handle sender, size_t count, absl::Time deadline = Patience());
 
+  // A call of a message queue (queues.h). ECANCELED when the worker has ended.
+  party::QueueResult CallQueue(const party::QueueCall& call, absl::Time deadline = Patience());
+
   // Destroys a sender or receiver.
   void Close(Handle handle);
 
