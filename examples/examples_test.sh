@@ -112,6 +112,21 @@ priority() {
       "^received *0.report 1" "^received *0.report 2" "^received *0.report 3" "32 is refused"
 }
 
+# Nobody who puts a job, or does it, runs while the others do.
+message_queue() {
+  local status=0
+  on alpha message_queue put "sweep" 1
+  on beta message_queue put "put out the fire" 31
+  on alpha message_queue put "mop" 1
+  until on gamma message_queue show | grep -q "^3 of 100 jobs wait"; do sleep 0.02; done
+  on gamma message_queue work |
+    prints "^priority 31: put out the fire" "^priority 1: sweep" "^priority 1: mop"
+  on alpha message_queue show | prints "^0 of 100 jobs wait"
+  on beta message_queue remove
+  on alpha message_queue work || status=$?
+  ((status == 5))
+}
+
 # The last worker of that number that the file tells of.
 worker_in() { grep "^worker $2 is " "$1" | tail -n 1 | sed 's/.* is //'; }
 
@@ -185,7 +200,7 @@ word_count_that_differs_fails() {
 }
 
 for name in hello hello_between_nodes hello_without_agent_says_what_to_do ping_pong \
-  ping_pong_between_nodes work_queue retries calls supervisor priority zero_copy word_count word_count_of_odd_text \
+  ping_pong_between_nodes work_queue message_queue retries calls supervisor priority zero_copy word_count word_count_of_odd_text \
   word_count_that_differs_fails; do
   run "$name"
 done

@@ -167,6 +167,21 @@ absl::StatusOr<Receiver> Process::OpenMailbox(absl::string_view name, const Rece
   return Receiver(std::move(receiver));
 }
 
+absl::StatusOr<MailboxState> Process::StatMailbox(absl::string_view name, absl::Time deadline) {
+  if (absl::Status status = ParseQualifiedName("mailbox", name).status(); !status.ok()) {
+    return status;
+  }
+  control::Request request;
+  request.set_stat_mailbox(std::string(name));
+  absl::StatusOr<AgentReply> reply = impl_->Call(std::move(request), deadline);
+  if (!reply.ok()) return reply.status();
+  const proto::MailboxState& state = reply->response.mailbox_state();
+  return MailboxState{.options = internal::FromProto(state.spec()),
+                      .waiting = state.waiting(),
+                      .leased = state.leased(),
+                      .delayed = state.delayed()};
+}
+
 absl::Status Process::DestroyMailbox(absl::string_view name, absl::Time deadline) {
   if (absl::Status status = ParseQualifiedName("mailbox", name).status(); !status.ok()) {
     return status;

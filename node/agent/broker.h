@@ -165,6 +165,7 @@ class Broker {
   CellReader::Counts Count(const LocalMailbox& mailbox);
   // How many messages its sender has dropped.
   static uint64_t CountDropped(const MailboxLane& lane);
+  void Describe(const LocalMailbox& mailbox, proto::MailboxState* state);
   uint64_t Purge(LocalMailbox* mailbox);
 
  private:

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/process/grants.h"
 #include "node/agent/broker.h"
 #include "node/agent/mapped_lanes.h"
 
@@ -179,6 +180,14 @@ CellReader::Counts Broker::Count(const LocalMailbox& mailbox) {
     sum.sent += counts.sent;
   }
   return sum;
+}
+
+void Broker::Describe(const LocalMailbox& mailbox, proto::MailboxState* state) {
+  const CellReader::Counts counts = Count(mailbox);
+  internal::ToProto(mailbox.options, state->mutable_spec());
+  state->set_waiting(counts.waiting);
+  state->set_leased(counts.leased);
+  state->set_delayed(counts.delayed);
 }
 
 uint64_t Broker::Purge(LocalMailbox* mailbox) {

@@ -111,6 +111,16 @@ control::MailboxRow RowOf(const LocalMailbox& mailbox, const CellReader::Counts&
 
 }  // namespace
 
+void LocalService::FindForPost(const control::Post& post, absl::Time deadline,
+                               NameResolver::FoundCallback done) {
+  if (!post.to_mailbox()) return resolver_.Find(post.destination(), deadline, std::move(done));
+  resolver_.FindMailbox(post.destination(), deadline,
+                        [done = std::move(done)](absl::StatusOr<NameResolver::Mailbox> mailbox) {
+                          if (!mailbox.ok()) return done(mailbox.status());
+                          done(NameResolver::Found{absl::nullopt, *std::move(mailbox)});
+                        });
+}
+
 void LocalService::Post(const CallPtr& call, std::vector<Fd> fds) {
   control::Post* post = call->request.mutable_post();
   if (!fds.empty()) {
@@ -150,8 +160,8 @@ void LocalService::Post(const CallPtr& call, std::vector<Fd> fds) {
                                                                   " bytes; a message has at most ",
                                                                   kMaxHeaderBytes)));
   }
-  resolver_.Find(
-      post->destination(), call->deadline,
+  FindForPost(
+      *post, call->deadline,
       [this, call, prefix, due_ns](absl::StatusOr<NameResolver::Found> found) mutable {
         if (!found.ok()) return Respond(*call, found.status());
         absl::StatusOr<std::shared_ptr<OutgoingLane>> lane = LaneTo(*found);
@@ -172,7 +182,7 @@ void LocalService::Post(const CallPtr& call, std::vector<Fd> fds) {
                     .prefix = EncodePrefix(prefix),
                     .due_tick = near && due_ns != 0 ? DueTick::At(due_ns) : DueTick::kAtOnce,
                     .body = std::move(*what->mutable_body()),
-                    .deadline = call->deadline,
+                    .deadline = what->no_wait() ? absl::InfinitePast() : call->deadline,
                     .wanted = [call] { return !call->client.expired(); },
                     .done = [this, call](const absl::Status& status) { Respond(*call, status); }});
         if (near && look) broker_->LookAtMailbox(found->mailbox.here->id);

@@ -224,6 +224,27 @@ void LocalService::DestroyMailbox(const CallPtr& call) {
       });
 }
 
+void LocalService::StatMailbox(const CallPtr& call) {
+  FindMailbox(
+      call, call->request.stat_mailbox(),
+      [this, call](LocalMailbox* mailbox) {
+        control::Response response;
+        broker_->Describe(*mailbox, response.mutable_mailbox_state());
+        Respond(*call, std::move(response));
+      },
+      [this, call](const FoundMailbox& found, const std::string& name) {
+        proto::Request request;
+        request.set_stat_mailbox(name);
+        peers_->Call(found.node, std::move(request), call->deadline,
+                     [this, call](absl::StatusOr<proto::Reply> reply) {
+                       if (!reply.ok()) return Respond(*call, reply.status());
+                       control::Response response;
+                       *response.mutable_mailbox_state() = reply->mailbox_state();
+                       Respond(*call, std::move(response));
+                     });
+      });
+}
+
 void LocalService::Purge(const CallPtr& call) {
   FindMailbox(
       call, call->request.purge_mailbox(),

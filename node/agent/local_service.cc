@@ -162,6 +162,8 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
       return DestroyMailbox(call);
     case Kind::kPurgeMailbox:
       return Purge(call);
+    case Kind::kStatMailbox:
+      return StatMailbox(call);
     case Kind::kPost:
       return Post(call, std::move(fds));
     case Kind::kList:

@@ -88,7 +88,11 @@ class LocalService {
   void OpenFarMailbox(const CallPtr& call, const FoundMailbox& found, const std::string& name);
   void DestroyMailbox(const CallPtr& call);
   void Purge(const CallPtr& call);
+  void StatMailbox(const CallPtr& call);
   void Post(const CallPtr& call, std::vector<Fd> fds);
+  // What a post is for.
+  void FindForPost(const control::Post& post, absl::Time deadline,
+                   NameResolver::FoundCallback done);
   // The agent's own lane to what was found.
   absl::StatusOr<std::shared_ptr<OutgoingLane>> LaneTo(const NameResolver::Found& found);
   void Watch(const CallPtr& call);

@@ -233,6 +233,11 @@ void RemoteService::Answer(const std::string& node, const proto::Request& reques
       }
       break;
     }
+    case proto::Request::kStatMailbox:
+      if (const LocalMailbox* mailbox = mailbox_of(request.stat_mailbox())) {
+        broker_->Describe(*mailbox, reply->mutable_mailbox_state());
+      }
+      break;
     case proto::Request::kPing:
       break;
     default:

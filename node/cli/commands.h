@@ -10,6 +10,7 @@ namespace mailrail::cli {
 void AddAgentCommand(CLI::App& app, Action* action);
 void AddListCommands(CLI::App& app, Action* action);  // ps, nodes, links
 void AddMailboxCommand(CLI::App& app, Action* action);
+void AddQueueCommand(CLI::App& app, Action* action);
 void AddSendCommand(CLI::App& app, Action* action);
 void AddRecvCommand(CLI::App& app, Action* action);
 void AddCallCommand(CLI::App& app, Action* action);

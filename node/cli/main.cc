@@ -45,6 +45,7 @@ int Main(int argc, char** argv) {
   AddAgentCommand(app, &action);
   AddListCommands(app, &action);
   AddMailboxCommand(app, &action);
+  AddQueueCommand(app, &action);
   AddSendCommand(app, &action);
   AddRecvCommand(app, &action);
   AddCallCommand(app, &action);

@@ -240,6 +240,20 @@ std::string FormatPurged(const std::string& mailbox, uint64_t count, OutputForma
                       "\n");
 }
 
+std::string FormatQueue(const QueueRow& row, OutputFormat format) {
+  if (format == OutputFormat::kJson) {
+    return Dump({{"queue", row.queue},
+                 {"max_messages", row.max_messages},
+                 {"max_message_bytes", row.max_message_bytes},
+                 {"current_messages", row.current_messages}},
+                -1);
+  }
+  return absl::StrFormat("%-18s %s\n%-18s %d\n%-18s %d\n%-18s %d\n", "queue:", row.queue,
+                         "max_messages:", row.max_messages,
+                         "max_message_bytes:", row.max_message_bytes,
+                         "current_messages:", row.current_messages);
+}
+
 std::string FormatRemoved(const std::string& mailbox, uint64_t count, OutputFormat format) {
   if (format == OutputFormat::kJson) return FormatPurged(mailbox, count, format);
   return absl::StrCat("removed ", mailbox, " with ", count, count == 1 ? " message" : " messages",

@@ -25,6 +25,16 @@ std::string FormatMailbox(const control::MailboxRow& row, OutputFormat format);
 // How many messages were purged.
 std::string FormatPurged(const std::string& mailbox, uint64_t count, OutputFormat format);
 
+// What a message queue is and has in it.
+struct QueueRow {
+  std::string queue;
+  uint64_t max_messages = 0;
+  uint64_t max_message_bytes = 0;
+  uint64_t current_messages = 0;
+};
+// A line for each property, or one object on one line.
+std::string FormatQueue(const QueueRow& row, OutputFormat format);
+
 // That a mailbox is gone, and how many messages were lost with it.
 std::string FormatRemoved(const std::string& mailbox, uint64_t count, OutputFormat format);
 

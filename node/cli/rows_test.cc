@@ -51,6 +51,18 @@ TEST(TableTest, ControlCharactersDoNotReachTheTerminal) {
   EXPECT_EQ(table.ToString(), "NAME\n\\x1b[31mred\\n\n");
 }
 
+TEST(RowsTest, AQueueIsALineForEachPropertyOrAnObjectOnOneLine) {
+  const QueueRow row = {"/jobs", 10, 8192, 3};
+  EXPECT_EQ(FormatQueue(row, OutputFormat::kText),
+            "queue:             /jobs\n"
+            "max_messages:      10\n"
+            "max_message_bytes: 8192\n"
+            "current_messages:  3\n");
+  EXPECT_EQ(FormatQueue(row, OutputFormat::kJson),
+            "{\"queue\":\"/jobs\",\"max_messages\":10,\"max_message_bytes\":8192,"
+            "\"current_messages\":3}\n");
+}
+
 TEST(RowsTest, MailboxesAreATableOrAnArray) {
   EXPECT_EQ(FormatMailboxes(TwoMailboxes(), OutputFormat::kText),
             "MAILBOX  WAITING  LEASED  SENT  DROPPED  SENDERS  RECEIVERS  MAX BYTES  WHEN FULL  "

@@ -18,6 +18,7 @@
 #include "node/cli/agent_client.h"
 #include "node/cli/commands.h"
 #include "node/cli/line_reader.h"
+#include "node/cli/post.h"
 #include "node/cli/progress.h"
 #include "node/config/units.h"
 
@@ -41,6 +42,8 @@ struct SendArguments {
   absl::Duration time_to_live = absl::InfiniteDuration();
   absl::Duration delay = absl::ZeroDuration();
   absl::optional<absl::Duration> timeout;
+  bool to_queue = false;  // to a mailbox alone
+  bool nonblocking = false;
 
   SendOptions options() const {
     return {.priority = static_cast<int>(priority),
@@ -83,6 +86,8 @@ absl::Status Post(const SendArguments& arguments, absl::string_view body) {
     added->set_value(header.value);
   }
   post->set_reply_to(arguments.reply_to);
+  post->set_to_mailbox(arguments.to_queue);
+  post->set_no_wait(arguments.nonblocking);
   if (arguments.time_to_live < absl::Hours(24 * 365 * 100)) {
     post->set_time_to_live_ms(static_cast<uint64_t>(
         std::max<int64_t>(absl::ToInt64Milliseconds(arguments.time_to_live), 1)));
@@ -175,6 +180,17 @@ absl::Status RunSend(const SendArguments& arguments) {
 }
 
 }  // namespace
+
+absl::Status PostToQueue(const QueuePost& post, absl::string_view body) {
+  SendArguments arguments;
+  arguments.socket = post.socket;
+  arguments.destination = post.mailbox;
+  arguments.priority = static_cast<uint64_t>(post.priority);
+  arguments.timeout = post.timeout;
+  arguments.to_queue = true;
+  arguments.nonblocking = post.nonblocking;
+  return Post(arguments, body);
+}
 
 void AddSendCommand(CLI::App& app, Action* action) {
   const auto arguments = std::make_shared<SendArguments>();

@@ -233,9 +233,15 @@ class Control {
       case 14:
         request.set_ping(Name());
         break;
-      case 15:
-        request.set_purge_mailbox(Name());
+      case 15: {
+        const std::string name = Name();
+        if (name.size() % 2 == 0) {
+          request.set_stat_mailbox(name);
+        } else {
+          request.set_purge_mailbox(name);
+        }
         break;
+      }
       case 16:
         request.set_find(Name());
         break;

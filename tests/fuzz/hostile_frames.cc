@@ -173,7 +173,11 @@ void HostileFrames::FillRequest(proto::Request* request) {
       request->set_resolve_process(input_->Bool() ? witness_.ToString() : AnyMailbox());
       break;
     case 1:
-      request->set_find_mailbox(AnyMailbox());
+      if (request->id() % 2 == 0) {
+        request->set_stat_mailbox(AnyMailbox());
+      } else {
+        request->set_find_mailbox(AnyMailbox());
+      }
       break;
     case 2: {
       const uint64_t key = AnyKey();

@@ -129,7 +129,10 @@ absl::StatusOr<std::unique_ptr<LocalParty>> LocalParty::Attach(const std::string
 }
 
 LocalParty::LocalParty(Process process, Ledger* ledger)
-    : process_(std::move(process)), ledger_(ledger) {
+    : process_(std::move(process)),
+      ledger_(ledger),
+      queues_(Queues::OfMailrail(&*process_)),
+      posix_queues_(Queues::OfPosix()) {
   set_id(process_->id());
 }
 
@@ -149,6 +152,8 @@ void LocalParty::End() {
   absl::MutexLock lock(&mutex_);
   leased_.clear();
   for (const std::unique_ptr<Channel>& channel : channels_) channel->emplace<std::monostate>();
+  queues_.reset();
+  posix_queues_.reset();
   process_.reset();
 }
 
@@ -228,6 +233,10 @@ void LocalParty::Carry(const party::Command& command, party::Result& result) {
       break;
     case party::Command::kAnswer:
       status = CarryAnswer(command.answer(), deadline);
+      break;
+    case party::Command::kQueue:
+      *result.mutable_queue() =
+          (command.queue().posix() ? posix_queues_ : queues_)->Do(command.queue(), deadline);
       break;
     case party::Command::kEcho:
       status = CarryEcho(command.echo(), deadline);

@@ -17,6 +17,7 @@
 #include "mailrail/mailrail.h"
 #include "tests/support/ledger.h"
 #include "tests/support/party.h"
+#include "tests/support/queues.h"
 
 namespace mailrail {
 
@@ -55,6 +56,9 @@ class LocalParty final : public Party {
 
   std::optional<Process> process_;
   Ledger* const ledger_;
+  // Null once it has ended.
+  std::unique_ptr<Queues> queues_;
+  std::unique_ptr<Queues> posix_queues_;
   absl::Mutex mutex_;
   // Handle n is at n - 1; destroyed ones stay as std::monostate.
   std::vector<std::unique_ptr<Channel>> channels_ ABSL_GUARDED_BY(mutex_);

@@ -1,5 +1,6 @@
 #include "tests/support/party.h"
 
+#include <cerrno>
 #include <cstdint>
 #include <limits>
 #include <utility>
@@ -233,6 +234,14 @@ absl::Status Party::Answer(Handle receiver, size_t count, absl::Time deadline) {
   command.mutable_answer()->set_receiver(receiver);
   command.mutable_answer()->set_count(count);
   return FromProto(Do(std::move(command), deadline).status());
+}
+
+party::QueueResult Party::CallQueue(const party::QueueCall& call, absl::Time deadline) {
+  party::Command command;
+  *command.mutable_queue() = call;
+  party::Result result = Do(std::move(command), deadline);
+  if (result.status().code() != 0) result.mutable_queue()->set_error(ECANCELED);
+  return result.queue();
 }
 
 void Party::Close(Handle handle) {

@@ -126,6 +126,9 @@ class Party {
   // Receives `count` requests, and answers each by its own body before it receives the next.
   absl::Status Answer(Handle receiver, size_t count, absl::Time deadline = Patience());
 
+  // A call of a message queue (queues.h). ECANCELED when the worker has ended.
+  party::QueueResult CallQueue(const party::QueueCall& call, absl::Time deadline = Patience());
+
   // Destroys a sender or receiver.
   void Close(Handle handle);
 

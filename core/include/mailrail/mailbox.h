@@ -90,6 +90,14 @@ struct MailboxOptions {
   bool owned = false;
 };
 
+// What a mailbox is, and how many messages are in it, at one moment (Process::StatMailbox).
+struct MailboxState {
+  MailboxOptions options;
+  uint64_t waiting = 0;  // for a receiver
+  uint64_t leased = 0;   // handed out, and neither received for good nor given back
+  uint64_t delayed = 0;  // given back for later
+};
+
 }  // namespace mailrail
 
 #endif  // MAILRAIL_MAILBOX_H_

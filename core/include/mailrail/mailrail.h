@@ -5,6 +5,7 @@
 #include "mailrail/limits.h"
 #include "mailrail/mailbox.h"
 #include "mailrail/message.h"
+#include "mailrail/message_queue.h"
 #include "mailrail/process.h"
 #include "mailrail/process_id.h"
 #include "mailrail/receiver.h"

@@ -152,12 +152,18 @@ class Process {
   absl::StatusOr<Receiver> OpenMailbox(absl::string_view name, const ReceiveOptions& options,
                                        absl::Time deadline = absl::Now() + absl::Seconds(10));
 
+  // What a mailbox is and has in it, wherever it lives. What is on its way to it from another node
+  // is not in it yet. kNotFound.
+  absl::StatusOr<MailboxState> StatMailbox(absl::string_view name,
+                                           absl::Time deadline = absl::Now() + absl::Seconds(10));
+
   // Destroys a mailbox: its waiting senders and receivers return kUnavailable; what is in it is
   // dropped, and the agent of its node logs how much that was.
   absl::Status DestroyMailbox(absl::string_view name,
                               absl::Time deadline = absl::Now() + absl::Seconds(10));
 
  private:
+  friend class MessageQueue;
   explicit Process(std::shared_ptr<internal::ProcessImpl> impl);
   std::shared_ptr<internal::ProcessImpl> impl_;
 };
