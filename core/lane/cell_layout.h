@@ -28,6 +28,7 @@
 //                LEASED -> DELAYED (given back for later; the owner field says when) -> RETURNED
 //                LEASED -> CONDEMNED (handed out often enough, or expired) -> DONE
 //   unclaimed -> DONE (a small body, which its receiver has copied before)
+//   unclaimed, RETURNED -> DELAYED, CONDEMNED (by the agent)
 //
 // What is DELAYED or CONDEMNED is the agent's: it makes the first RETURNED when it is due, and
 // takes the second to the dead letters.

@@ -162,6 +162,10 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
       return DestroyMailbox(call);
     case Kind::kPurgeMailbox:
       return Purge(call);
+    case Kind::kBrowse:
+      return Browse(call);
+    case Kind::kRedrive:
+      return Redrive(call);
     case Kind::kPost:
       return Post(call, std::move(fds));
     case Kind::kList:
@@ -173,7 +177,10 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
       return memory_->OnUse(call->number, request.memory_use().used_bytes(),
                             request.memory_use().wanted_bytes());
     case Kind::kExpired:
-      if (LocalProcess* const caller = Caller(*call)) caller->expired += request.expired();
+      if (LocalProcess* const caller = Caller(*call)) {
+        caller->expired += request.expired();
+        registry_->SaveProcess(*caller).IgnoreError();
+      }
       return;
     case Kind::kLookAtMailbox:
       if (!attached) return;

@@ -10,6 +10,7 @@ namespace mailrail::cli {
 void AddAgentCommand(CLI::App& app, Action* action);
 void AddListCommands(CLI::App& app, Action* action);  // ps, nodes, links
 void AddMailboxCommand(CLI::App& app, Action* action);
+void AddBrowseCommands(CLI::App& mailbox, Action* action);  // mailbox peek, browse, redrive
 void AddSendCommand(CLI::App& app, Action* action);
 void AddRecvCommand(CLI::App& app, Action* action);
 void AddPingCommand(CLI::App& app, Action* action);

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/fd.h"
 #include "mailrail/process.h"
+#include "node/cli/browsed_rows.h"
 #include "node/cli/commands.h"
 #include "node/cli/rows.h"
 #include "node/config/units.h"
@@ -45,11 +46,7 @@ absl::Status PrintMessage(const RecvArguments& arguments, Message& message) {
     shown.reply_to = std::string(message.reply_to());
     shown.attempts = message.attempts();
     shown.dead_letter_mailbox = std::string(message.dead_letter_mailbox());
-    if (message.dead_letter_reason() == DeadLetterReason::kAttempts) {
-      shown.dead_letter_reason = "attempts";
-    } else if (message.dead_letter_reason() == DeadLetterReason::kExpired) {
-      shown.dead_letter_reason = "expired";
-    }
+    shown.dead_letter_reason = NameOf(message.dead_letter_reason());
     shown.mailbox = arguments.mailbox;
   }
   absl::Status status = Print(FormatMessage(shown, arguments.format));
