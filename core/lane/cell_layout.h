@@ -29,6 +29,7 @@
 //                LEASED -> CONDEMNED (handed out often enough, or expired) -> DONE
 //   unclaimed -> DONE (a small body, which its receiver has copied before)
 //   unclaimed or RETURNED -> DONE or CONDEMNED (dropped by its sender, to make room)
+//   unclaimed, RETURNED -> DELAYED, CONDEMNED (by the agent)
 // What is to be received later is DELAYED from the start: its sender says so before it publishes.
 //
 // What is DELAYED or CONDEMNED is the agent's: it makes the first RETURNED when it is due, and

@@ -310,6 +310,14 @@ bool CellReader::CondemnWaiting(int priority, const CellHead& head, Condemned wh
   return states(priority)[head.slot].compare_exchange_strong(expected, condemned.Pack());
 }
 
+bool CellReader::Withhold(int priority, const CellHead& head, uint32_t due_tick, Kept* kept) {
+  *kept = {
+      priority, head.slot, head.position,
+      CellState{static_cast<uint32_t>(head.position), due_tick, head.attempts, Phase::kDelayed}};
+  uint64_t expected = head.seen;
+  return states(priority)[head.slot].compare_exchange_strong(expected, kept->state.Pack());
+}
+
 bool CellReader::MakeDue(const Kept& kept) {
   state_header_->returns.fetch_add(1);
   const bool moved = Move(kept.priority, kept.slot, kept.position, kept.state.owner,

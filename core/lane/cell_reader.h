@@ -100,6 +100,9 @@ class CellReader {
       absl::FunctionRef<void(int priority, const CellHead& head, const Record& record)> each) const;
   // Takes one of them out; false when it has changed since.
   bool CondemnWaiting(int priority, const CellHead& head, Condemned why);
+  // Keeps one of them from the receivers, for later, as ReturnLater does; `kept` is then what it
+  // has become. False when it has changed since.
+  bool Withhold(int priority, const CellHead& head, uint32_t due_tick, Kept* kept);
   // Of what ForEachKept has shown; each is false when it has changed since.
   bool MakeDue(const Kept& kept);  // DELAYED: goes back to its place
   bool Discard(const Kept& kept);  // DELAYED or CONDEMNED: nobody gets it, its room is free

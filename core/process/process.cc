@@ -6,6 +6,7 @@
 #include "core/base/name.h"
 #include "core/mailbox/control_page.h"
 #include "core/message/message_access.h"
+#include "core/process/browse.h"
 #include "core/process/grants.h"
 #include "core/process/process_impl.h"
 #include "core/process/receiver_impl.h"
@@ -189,6 +190,27 @@ absl::Status Process::DestroyMailbox(absl::string_view name, absl::Time deadline
   control::Request request;
   request.set_destroy_mailbox(std::string(name));
   return impl_->Call(std::move(request), deadline).status();
+}
+
+absl::StatusOr<absl::optional<BrowsedMessage>> Process::Peek(absl::string_view mailbox,
+                                                             absl::Time deadline) {
+  return internal::Peek(
+      mailbox, [&](control::Request request) { return impl_->Call(std::move(request), deadline); });
+}
+
+absl::StatusOr<std::vector<BrowsedMessage>> Process::Browse(absl::string_view mailbox,
+                                                            const BrowseOptions& options,
+                                                            absl::Time deadline) {
+  return internal::Browse(mailbox, options, [&](control::Request request) {
+    return impl_->Call(std::move(request), deadline);
+  });
+}
+
+absl::StatusOr<Redriven> Process::Redrive(absl::string_view dead_letters,
+                                          const RedriveOptions& options, absl::Time deadline) {
+  return internal::Redrive(dead_letters, options, [&](control::Request request) {
+    return impl_->Call(std::move(request), deadline);
+  });
 }
 
 }  // namespace mailrail

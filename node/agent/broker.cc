@@ -18,8 +18,13 @@ Broker::Broker(Options options, Loop* loop, Registry* registry, const Destinatio
       carrier_bell_(carrier_bell),
       links_({options_.notify, options_.log, options_.link_ended, options_.budget}, registry,
              carrier_bell),
-      sweeper_({options_.log, [this](LocalMailbox* mailbox) { return AgentLane(mailbox); }}, loop,
-               registry) {}
+      mover_([this](LocalMailbox* mailbox) { return AgentLane(mailbox); }, registry),
+      sweeper_({options_.log}, loop, registry, &mover_),
+      browser_({[this](uint64_t mailbox, uint64_t lane, int priority, uint32_t slot,
+                       const CellState& state) {
+                 return sweeper_.EndOfLease(mailbox, lane, priority, slot, state);
+               }},
+               loop, registry, &mover_) {}
 
 Broker::~Broker() = default;
 

@@ -14,7 +14,9 @@
 #include "core/mailbox/mailbox_queue.h"
 #include "node/agent/links.h"
 #include "node/agent/loop.h"
+#include "node/agent/mailbox_browser.h"
 #include "node/agent/mailbox_sweeper.h"
+#include "node/agent/message_mover.h"
 #include "node/agent/notices.h"
 #include "node/agent/registry.h"
 #include "node/carrier/carrier.h"
@@ -167,6 +169,8 @@ class Broker {
   static uint64_t CountDropped(const MailboxLane& lane);
   void Describe(const LocalMailbox& mailbox, proto::MailboxState* state);
   uint64_t Purge(LocalMailbox* mailbox);
+  // For who looks into mailboxes, and moves dead letters.
+  MailboxBrowser& browser() { return browser_; }
 
  private:
   // Who has it open has changed: says how many there are, and, of an exclusive one, who may
@@ -203,7 +207,9 @@ class Broker {
   const Destination* const carrier_bell_;
   Carrier* carrier_ = nullptr;
   Links links_;
+  MessageMover mover_;
   MailboxSweeper sweeper_;
+  MailboxBrowser browser_;
   bool sweep_scheduled_ = false;
   absl::Duration sweep_delay_;
   std::map<std::pair<std::string, uint64_t>, std::shared_ptr<MailboxQueue>> remote_queues_;

@@ -83,6 +83,7 @@ void Broker::Resume() {
   }
   for (const auto& [id, mailbox] : registry_->mailboxes()) OnReceiversChanged(mailbox.get());
   for (const auto& [id, proxy] : registry_->proxies()) StartProxy(*proxy);
+  mover_.Resume();
   sweeper_.Resume();
 
   // Notices that the agent before this one had not sent yet: all are sent again, and processes

@@ -93,7 +93,9 @@ void Client::Read() {
       detached_ = true;
       continue;
     }
-    if (request.call_case() == control::Request::kMemoryUse) {
+    if (request.call_case() == control::Request::kMemoryUse ||
+        request.call_case() == control::Request::kLookAtMailbox ||
+        request.call_case() == control::Request::kExpired) {
       // Nobody waits for an answer.
       handlers_.request(shared_from_this(), request, {});
       continue;

@@ -84,6 +84,7 @@ control::ProcessRow RowOf(const LocalProcess& process, const MemoryShares::Use& 
   for (const std::string& name : process.names) row.add_names(name);
   row.set_links(static_cast<uint32_t>(process.links.size()));
   row.set_dropped(process.dropped);
+  row.set_expired(process.expired);
   row.set_memory_bytes(memory.used_bytes);
   row.set_memory_limit_bytes(memory.limit_bytes);
   row.set_watches(static_cast<uint32_t>(watches));

@@ -67,6 +67,20 @@ void LocalService::ConnectFarMailbox(const CallPtr& call, const FoundMailbox& fo
   });
 }
 
+absl::Status LocalService::CheckDeadLetter(const std::string& name) {
+  if (name.empty()) return absl::OkStatus();
+  const LocalMailbox* const mailbox = registry_->FindMailbox(name);
+  if (mailbox == nullptr) {
+    return absl::NotFoundError(
+        absl::StrCat("the dead-letter mailbox '", name, "' is not on this node: create it first"));
+  }
+  if (mailbox->options.policy == ReceivePolicy::kLink) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("mailbox '", name, "' is a link of two processes: it takes no dead letters"));
+  }
+  return absl::OkStatus();
+}
+
 void LocalService::CreateMailbox(const CallPtr& call) {
   const control::CreateMailbox& create = call->request.create_mailbox();
   const MailboxOptions options = FromProto(create.spec());
@@ -98,10 +112,8 @@ void LocalService::CreateMailbox(const CallPtr& call) {
     return true;
   };
   if (exists()) return;
-  if (!options.dead_letter.empty() && registry_->FindMailbox(options.dead_letter) == nullptr) {
-    return Respond(
-        *call, absl::NotFoundError(absl::StrCat("the dead-letter mailbox '", options.dead_letter,
-                                                "' is not on this node: create it first")));
+  if (absl::Status status = CheckDeadLetter(options.dead_letter); !status.ok()) {
+    return Respond(*call, status);
   }
   if (registry_->mailboxes().size() >= options_.max_mailboxes) {
     return Respond(*call, absl::ResourceExhaustedError(absl::StrCat(

@@ -164,6 +164,10 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
       return Purge(call);
     case Kind::kStatMailbox:
       return StatMailbox(call);
+    case Kind::kBrowse:
+      return Browse(call);
+    case Kind::kRedrive:
+      return Redrive(call);
     case Kind::kPost:
       return Post(call, std::move(fds));
     case Kind::kList:
@@ -175,7 +179,10 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
       return memory_->OnUse(call->number, request.memory_use().used_bytes(),
                             request.memory_use().wanted_bytes());
     case Kind::kExpired:
-      if (LocalProcess* const caller = Caller(*call)) caller->expired += request.expired();
+      if (LocalProcess* const caller = Caller(*call)) {
+        caller->expired += request.expired();
+        registry_->SaveProcess(*caller).IgnoreError();
+      }
       return;
     case Kind::kLookAtLane:
       if (attached) broker_->LookAtLane(request.look_at_lane());

@@ -84,11 +84,15 @@ class LocalService {
   void ConnectMailbox(const CallPtr& call);
   void ConnectFarMailbox(const CallPtr& call, const FoundMailbox& found, const std::string& name);
   void CreateMailbox(const CallPtr& call);
+  // Whether a mailbox may have this one for its dead letters.
+  absl::Status CheckDeadLetter(const std::string& name);
   void OpenMailbox(const CallPtr& call);
   void OpenFarMailbox(const CallPtr& call, const FoundMailbox& found, const std::string& name);
   void DestroyMailbox(const CallPtr& call);
   void Purge(const CallPtr& call);
   void StatMailbox(const CallPtr& call);
+  void Browse(const CallPtr& call);
+  void Redrive(const CallPtr& call);
   void Post(const CallPtr& call, std::vector<Fd> fds);
   // What a post is for.
   void FindForPost(const control::Post& post, absl::Time deadline,

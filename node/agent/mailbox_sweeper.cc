@@ -184,6 +184,17 @@ absl::Status MailboxSweeper::Extend(uint32_t number, const control::ExtendLease&
       "the lease of this message has ended: it is another's, or will be");
 }
 
+absl::optional<absl::Time> MailboxSweeper::EndOfLease(uint64_t mailbox, uint64_t lane, int priority,
+                                                      uint32_t slot, const CellState& state) const {
+  const auto watched = watched_.find(mailbox);
+  if (watched == watched_.end()) return absl::nullopt;
+  const auto seen = watched->second.leases.find(Key(lane, priority, slot));
+  if (seen == watched->second.leases.end() || seen->second.state != state.Pack()) {
+    return absl::nullopt;
+  }
+  return seen->second.ends;
+}
+
 void MailboxSweeper::ForgetMailbox(const LocalMailbox& mailbox) {
   for (const uint64_t lane : mailbox.lanes) ForgetLane(lane);
   const auto watched = watched_.find(mailbox.id);
@@ -228,51 +239,17 @@ bool MailboxSweeper::Bury(LocalMailbox* mailbox, IncomingCells* cells,
   prefix.dead_letter_reason = ReasonOf(kept.state);
   prefix.expires_ns = prefix.due_ns = 0;
   prefix.dead_letter_mailbox = mailbox->name;
-  const absl::StatusOr<std::shared_ptr<OutgoingLane>> lane = options_.agent_lane(dead_letters);
-  if (!lane.ok()) return false;
-  volatile MoveNote* const note = MoveNote::Of(*dead_letters);
-  note->position = 0;
-  note->lane = cells->id();
-  note->sequence = kept.position;
-  note->priority = static_cast<uint64_t>(kept.priority);
-  note->position = (*lane)->sequence(kept.priority) + 1;
-  const absl::Status sent =
-      (*lane)->Send(kept.priority, {EncodePrefix(prefix), body}, absl::InfinitePast());
+  if (!mover_->Reach(dead_letters).ok()) return false;
+  const absl::Status sent = mover_->Move(cells, kept, prefix, body, dead_letters);
   if (sent.ok()) {
-    reader.Discard(kept);
     ++mailbox->dead_letters;
+    return true;
   }
-  note->position = 0;
-  if (sent.ok()) return true;
   if (absl::IsDeadlineExceeded(sent) || absl::IsResourceExhausted(sent)) return false;
   return drop(sent.message());
 }
 
-void MailboxSweeper::ResumeMove(LocalMailbox* dead_letters) {
-  volatile MoveNote* const note = MoveNote::Of(*dead_letters);
-  const uint64_t position = note->position;
-  if (position == 0) return;
-  const auto priority = static_cast<int>(note->priority);
-  const absl::StatusOr<std::shared_ptr<OutgoingLane>> lane = options_.agent_lane(dead_letters);
-  if (registry_->FindLane(note->lane) != nullptr && lane.ok() &&
-      (*lane)->sequence(priority) >= position) {
-    // It was published, and stands in its old place still.
-    if (IncomingCells* const cells = Cells(note->lane)) {
-      std::vector<CellReader::Kept> moved;
-      cells->reader().ForEachKept([&](const CellReader::Kept& kept) {
-        if (kept.state.phase == Phase::kCondemned && kept.priority == priority &&
-            kept.position == note->sequence) {
-          moved.push_back(kept);
-        }
-      });
-      for (const CellReader::Kept& kept : moved) cells->reader().Discard(kept);
-    }
-  }
-  note->position = 0;
-}
-
 void MailboxSweeper::Resume() {
-  for (const auto& [id, mailbox] : registry_->mailboxes()) ResumeMove(mailbox.get());
   for (const auto& [id, mailbox] : registry_->mailboxes()) Look(id);
 }
 

@@ -9,34 +9,16 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "absl/types/optional.h"
 #include "core/mailbox/incoming_lane.h"
-#include "core/mailbox/outgoing_lane.h"
 #include "node/agent/loop.h"
+#include "node/agent/message_mover.h"
 #include "node/agent/registry.h"
 #include "proto/agent.pb.h"
 
 namespace mailrail {
-
-// What is kept in shared memory about the last message that was moved to a mailbox of dead letters,
-// from before it is published there, for an agent that takes over: in the page of that mailbox's
-// control page. Written field by field in program order, of which a death loses nothing that was
-// executed.
-struct MoveNote {
-  static constexpr size_t kOffset = 4096 - 256;
-  static volatile MoveNote* Of(const LocalMailbox& mailbox) {
-    return reinterpret_cast<volatile MoveNote*>(
-        reinterpret_cast<char*>(mailbox.destination.page()) + kOffset);
-  }
-
-  uint64_t lane;
-  uint64_t sequence;
-  uint64_t priority;
-  uint64_t position;  // in the agent's lane; 0: nothing is being moved
-};
-static_assert(MoveNote::kOffset >= sizeof(ControlPage));
 
 // Looks after what stands in this node's mailboxes and is for no receiver to take: leases that have
 // ended go back to their places, delayed messages become due, and what has expired or was handed
@@ -51,13 +33,11 @@ class MailboxSweeper {
  public:
   struct Options {
     std::function<void(absl::string_view)> log;
-    // The agent's own lane to a mailbox.
-    std::function<absl::StatusOr<std::shared_ptr<OutgoingLane>>(LocalMailbox*)> agent_lane;
   };
 
-  // Both outlive it.
-  MailboxSweeper(Options options, Loop* loop, Registry* registry)
-      : options_(std::move(options)), loop_(loop), registry_(registry) {}
+  // All outlive it.
+  MailboxSweeper(Options options, Loop* loop, Registry* registry, MessageMover* mover)
+      : options_(std::move(options)), loop_(loop), registry_(registry), mover_(mover) {}
 
   // Something may have changed in it: looks, and looks again when that is needed.
   void Look(uint64_t mailbox);
@@ -65,12 +45,15 @@ class MailboxSweeper {
   // ended.
   absl::Status Extend(uint32_t number, const control::ExtendLease& lease);
 
+  // When a lease ends, whose cell has this state; nothing when that is not known.
+  absl::optional<absl::Time> EndOfLease(uint64_t mailbox, uint64_t lane, int priority,
+                                        uint32_t slot, const CellState& state) const;
+
   // A lane, or a mailbox with all of its lanes, is gone.
   void ForgetLane(uint64_t lane) { cells_.erase(lane); }
   void ForgetMailbox(const LocalMailbox& mailbox);
 
-  // After a restart: settles what a death has cut in two, before anything is sent on the agent's
-  // lanes, and looks everywhere.
+  // After a restart, and after the mover's: looks everywhere.
   void Resume();
 
  private:
@@ -98,11 +81,11 @@ class MailboxSweeper {
   // Takes a condemned message to the dead letters; false when they have no room for it now.
   bool Bury(LocalMailbox* mailbox, IncomingCells* cells, const CellReader::Kept& kept);
   void Drop(LocalMailbox* mailbox, absl::string_view why);
-  void ResumeMove(LocalMailbox* dead_letters);
 
   const Options options_;
   Loop* const loop_;
   Registry* const registry_;
+  MessageMover* const mover_;
   absl::flat_hash_map<uint64_t, Watched> watched_;                       // by mailbox
   absl::flat_hash_map<uint64_t, std::shared_ptr<IncomingCells>> cells_;  // by lane
   uint64_t dropped_ = 0;

@@ -24,12 +24,14 @@ class MailboxSweeperTest : public testing::Test {
 
   void Start() {
     const auto log = [this](absl::string_view line) { logged_.push_back(std::string(line)); };
+    // With the agent go the timers that it has set.
+    loop_ = std::make_unique<Loop>();
     registry_ = std::make_unique<Registry>("alpha", 1, keeper_.vault(), log);
     Broker::Options options;
     options.log = log;
     options.notify = [](uint32_t, control::Notice, FdSource) {};
     options.link_ended = [](uint64_t, const absl::Status&) {};
-    broker_ = std::make_unique<Broker>(std::move(options), &loop_, registry_.get(), &bell_);
+    broker_ = std::make_unique<Broker>(std::move(options), loop_.get(), registry_.get(), &bell_);
     broker_->set_carrier(&carrier_);
   }
   // As if the agent had been killed and started again.
@@ -70,14 +72,14 @@ class MailboxSweeperTest : public testing::Test {
 
   // Runs the loop until then.
   void Await(const std::function<bool()>& done) {
-    while (!done()) loop_.RunOnce();
+    while (!done()) loop_->RunOnce();
   }
 
   TestKeeper keeper_;
-  Loop loop_;
   const Destination bell_;
   std::vector<std::string> logged_;
   RememberingCarrier carrier_;
+  std::unique_ptr<Loop> loop_;
   std::unique_ptr<Registry> registry_;
   std::unique_ptr<Broker> broker_;
 };

@@ -47,7 +47,7 @@ struct LocalProcess {
   absl::flat_hash_set<uint64_t> mailboxes;
   absl::flat_hash_set<uint64_t> proxies;  // for mailboxes of other nodes
   uint64_t dropped = 0;  // messages that it had sent to other nodes, and nobody received
-  uint64_t expired = 0;  // messages to it that it found expired; not kept
+  uint64_t expired = 0;  // messages to it that it found expired
 };
 
 // A process of another node that receives from a mailbox of this one.

@@ -60,6 +60,7 @@ state::Process Encode(const LocalProcess& process) {
   value.set_program(process.program);
   for (const std::string& name : process.names) value.add_names(name);
   value.set_dropped(process.dropped);
+  value.set_expired(process.expired);
   return value;
 }
 
@@ -72,6 +73,7 @@ void Decode(const state::Process& value, const std::string& node, LocalProcess* 
   process->program = value.program();
   process->names.insert(value.names().begin(), value.names().end());
   process->dropped = value.dropped();
+  process->expired = value.expired();
 }
 
 state::Mailbox Encode(const LocalMailbox& mailbox) {

@@ -43,6 +43,7 @@ TEST_F(RegistryTest, EverythingComesBackFromTheKeeper) {
   before->Begin();
   LocalProcess* process = AddTestProcess(before.get());
   process->dropped = 3;
+  process->expired = 4;
   ASSERT_TRUE(before->AddName(process, "billing").ok());
   MailboxOptions options;
   options.capacity_messages = 10;
@@ -72,6 +73,7 @@ TEST_F(RegistryTest, EverythingComesBackFromTheKeeper) {
   ASSERT_NE(same, nullptr);
   EXPECT_EQ(same->id, process->id);
   EXPECT_EQ(same->dropped, 3u);
+  EXPECT_EQ(same->expired, 4u);
   EXPECT_TRUE(same->proxies.contains(proxy));
   EXPECT_EQ(same->mailboxes.size(), 2u);
   LocalMailbox* restored = after->FindMailbox("orders");

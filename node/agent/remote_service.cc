@@ -20,6 +20,11 @@ absl::Status TooMuch() {
   return absl::ResourceExhaustedError("this node is asked for too much at a time");
 }
 
+void SetStatus(const absl::Status& status, proto::Reply* reply) {
+  reply->mutable_status()->set_code(static_cast<int>(status.code()));
+  reply->mutable_status()->set_message(std::string(status.message()));
+}
+
 }  // namespace
 
 void RemoteService::Connect(Registry* registry, Broker* broker, LocalService* local,
@@ -173,6 +178,8 @@ void RemoteService::Reply(const std::string& node, uint64_t id, const proto::Rep
 void RemoteService::Answer(const std::string& node, const proto::Request& request) {
   if (request.has_await_end()) return awaited_->Await(node, request.id(), request.await_end());
   if (request.has_forget_end()) return awaited_->Forget(node, request.id(), request.forget_end());
+  if (request.has_browse()) return Browse(node, request);
+  if (request.has_redrive()) return Redrive(node, request);
   proto::Reply answer;
   proto::Reply* const reply = &answer;
   absl::Status status;
@@ -227,8 +234,8 @@ void RemoteService::Answer(const std::string& node, const proto::Request& reques
     }
     case proto::Request::kDestroyMailbox: {
       const proto::DestroyMailbox& destroy = request.destroy_mailbox();
-      LocalMailbox* mailbox = registry_->FindMailbox(destroy.mailbox_id());
-      if (mailbox != nullptr && mailbox->name == destroy.mailbox()) {
+      LocalMailbox* mailbox = FindMailbox(destroy.mailbox(), destroy.mailbox_id());
+      if (mailbox != nullptr) {
         reply->set_purged(broker_->DestroyMailbox(mailbox));
       }
       break;
@@ -243,9 +250,43 @@ void RemoteService::Answer(const std::string& node, const proto::Request& reques
     default:
       status = absl::UnimplementedError("this node does not know this request");
   }
-  reply->mutable_status()->set_code(static_cast<int>(status.code()));
-  reply->mutable_status()->set_message(std::string(status.message()));
+  SetStatus(status, reply);
   Reply(node, request.id(), answer);
+}
+
+LocalMailbox* RemoteService::FindMailbox(const std::string& name, uint64_t id) {
+  LocalMailbox* const mailbox = registry_->FindMailbox(id);
+  return mailbox != nullptr && mailbox->name == name ? mailbox : nullptr;
+}
+
+void RemoteService::Browse(const std::string& node, const proto::Request& request) {
+  const auto answer = [this, node, id = request.id()](absl::StatusOr<proto::Browsed> browsed) {
+    proto::Reply reply;
+    SetStatus(browsed.status(), &reply);
+    if (browsed.ok()) *reply.mutable_browsed() = *std::move(browsed);
+    Reply(node, id, reply);
+  };
+  const LocalMailbox* const mailbox =
+      FindMailbox(request.browse().mailbox(), request.browse().mailbox_id());
+  if (mailbox == nullptr) {
+    return answer(UnknownName(NameKind::kMailbox, request.browse().mailbox(), registry_->node()));
+  }
+  broker_->browser().Browse(*mailbox, request.browse(), {[] { return true; }, answer});
+}
+
+void RemoteService::Redrive(const std::string& node, const proto::Request& request) {
+  const auto answer = [this, node, id = request.id()](absl::StatusOr<proto::Redriven> redriven) {
+    proto::Reply reply;
+    SetStatus(redriven.status(), &reply);
+    if (redriven.ok()) *reply.mutable_redriven() = *std::move(redriven);
+    Reply(node, id, reply);
+  };
+  const LocalMailbox* const mailbox =
+      FindMailbox(request.redrive().mailbox(), request.redrive().mailbox_id());
+  if (mailbox == nullptr) {
+    return answer(UnknownName(NameKind::kMailbox, request.redrive().mailbox(), registry_->node()));
+  }
+  broker_->browser().Redrive(*mailbox, request.redrive(), {[] { return true; }, answer});
 }
 
 void RemoteService::OnReply(const std::string& node, const proto::Reply& reply) {

@@ -66,6 +66,10 @@ class RemoteService : public CarrierEvents {
   void Meet(const std::string& node, uint64_t incarnation);
   void CountDropped() ABSL_LOCKS_EXCLUDED(mutex_);
   void Answer(const std::string& node, const proto::Request& request);
+  // The mailbox of this node that has both; null when there is none.
+  LocalMailbox* FindMailbox(const std::string& name, uint64_t id);
+  void Browse(const std::string& node, const proto::Request& request);
+  void Redrive(const std::string& node, const proto::Request& request);
 
   const Options options_;
   Loop* const loop_;

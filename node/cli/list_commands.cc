@@ -38,8 +38,11 @@ void AddListCommand(CLI::App& app, Action* action, const std::string& name, cons
 }  // namespace
 
 void AddListCommands(CLI::App& app, Action* action) {
-  AddListCommand(app, action, "ps", "List the processes that are attached to this host's agent",
-                 "mailrail ps -o json", control::PROCESSES, FormatProcesses);
+  AddListCommand(
+      app, action, "ps",
+      "List the processes that are attached to this host's agent; dropped are messages that they "
+      "had sent to other nodes, and nobody could take, expired those that came to them too late",
+      "mailrail ps -o json", control::PROCESSES, FormatProcesses);
   AddListCommand(app, action, "nodes",
                  "List this node and its peers, and whether they are connected", "mailrail nodes",
                  control::NODES, FormatNodes);

@@ -208,8 +208,9 @@ void AddCreate(CLI::App& mailbox, Action* action, const ArgumentsPtr& arguments)
 }  // namespace
 
 void AddMailboxCommand(CLI::App& app, Action* action) {
-  CLI::App* mailbox = AddCommand(app, "mailbox", "Create, list, empty and remove mailboxes",
-                                 "mailrail mailbox create orders");
+  CLI::App* mailbox =
+      AddCommand(app, "mailbox", "Create, list, look into, empty and remove mailboxes",
+                 "mailrail mailbox create orders");
   mailbox->require_subcommand(1);
   const auto arguments = std::make_shared<MailboxArguments>();
   AddCreate(*mailbox, action, arguments);
@@ -239,6 +240,8 @@ void AddMailboxCommand(CLI::App& app, Action* action) {
                         "mailrail mailbox purge orders", arguments, RunPurge);
   AddNames(*purge, arguments.get());
   AddOutputFlag(*purge, &arguments->format);
+
+  AddBrowseCommands(*mailbox, action);
 }
 
 }  // namespace mailrail::cli

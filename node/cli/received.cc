@@ -1,5 +1,7 @@
 #include "node/cli/received.h"
 
+#include "node/cli/browsed_rows.h"
+
 namespace mailrail::cli {
 
 ReceivedMessage Shown(const Message& message, const std::string& mailbox) {
@@ -14,19 +16,7 @@ ReceivedMessage Shown(const Message& message, const std::string& mailbox) {
   shown.reply_to = std::string(message.reply_to());
   shown.attempts = message.attempts();
   shown.dead_letter_mailbox = std::string(message.dead_letter_mailbox());
-  switch (message.dead_letter_reason()) {
-    case DeadLetterReason::kNone:
-      break;
-    case DeadLetterReason::kAttempts:
-      shown.dead_letter_reason = "attempts";
-      break;
-    case DeadLetterReason::kExpired:
-      shown.dead_letter_reason = "expired";
-      break;
-    case DeadLetterReason::kDropped:
-      shown.dead_letter_reason = "dropped";
-      break;
-  }
+  shown.dead_letter_reason = NameOf(message.dead_letter_reason());
   return shown;
 }
 

@@ -79,6 +79,7 @@ Json ToJson(const control::ProcessRow& row) {
           {"names", std::vector<std::string>(row.names().begin(), row.names().end())},
           {"links", row.links()},
           {"dropped", row.dropped()},
+          {"expired", row.expired()},
           {"memory_bytes", row.memory_bytes()},
           {"memory_limit_bytes", row.memory_limit_bytes()},
           {"watches", row.watches()}};
@@ -167,11 +168,17 @@ std::string NameOf(EndReason reason) {
 
 std::string FormatProcesses(const control::Listing& listing, OutputFormat format) {
   if (format == OutputFormat::kJson) return ArrayOf(listing.processes());
-  Table table(
-      {{"PROCESS"}, {"NAMES"}, {"UID", Align::kRight}, {"LINKS", Align::kRight}, {"PROGRAM"}});
+  Table table({{"PROCESS"},
+               {"NAMES"},
+               {"UID", Align::kRight},
+               {"LINKS", Align::kRight},
+               {"DROPPED", Align::kRight},
+               {"EXPIRED", Align::kRight},
+               {"PROGRAM"}});
   for (const control::ProcessRow& row : listing.processes()) {
     table.AddRow({IdText(row.process()), absl::StrJoin(row.names(), ","), absl::StrCat(row.uid()),
-                  absl::StrCat(row.links()), row.program()});
+                  absl::StrCat(row.links()), absl::StrCat(row.dropped()),
+                  absl::StrCat(row.expired()), row.program()});
   }
   return table.ToString();
 }

@@ -94,7 +94,8 @@ TEST(RowsTest, OneMailboxIsLinesOrAnObject) {
 
 TEST(RowsTest, EmptyListsAreAHeaderOrAnEmptyArray) {
   const control::Listing none;
-  EXPECT_EQ(FormatProcesses(none, OutputFormat::kText), "PROCESS  NAMES  UID  LINKS  PROGRAM\n");
+  EXPECT_EQ(FormatProcesses(none, OutputFormat::kText),
+            "PROCESS  NAMES  UID  LINKS  DROPPED  EXPIRED  PROGRAM\n");
   EXPECT_EQ(FormatProcesses(none, OutputFormat::kJson), "[]\n");
   EXPECT_EQ(FormatNodes(none, OutputFormat::kJson), "[]\n");
 }
@@ -107,11 +108,18 @@ TEST(RowsTest, ProcessesCarryTheirIdWholeAndInParts) {
   row->mutable_process()->set_incarnation(3);
   row->set_program("/bin/\xff");
   row->add_names("billing");
+  row->set_dropped(11);
+  row->set_expired(12);
   const json rows = json::parse(FormatProcesses(listing, OutputFormat::kJson));
   EXPECT_EQ(rows[0]["process"], "4711.3@alpha");
   EXPECT_EQ(rows[0]["pid"], 4711);
   EXPECT_EQ(rows[0]["names"], json::array({"billing"}));
   EXPECT_EQ(rows[0]["program"], "/bin/\xef\xbf\xbd");
+  EXPECT_EQ(rows[0]["dropped"], 11);
+  EXPECT_EQ(rows[0]["expired"], 12);
+  EXPECT_THAT(FormatProcesses(listing, OutputFormat::kText),
+              HasSubstr("LINKS  DROPPED  EXPIRED  PROGRAM\n4711.3@alpha  billing    0      0       "
+                        "11       12  /bin/"));
 }
 
 TEST(RowsTest, IncarnationsOfNodesAreTextBecauseTheyAreTooLongForNumbers) {

@@ -258,6 +258,18 @@ TEST_P(LeaseTest, AMessageThatWasReceivedWithoutALeaseCannotBeSettled) {
   EXPECT_THAT(message->Extend(absl::Seconds(1)), HasCode(StatusCode::kFailedPrecondition));
 }
 
+TEST_P(LeaseTest, WhoGivesBackForLaterAgainAndAgainCanGoOnAskingTheAgent) {
+  constexpr size_t kMany = 200;
+  Create();
+  const Handle receiver = Open(peer());
+  Send(Numbered(kMany));
+  for (size_t i = 1; i <= kMany; ++i) {
+    ExpectIs(Next(peer(), receiver), i, 0);
+    ASSERT_THAT(peer().GiveBack(i, absl::Hours(1)), IsOk());
+  }
+  EXPECT_THAT(peer().CreateMailbox(NewName()), IsOk());
+}
+
 TEST_P(LeaseTest, OptionsOutOfRangeAreRefused) {
   const auto create = [&](const MailboxOptions& options) {
     return peer().CreateMailbox(NewName(), options);

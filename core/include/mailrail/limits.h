@@ -30,6 +30,9 @@ inline constexpr size_t kMaxHeaderBytes = 4096;
 // The most that a mailbox may set for how often a message is handed out.
 inline constexpr uint32_t kMostAttempts = 30;
 
+// The most that is shown of a body in a mailbox (Process::Browse).
+inline constexpr size_t kMostBrowsedBytes = size_t{32} << 10;
+
 // Names of nodes, mailboxes and processes: 1 to 63 characters of [a-z A-Z 0-9 . _ -]; the first is
 // a letter or, for mailboxes, a letter or '_'. So a name is never taken for a pid.
 inline constexpr size_t kMaxNameLength = 63;

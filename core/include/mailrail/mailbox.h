@@ -4,9 +4,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "mailrail/limits.h"
+#include "mailrail/message.h"
+#include "mailrail/process_id.h"
 
 namespace mailrail {
 
@@ -81,7 +86,7 @@ struct MailboxOptions {
   uint32_t max_attempts = 0;
 
   // The mailbox of the same node that gets the dead letters; it must be there when this one is
-  // created. When it is empty, or was destroyed, they are dropped, and counted.
+  // created, and no link. When it is empty, or was destroyed, they are dropped, and counted.
   std::string dead_letter = "";
   ReceivePolicy policy = ReceivePolicy::kCompeting;
 
@@ -95,7 +100,71 @@ struct MailboxState {
   MailboxOptions options;
   uint64_t waiting = 0;  // for a receiver
   uint64_t leased = 0;   // handed out, and neither received for good nor given back
-  uint64_t delayed = 0;  // given back for later
+  uint64_t delayed = 0;  // given back or sent for later
+};
+
+// A message as it stood in a mailbox when somebody looked (Process::Peek, Process::Browse): a copy.
+struct BrowsedMessage {
+  enum class State : uint8_t {
+    kWaiting,  // a receive may get it
+    kLeased,   // a receiver has it, and has not acknowledged it
+    kDelayed,  // nobody gets it before its time
+  };
+
+  // The first bytes of the body, as many as were asked for, and how many the whole body has.
+  std::string body = {};
+  size_t body_bytes = 0;
+
+  // As in Message; `attempts` not with the lease that it is out on.
+  ProcessId sender = {};
+  int priority = 0;
+  uint64_t sequence = 0;
+  int attempts = 0;
+  std::vector<Header> headers = {};
+  std::string reply_to = {};
+  DeadLetterReason dead_letter_reason = DeadLetterReason::kNone;
+  std::string dead_letter_mailbox = {};
+  absl::Time expires = absl::InfiniteFuture();
+
+  State state = State::kWaiting;
+  // With kLeased: who has it; its pid is 0 when that is not known.
+  ProcessId leased_by = {};
+  // With kLeased: when the lease ends, if this is known, to within an eighth of
+  // MailboxOptions::lease_time; with kDelayed: when it is due.
+  absl::Time until = absl::InfiniteFuture();
+};
+
+struct BrowseOptions {
+  // How many messages at most.
+  size_t limit = 1000;
+
+  // How much of each body, 0 to kMostBrowsedBytes.
+  size_t max_body_bytes = 1024;
+
+  // When it is not empty: only dead letters that were sent to this mailbox.
+  std::string dead_letters_of = {};
+};
+
+struct RedriveOptions {
+  // The mailbox that gets the dead letters, of the same node; when it is empty: the one that each
+  // was sent to.
+  std::string to = {};
+
+  // How many at most; the first in the order of receive.
+  size_t limit = static_cast<size_t>(-1);
+
+  // Only those that are dead letters for this reason; kNone: for any.
+  DeadLetterReason reason = DeadLetterReason::kNone;
+};
+
+// What became of dead letters (Process::Redrive).
+struct Redriven {
+  size_t moved = 0;
+  // What should have been moved, and is where it was.
+  size_t left = 0;
+  // Not OK: why the first of these is left (the mailbox that it was sent to was destroyed, has no
+  // room now, or does not take it), or else why there was an end before the last.
+  absl::Status why = absl::OkStatus();
 };
 
 }  // namespace mailrail

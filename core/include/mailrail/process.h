@@ -3,12 +3,14 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "absl/types/optional.h"
 #include "mailrail/mailbox.h"
 #include "mailrail/message.h"
 #include "mailrail/process_id.h"
@@ -161,6 +163,35 @@ class Process {
   // dropped, and the agent of its node logs how much that was.
   absl::Status DestroyMailbox(absl::string_view name,
                               absl::Time deadline = absl::Now() + absl::Seconds(10));
+
+  // The message that the next receive from a mailbox would get; nothing when none waits. Its body
+  // up to kMostBrowsedBytes.
+  //
+  // Neither this nor Browse disturbs: nothing is claimed, counted as an attempt, moved or held up,
+  // and senders and receivers go on meanwhile. What is received while it is looked at is shown
+  // whole, as it was, or left out. The mailbox's node looks, so it may be any node's.
+  absl::StatusOr<absl::optional<BrowsedMessage>> Peek(absl::string_view mailbox,
+                                                      absl::Time deadline = absl::Now() +
+                                                                            absl::Seconds(10));
+
+  // What is in a mailbox, in the order in which it would be received if it all were now: also what
+  // is leased or delayed, in the places that it would go back to. What has expired, or is on its
+  // way to the dead letters, is left out. Of a mailbox that changes meanwhile each message is shown
+  // once at most. kInvalidArgument for options out of range.
+  absl::StatusOr<std::vector<BrowsedMessage>> Browse(absl::string_view mailbox,
+                                                     const BrowseOptions& options = {},
+                                                     absl::Time deadline = absl::Now() +
+                                                                           absl::Seconds(10));
+
+  // Moves dead letters that wait in a mailbox back to where they were sent, in the order of
+  // receive, with body, sender, priority, headers and reply_to; each is there once, whatever dies
+  // meanwhile. Attempts begin anew, and a time to live has no effect any more. What is no dead
+  // letter, or is leased or delayed, stays; as does what cannot be moved now, which Redriven tells.
+  // kInvalidArgument, and nothing is moved, when `to` is that mailbox itself, or of another node;
+  // kNotFound when there is no such mailbox. An error only when nothing was moved.
+  absl::StatusOr<Redriven> Redrive(absl::string_view dead_letters,
+                                   const RedriveOptions& options = {},
+                                   absl::Time deadline = absl::Now() + absl::Seconds(10));
 
  private:
   friend class MessageQueue;
