@@ -64,7 +64,7 @@ absl::StatusOr<std::vector<BrowsedMessage>> Look(proto::Browse browse, size_t li
     proto::Browsed* const browsed = reply->response.mutable_browsed();
     if (looked_at == 0) looked_for = browsed->found();
     // A request without an answer to show has looked at as many as it may have shown.
-    looked_at += std::max<uint64_t>(browsed->messages_size(), 1);
+    looked_at += std::max<uint64_t>(static_cast<uint64_t>(browsed->messages_size()), 1);
     for (proto::BrowsedMessage& row : *browsed->mutable_messages()) {
       if (messages.size() < limit) messages.push_back(MessageOf(std::move(row)));
     }

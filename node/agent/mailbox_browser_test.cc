@@ -141,8 +141,8 @@ TEST_F(MailboxBrowserTest, TheOrderIsThatOfReceiveWhateverWasGivenBack) {
   std::vector<Lease> leases;
   for (int i = 0; i < 100; ++i) leases.push_back(LeaseOne(queue.get()));
   std::shuffle(leases.begin(), leases.end(), random);
-  for (int i = 0; i < 60; ++i) queue->Finish(leases[i], MailboxQueue::Outcome::kReturned);
-  for (int i = 60; i < 70; ++i)
+  for (size_t i = 0; i < 60; ++i) queue->Finish(leases[i], MailboxQueue::Outcome::kReturned);
+  for (size_t i = 60; i < 70; ++i)
     queue->FinishLater(leases[i], DueTick::After(MonotonicTime(), 1000000000000));
   const std::vector<Row> all = Browse();
   EXPECT_EQ(all.size(), 300u);
@@ -161,14 +161,14 @@ TEST_F(MailboxBrowserTest, TheOrderIsThatOfReceiveWhateverWasGivenBack) {
   for (const Row& row : all) {
     if (row.state() == Row::LEASED) left.push_back(row.body());
   }
-  for (int i = 70; i < 100; ++i) queue->Finish(leases[i], MailboxQueue::Outcome::kReturned);
+  for (size_t i = 70; i < 100; ++i) queue->Finish(leases[i], MailboxQueue::Outcome::kReturned);
   EXPECT_EQ(ReceiveAll(), left);
 }
 
 TEST_F(MailboxBrowserTest, WhatIsThereAgainGoesBeforeAllOfItsLaneThatNobodyHadYet) {
   Create();
   const std::vector<std::shared_ptr<OutgoingLane>> lanes = {NewLane(), NewLane()};
-  for (int i = 0; i < 6; ++i) Send(lanes[i % 2], std::to_string(i));
+  for (size_t i = 0; i < 6; ++i) Send(lanes[i % 2], std::to_string(i));
   // The last of the first lane was withheld, and is due now, before those that were sent before it.
   const std::shared_ptr<IncomingCells> cells =
       MapCells(*registry_->FindLane(*Mailbox()->lanes.begin())).value();
@@ -204,8 +204,8 @@ TEST_F(MailboxBrowserTest, ARowTellsAllOfAMessage) {
   loop_.RunOnce();  // the sweeper sees the lease
   const std::vector<Row> rows = Browse();
   ASSERT_EQ(rows.size(), 4u);
-  for (int i = 0; i < 4; ++i) {
-    EXPECT_EQ(rows[i].priority(), static_cast<uint32_t>(9 - i));
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(rows[i].priority(), 9 - i);
     EXPECT_EQ(rows[i].sequence(), 1u);
     EXPECT_EQ(rows[i].sender().node() + std::to_string(rows[i].sender().pid()), "beta4711");
   }

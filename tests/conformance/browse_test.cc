@@ -64,7 +64,7 @@ TEST_P(BrowseTest, APeekShowsWhatTheNextReceiveGetsAndLeavesItThere) {
          .headers = {{"kind", "test"}},
          .reply_to = "answers"},
         {.number = 3, .bytes = 300}});
-  for (const uint64_t number : {2, 1, 3}) {
+  for (const uint64_t number : {2u, 1u, 3u}) {
     absl::optional<BrowsedMessage> first;
     for (int i = 0; i < 3; ++i) first = Peek();
     ASSERT_TRUE(first.has_value());

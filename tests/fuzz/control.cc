@@ -163,7 +163,9 @@ class Control {
 
   control::Request MakeRequest() {
     control::Request request;
-    switch (input_->Below(18)) {
+    const uint32_t call = input_->Byte();
+    if (call >= 13 * 18) return MakeMailboxRequest(call - 13 * 18);
+    switch (call % 18) {
       case 0:
         request.mutable_attach()->set_protocol_version(input_->Below(3));
         request.mutable_attach()->set_layout_version(input_->Below(3));
@@ -199,6 +201,10 @@ class Control {
         spec->set_receive_policy(static_cast<proto::ReceivePolicy>(kind % 4));
         spec->set_owned(kind / 4 % 4 == 1);
         spec->set_when_full(static_cast<proto::FullPolicy>(input_->Below(5)));
+        if (kind / 64 == 2) {
+          spec->set_dead_letter("q");
+          spec->set_max_attempts(1);
+        }
         break;
       }
       case 8:
@@ -249,6 +255,70 @@ class Control {
         request.set_detach(true);
     }
     return request;
+  }
+
+  // About what is in a mailbox, and what becomes of it.
+  control::Request MakeMailboxRequest(uint32_t call) {
+    control::Request request;
+    switch (call % 7) {
+      case 0: {
+        control::ExtendLease* const extend = request.mutable_extend_lease();
+        extend->set_destination_id(input_->Number());
+        extend->set_lane_id(input_->Number());
+        extend->set_priority(input_->Below(34));
+        extend->set_slot(static_cast<uint32_t>(input_->Number()));
+        extend->set_sequence(input_->Number());
+        extend->set_time_ms(input_->Number());
+        break;
+      }
+      case 1:
+        request.set_look_at_mailbox(input_->Number());
+        break;
+      case 2:
+        request.set_lane_expires(input_->Number());
+        break;
+      case 3:
+        request.set_expired(input_->Number());
+        break;
+      case 4: {
+        proto::Browse* const browse = request.mutable_browse();
+        browse->set_mailbox(Name());
+        browse->set_limit(static_cast<uint32_t>(input_->Number()));
+        browse->set_max_body_bytes(static_cast<uint32_t>(input_->Number()));
+        const uint32_t how = input_->Byte();
+        browse->set_waiting_only((how & 1) != 0);
+        if ((how & 2) != 0) FillPlace(browse->mutable_after());
+        if ((how & 4) != 0) browse->set_dead_letters_of(Name());
+        break;
+      }
+      case 5: {
+        proto::Redrive* const redrive = request.mutable_redrive();
+        redrive->set_mailbox(Name());
+        redrive->set_limit(static_cast<uint32_t>(input_->Number()));
+        redrive->set_token(input_->Number());
+        const uint32_t how = input_->Byte();
+        redrive->set_reason(how / 16);
+        if ((how & 1) != 0) FillPlace(redrive->mutable_after());
+        if ((how & 2) != 0) redrive->set_to(Name());
+        break;
+      }
+      default: {
+        control::Post* const post = request.mutable_post();
+        post->set_destination(Name());
+        post->set_body(std::string(input_->Bytes(input_->Below(16))));
+        post->set_time_to_live_ms(input_->Number());
+        post->set_reply_to(Name());
+        post->add_headers()->set_name(std::string(input_->Bytes(input_->Below(8))));
+      }
+    }
+    return request;
+  }
+
+  void FillPlace(proto::Place* place) {
+    place->set_priority(static_cast<uint32_t>(input_->Number()));
+    place->set_stamp(input_->Number());
+    place->set_lane(input_->Number());
+    place->set_sequence(input_->Number());
   }
 
   void Read() {

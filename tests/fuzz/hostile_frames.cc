@@ -1,5 +1,6 @@
 #include "tests/fuzz/hostile_frames.h"
 
+#include "core/message/prefix.h"
 #include "core/process/grants.h"
 #include "node/carrier/record_codec.h"
 #include "node/peer/options.h"
@@ -92,7 +93,14 @@ void HostileFrames::FillAccepted(proto::Accepted* accepted) {
 
 proto::Frame HostileFrames::AnyFrame() {
   proto::Frame frame;
-  switch (input_->Below(12)) {
+  const uint32_t kind = input_->Byte();
+  if (kind >= 252) {
+    frame.mutable_extend()->set_receiver_key(AnyKey());
+    FillLease(frame.mutable_extend()->mutable_lease());
+    frame.mutable_extend()->set_time_ms(input_->Number());
+    return frame;
+  }
+  switch (kind % 12) {
     case 0: {
       proto::LaneOpen* const open = frame.mutable_lane_open();
       open->set_lane(AnyLane());
@@ -150,8 +158,15 @@ void HostileFrames::FillData(proto::Data* data) {
         *records += PackedRecord(std::string(input_->Below(3000), 'm'));
         break;
       case 1: {  // with a prefix, which may make up a sender
-        const absl::string_view prefix = input_->Bytes(input_->Below(24));
-        *records += PackedRecord(prefix, /*has_prefix=*/true);
+        const uint32_t bytes = input_->Byte();
+        if (bytes >= 240) {
+          // Or one that may have expired.
+          const Prefix prefix = {.expires_ns = static_cast<int64_t>(input_->Number()),
+                                 .headers = {{"name", "value"}}};
+          *records += PackedRecord(EncodePrefix(prefix) + "body", /*has_prefix=*/true);
+        } else {
+          *records += PackedRecord(input_->Bytes(bytes % 24), /*has_prefix=*/true);
+        }
         break;
       }
       default: {
@@ -168,7 +183,31 @@ void HostileFrames::FillData(proto::Data* data) {
 
 void HostileFrames::FillRequest(proto::Request* request) {
   request->set_id(input_->Number());
-  switch (input_->Below(7)) {
+  const uint32_t kind = input_->Byte();
+  if (kind >= 252) {
+    const auto place = [this](proto::Place* after) {
+      after->set_priority(input_->Below(34));
+      after->set_stamp(input_->Number());
+      after->set_lane(input_->Number());
+      after->set_sequence(input_->Number());
+    };
+    if (kind % 2 == 0) {
+      request->mutable_browse()->set_mailbox(AnyMailbox());
+      request->mutable_browse()->set_mailbox_id(input_->Number());
+      request->mutable_browse()->set_limit(static_cast<uint32_t>(input_->Number()));
+      request->mutable_browse()->set_max_body_bytes(static_cast<uint32_t>(input_->Number()));
+      if (input_->Bool()) place(request->mutable_browse()->mutable_after());
+    } else {
+      request->mutable_redrive()->set_mailbox(AnyMailbox());
+      request->mutable_redrive()->set_mailbox_id(input_->Number());
+      request->mutable_redrive()->set_limit(static_cast<uint32_t>(input_->Number()));
+      request->mutable_redrive()->set_token(input_->Number());
+      if (input_->Bool()) request->mutable_redrive()->set_to(AnyMailbox());
+      if (input_->Bool()) place(request->mutable_redrive()->mutable_after());
+    }
+    return;
+  }
+  switch (kind % 7) {
     case 0:
       request->set_resolve_process(input_->Bool() ? witness_.ToString() : AnyMailbox());
       break;
@@ -215,7 +254,18 @@ void HostileFrames::FillReply(proto::Reply* reply) {
         input_->Bool() ? 16 : static_cast<uint32_t>(input_->Number()));
     reply->mutable_spec()->set_fixed_size(input_->Byte() >= 0xe0);
   }
-  reply->set_mailbox_id(input_->Below(4));
+  const uint32_t which = input_->Byte();
+  reply->set_mailbox_id(which % 4);
+  if (which >= 0xf0) {
+    proto::BrowsedMessage* const message = reply->mutable_browsed()->add_messages();
+    FillProcess(message->mutable_sender());
+    message->set_body(std::string(input_->Bool() ? 70000 : input_->Below(100), 'b'));
+    message->set_state(static_cast<proto::BrowsedMessage::State>(input_->Below(5)));
+    message->set_left_ms(input_->Number());
+    reply->mutable_redriven()->set_moved(input_->Number());
+    reply->mutable_redriven()->set_left(input_->Number());
+    reply->mutable_redriven()->mutable_why()->set_code(AnyCode());
+  }
   reply->set_end_reason(static_cast<uint32_t>(2 * reply->mailbox_id()));
 }
 
@@ -234,12 +284,17 @@ void HostileFrames::FillReceiving(proto::Frame* frame) {
       delivery->set_again(input_->Bool());
       break;
     }
-    case 2:
+    case 2: {
       frame->mutable_outcome()->set_receiver_key(AnyKey());
       FillLease(frame->mutable_outcome()->mutable_lease());
-      frame->mutable_outcome()->set_taken(input_->Bool());
-      frame->mutable_outcome()->set_refused(input_->Bool());
+      const uint32_t taken = input_->Byte(), refused = input_->Byte();
+      frame->mutable_outcome()->set_taken((taken & 1) != 0);
+      frame->mutable_outcome()->set_refused((refused & 1) != 0);
+      frame->mutable_outcome()->set_returned((taken & 2) != 0);
+      if ((refused & 2) != 0)
+        frame->mutable_outcome()->set_delay_ms(uint64_t{refused} << (taken >> 2));
       break;
+    }
     case 3:
       frame->mutable_receiver_check()->set_receiver_key(AnyKey());
       break;

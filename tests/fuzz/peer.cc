@@ -237,7 +237,16 @@ class PeerTarget {
   void Ask() {
     control::Request request;
     request.set_id(++last_asked_);
-    switch (input_->Below(6)) {
+    const uint32_t call = input_->Byte();
+    switch (call >= 252 ? call : call % 6) {
+      case 252:
+      case 253:
+        request.mutable_browse()->set_mailbox("m@mallory");
+        break;
+      case 254:
+      case 255:
+        request.mutable_redrive()->set_mailbox("m@mallory");
+        break;
       case 0:
         request.set_connect_process("1.1@mallory");
         break;
