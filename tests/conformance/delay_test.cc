@@ -63,6 +63,16 @@ TEST_P(DelayTest, WhatIsDueFirstComesFirst) {
   EXPECT_THAT(NumbersOf(result.messages), ElementsAre(3, 2, 1));
 }
 
+TEST_P(DelayTest, AsManyAsThereIsRoomForAreSent) {
+  ASSERT_OK_AND_ASSIGN(channel, Open());
+  ASSERT_THAT(peer().Send(channel.sender, Numbered(1000, {.delay = kShort})), IsOk());
+  // The agent was told of each, and hears its sender still.
+  EXPECT_THAT(peer().CreateMailbox(NewName()), IsOk());
+  const ReceiveResult result = self().Receive(channel.receiver, 1000);
+  ASSERT_THAT(result, IsOk());
+  EXPECT_EQ(result.messages.size(), 1000u);
+}
+
 TEST_P(DelayTest, ItOutlivesItsSenderAndTheAgents) {
   const std::unique_ptr<Party> sender = NewPeer();
   ASSERT_OK_AND_ASSIGN(channel, Open(*sender, self()));

@@ -123,9 +123,8 @@ class Server {
     while (true) {
       const absl::StatusOr<Message> message = process_.inbox().ReceiveFrom(client);
       if (!message.ok()) return message.status();
-      if (message->body().empty() && message->priority() != kSettlePriority)
-        return absl::OkStatus();
-      const bool settle = message->body().empty();
+      const bool settle = message->priority() == kSettlePriority;
+      if (!settle && IsEnd(*message, (*sizes)[0])) return absl::OkStatus();
       if (!settle) {
         const absl::StatusOr<uint64_t> number = NumberIn(*message, (*sizes)[0], BodyStyle::kWhole);
         if (!number.ok()) return number.status();
@@ -137,14 +136,14 @@ class Server {
     }
   }
 
-  // A few messages, or all up to an empty one.
+  // A few messages, or all up to the one that ends them.
   absl::Status TakeBulk(const ProcessId& bulk, size_t size, bool all) {
     for (int i = 0; all || i < kBulkPerUrgent; ++i) {
       const absl::StatusOr<Message> message =
           process_.inbox().ReceiveFrom(bulk, all ? absl::InfiniteFuture() : absl::InfinitePast());
       if (absl::IsDeadlineExceeded(message.status())) return absl::OkStatus();
       if (!message.ok()) return message.status();
-      if (message->body().empty()) return absl::OkStatus();
+      if (IsEnd(*message, size)) return absl::OkStatus();
       const absl::StatusOr<uint64_t> number = NumberIn(*message, size, BodyStyle::kWhole);
       if (!number.ok()) return number.status();
     }
@@ -266,7 +265,7 @@ class Client {
     if (!other.ok()) return other.status();
     absl::StatusOr<NumberedSender> bulk = Channel(*other, arguments_.bulk_size, 0);
     absl::StatusOr<NumberedSender> urgent = Channel(process, arguments_.size, kMaxPriority);
-    absl::StatusOr<NumberedSender> settle = Channel(process, 0, kSettlePriority);
+    absl::StatusOr<NumberedSender> settle = Channel(process, 1, kSettlePriority);
     for (const absl::Status& status : {bulk.status(), urgent.status(), settle.status()}) {
       if (!status.ok()) return status;
     }
