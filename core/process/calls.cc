@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "core/base/coarse_clock.h"
 #include "core/message/message_access.h"
 #include "core/process/grants.h"
 #include "core/process/process_impl.h"
@@ -21,6 +22,9 @@ constexpr absl::Duration kLookAgain = absl::Milliseconds(20);
 constexpr absl::Duration kLastAnswer = absl::Milliseconds(100);
 
 constexpr uint32_t kAnswersOfASender = 4096;
+
+// Longer is for ever.
+constexpr absl::Duration kLongestWait = absl::Hours(24 * 365 * 100);
 
 }  // namespace
 
@@ -56,24 +60,27 @@ absl::StatusOr<Message> Calls::Call(OutgoingLane* lane, absl::string_view body, 
   if (lane->receivers() == 0u) {
     return absl::UnavailableError(absl::StrCat("nobody receives from ", lane->name()));
   }
-  const absl::Duration left = deadline - absl::Now();
-  if (left <= absl::ZeroDuration()) return absl::DeadlineExceededError("no time to call");
-  // Nobody is to work for a caller that has given up.
-  options.time_to_live = std::min(options.time_to_live, left);
+  if (deadline <= absl::Now()) return absl::DeadlineExceededError("no time to call");
 
   Waiting waiting;
-  uint64_t call;
+  CallOptions call;
   {
     absl::MutexLock lock(&mutex_);
     if (absl::Status status = Open(deadline); !status.ok()) return status;
     options.reply_to = reply_to_;
-    call = ++last_call_;
-    waiting_[call] = &waiting;
+    call.call = ++last_call_;
+    waiting_[call.call] = &waiting;
+  }
+  // Nobody is to work for a caller that has given up. In this order of the clocks it is no later.
+  const int64_t now_ns = MonotonicTime();
+  const absl::Duration left = std::min(deadline - absl::Now(), kLongestWait);
+  if (left < kLongestWait) {
+    call.expires_ns = now_ns + std::max<int64_t>(absl::ToInt64Nanoseconds(left), 0);
   }
   const absl::Status sent = SendWithOptions(process_, lane, body, options, call, deadline);
   absl::MutexLock lock(&mutex_);
   absl::StatusOr<Message> answer = sent.ok() ? Await(*lane, &waiting, deadline) : sent;
-  waiting_.erase(call);
+  waiting_.erase(call.call);
   HandOver();
   return answer;
 }

@@ -94,8 +94,8 @@ absl::Status Process::Reply(const Message& request, absl::string_view body,
   absl::StatusOr<Sender> sender = call != 0 ? ConnectMailbox(request.reply_to(), deadline)
                                             : Connect(request.reply_to(), deadline);
   if (!sender.ok()) return sender.status();
-  return internal::SendWithOptions(impl_.get(), sender->impl_->lane.get(), body, options, call,
-                                   deadline);
+  return internal::SendWithOptions(impl_.get(), sender->impl_->lane.get(), body, options,
+                                   {.call = call}, deadline);
 }
 
 absl::Status Process::Watch(const ProcessId& process, absl::Time deadline) {

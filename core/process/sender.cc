@@ -46,21 +46,24 @@ absl::Status PrepareDelay(absl::Duration delay, OutgoingLane* lane, Prefix* pref
 }
 
 absl::StatusOr<Prepared> Prepare(const SendOptions& options, internal::ProcessImpl* process,
-                                 OutgoingLane* lane, uint64_t call = 0) {
+                                 OutgoingLane* lane, const internal::CallOptions& call = {}) {
   Prepared prepared;
-  if (IsPlain(options) && call == 0) return prepared;
+  if (IsPlain(options) && call.call == 0) return prepared;
   size_t bytes = options.reply_to.size();
   for (const Header& header : options.headers) bytes += header.name.size() + header.value.size();
   if (bytes > kMaxHeaderBytes) {
     return absl::InvalidArgumentError(
         absl::StrCat("headers of ", bytes, " bytes; a message has at most ", kMaxHeaderBytes));
   }
-  Prefix prefix = {.headers = options.headers, .reply_to = options.reply_to, .call = call};
+  Prefix prefix = {.headers = options.headers, .reply_to = options.reply_to, .call = call.call};
   if (options.time_to_live < kLongestTimeToLive) {
     if (options.time_to_live <= absl::ZeroDuration()) {
       return absl::InvalidArgumentError("a time to live is more than 0");
     }
     prefix.expires_ns = MonotonicTime() + absl::ToInt64Nanoseconds(options.time_to_live);
+  }
+  if (call.expires_ns != 0 && (prefix.expires_ns == 0 || call.expires_ns < prefix.expires_ns)) {
+    prefix.expires_ns = call.expires_ns;
   }
   if (options.delay != absl::ZeroDuration()) {
     const absl::Status status = PrepareDelay(options.delay, lane, &prefix, &prepared);
@@ -81,7 +84,7 @@ void TellOfDelay(const Prepared& prepared, const internal::ProcessImpl& process,
 
 absl::Status internal::SendWithOptions(ProcessImpl* process, OutgoingLane* lane,
                                        absl::string_view body, const SendOptions& options,
-                                       uint64_t call, absl::Time deadline) {
+                                       const CallOptions& call, absl::Time deadline) {
   const absl::StatusOr<Prepared> prepared = Prepare(options, process, lane, call);
   if (!prepared.ok()) return prepared.status();
   const absl::Status status =
@@ -131,7 +134,7 @@ absl::Status Sender::Send(absl::string_view body, const SendOptions& options, ab
     return impl_->lane->Send(options.priority, {{}, body}, deadline);
   }
   return internal::SendWithOptions(impl_->process.get(), impl_->lane.get(), body, options,
-                                   /*call=*/0, deadline);
+                                   /*call=*/{}, deadline);
 }
 
 absl::StatusOr<Message> Sender::Call(absl::string_view body, const SendOptions& options,

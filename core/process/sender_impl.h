@@ -15,9 +15,17 @@
 
 namespace mailrail::internal {
 
-// As Sender::Send. `call`: of a request or an answer (Prefix), else 0.
+// Of a request or an answer.
+struct CallOptions {
+  uint64_t call = 0;  // as in Prefix
+  // Not 0: it expires then at the latest, by MonotonicTime.
+  int64_t expires_ns = 0;
+};
+
+// As Sender::Send.
 absl::Status SendWithOptions(ProcessImpl* process, OutgoingLane* lane, absl::string_view body,
-                             const SendOptions& options, uint64_t call, absl::Time deadline);
+                             const SendOptions& options, const CallOptions& call,
+                             absl::Time deadline);
 
 // Behind Sender: a handle on a lane that other handles of the process may share.
 class SenderImpl {
