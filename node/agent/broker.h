@@ -119,9 +119,9 @@ class Broker {
   // The carrier can put nothing more into a lane of another node; the node was told. True when that
   // is what the end of its destination brings with it, false when something is wrong with the lane.
   bool InboundClosed(const std::string& node, uint64_t lane);
-  // Our lane to another node cannot go on: `reason` is what its senders are told.
   // So many processes receive from the mailbox of another node that this link leads to.
   void SetFarReceivers(uint64_t link_id, uint32_t count);
+  // Our lane to another node cannot go on: `reason` is what its senders are told.
   void EndOutbound(uint64_t link_id, CloseReason reason) { links_.EndOutbound(link_id, reason); }
   // All that its end had sent was carried on.
   void OutboundDone(uint64_t link_id) { links_.OutboundDone(link_id); }

@@ -206,6 +206,18 @@ TEST_F(MailboxRedriveTest, WhatCannotGoStaysAndIsTold) {
   EXPECT_THAT(Bodies("dead"), ElementsAre("three", "lost", "large"));
 }
 
+TEST_F(MailboxRedriveTest, WhatAFullMailboxWouldDropStaysToo) {
+  Create("full", {.capacity_messages = 1, .when_full = FullPolicy::kDropNewest});
+  Bury("one", "full");
+  Bury("two", "full");
+  const proto::Redriven redriven = *Ask(NewRequest());
+  EXPECT_EQ(redriven.moved(), 1u);
+  EXPECT_EQ(redriven.left(), 1u);
+  EXPECT_EQ(redriven.why().code(), static_cast<int>(absl::StatusCode::kResourceExhausted));
+  EXPECT_THAT(Bodies("full"), ElementsAre("one"));
+  EXPECT_THAT(Bodies("dead"), ElementsAre("two"));
+}
+
 TEST_F(MailboxRedriveTest, ManyTakeSeveralAnswersWhichGoOnBehindThoseThatStay) {
   for (int i = 0; i < 600; ++i) Bury(std::to_string(i), i % 100 == 0 ? "gone" : "jobs");
   proto::Redrive redrive = NewRequest();

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "node/agent/mapped_lanes.h"
 
 namespace mailrail {
@@ -19,8 +20,12 @@ absl::Status MessageMover::Move(IncomingCells* cells, const CellReader::Kept& ke
   note->tallied = tallied == nullptr ? 0 : tallied->id;
   note->moved = tallied == nullptr ? 0 : MoveTally::Of(*tallied)->moved + 1;
   note->position = (*lane)->sequence(kept.priority) + 1;
-  const absl::Status sent =
+  absl::Status sent =
       (*lane)->Send(kept.priority, {EncodePrefix(prefix), body}, absl::InfinitePast());
+  if (sent.ok() && (*lane)->sequence(kept.priority) < note->position) {
+    // A full mailbox has dropped it (FullPolicy::kDropNewest): it stays where it is.
+    sent = absl::ResourceExhaustedError(absl::StrCat("mailbox ", to->name, " is full"));
+  }
   if (sent.ok()) {
     cells->reader().Discard(kept);
     if (tallied != nullptr) MoveTally::Of(*tallied)->moved = note->moved;
