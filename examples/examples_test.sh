@@ -150,6 +150,29 @@ supervisor() {
     "^worker 1 has ended; again in 200ms" "^worker 1 is .*@alpha" <"$file"
 }
 
+broadcast() {
+  local node follower followers=()
+  in_background "$cluster_folder/keeper" "keeps the settings" alpha broadcast keep
+  local keeper=$!
+  for node in alpha beta gamma; do
+    in_background "$cluster_folder/news-$node" "^begins with color=white" "$node" broadcast follow
+    followers+=($!)
+  done
+  (cluster_exec beta "$mailrail" send settings-keeper color=red)
+  until grep -q "^change 2: color=red" "$cluster_folder/news-gamma"; do sleep 0.02; done
+  in_background "$cluster_folder/late" "^begins with color=red" beta broadcast follow
+  followers+=($!)
+  (cluster_exec gamma "$mailrail" send settings-keeper color=blue)
+  until grep -q "^change 3: color=blue" "$cluster_folder/news-alpha"; do sleep 0.02; done
+  (cluster_exec alpha "$mailrail" send settings-keeper stop)
+  wait "$keeper"
+  for follower in "${followers[@]}"; do wait "$follower"; done
+  for node in alpha beta gamma; do
+    prints "^change 2: color=red" "^change 3: color=blue" <"$cluster_folder/news-$node"
+  done
+  prints "^change 3: color=blue" <"$cluster_folder/late"
+}
+
 zero_copy() {
   on alpha zero_copy | prints "frame 0: 32 MiB" "frame 1:" "frame 2:" "frame 3:" "frame 4:"
 }
@@ -200,7 +223,7 @@ word_count_that_differs_fails() {
 }
 
 for name in hello hello_between_nodes hello_without_agent_says_what_to_do ping_pong \
-  ping_pong_between_nodes work_queue message_queue retries calls supervisor priority zero_copy word_count word_count_of_odd_text \
+  ping_pong_between_nodes work_queue message_queue retries calls supervisor broadcast priority zero_copy word_count word_count_of_odd_text \
   word_count_that_differs_fails; do
   run "$name"
 done

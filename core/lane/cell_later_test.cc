@@ -17,7 +17,7 @@ constexpr uint32_t kTick = 5;
 class CellLaterTest : public ::testing::Test {
  protected:
   bool SendOne(absl::string_view body, uint32_t due_tick = DueTick::kAtOnce) {
-    return Send(&writer_, kPriority, {{}, body}, 0, Slot::kInlineBytes, due_tick);
+    return Send(&writer_, kPriority, {{}, body}, 0, Slot::kInlineBytes, {.due_tick = due_tick});
   }
   std::string ReceiveOne() { return Receive(&reader_, kPriority, kOwner).value_or("nothing"); }
   std::vector<CellReader::Kept> Kept() const {
@@ -25,9 +25,7 @@ class CellLaterTest : public ::testing::Test {
     reader_.ForEachKept([&](const CellReader::Kept& kept) { all.push_back(kept); });
     return all;
   }
-  CellWriter::Dropped Drop(bool bury = false) {
-    return writer_.DropOldest(kPriority, kSender, bury);
-  }
+  CellWriter::Dropped Drop(bool bury = false) { return writer_.DropOldest(kPriority, bury); }
 
   CellLane lane_{kSmallCells, 4};
   CellWriter writer_ = lane_.NewWriter();

@@ -29,11 +29,15 @@
 //                LEASED -> CONDEMNED (handed out often enough, or expired) -> DONE
 //   unclaimed -> DONE (a small body, which its receiver has copied before)
 //   unclaimed or RETURNED -> DONE or CONDEMNED (dropped by its sender, to make room)
+//   LEASED or DELAYED -> DONE (purged)
 //   unclaimed, RETURNED -> DELAYED, CONDEMNED (by the agent)
 // What is to be received later is DELAYED from the start: its sender says so before it publishes.
 //
 // What is DELAYED or CONDEMNED is the agent's: it makes the first RETURNED when it is due, and
-// takes the second to the dead letters.
+// takes the second to the dead letters. The owner of what is DONE is who received it, or why nobody
+// did (Condemned): so its sender can tell.
+//
+// What a receiver passes over, of what nobody holds, is in cell_choice.h.
 //
 // The sender uses a slot again only when it is DONE. Who returns a message adds to `returns` before
 // and after, so that a receiver that scans for returned messages cannot miss one.
@@ -82,10 +86,13 @@ struct CellHeader {
   SharedAtomic<uint32_t> expires;
   // How many messages its sender has dropped to make room, or instead of others.
   SharedAtomic<uint64_t> dropped;
+  // How many of each priority it has dropped instead of others, and so has accepted without a
+  // position.
+  alignas(128) SharedAtomic<uint64_t> skipped[kPriorityCount];
   // How often the sender went to sleep for want of room.
   alignas(128) SharedAtomic<uint64_t> room_parks;
 };
-static_assert(sizeof(CellHeader) == 384);
+static_assert(sizeof(CellHeader) == 640);
 
 // Shared between processes.
 struct StateHeader {
@@ -108,6 +115,11 @@ struct Slot {
   static constexpr uint32_t kInSlab = 2;
   // It was delayed from the start: that later ones went before says nothing of who had it.
   static constexpr uint32_t kSentForLater = 4;
+  // Its sender is to be told of its end: it uses the slot again only when it has been.
+  static constexpr uint32_t kReceipt = 8;
+  // The upper half of the flags is a hash of what the message is about, for receivers that choose
+  // by it (cell_choice.h); 0: nothing.
+  static constexpr int kKeyShift = 16;
 
   SharedAtomic<uint64_t> sequence;  // the position that it stands for
   SharedAtomic<uint64_t> stamp;
@@ -140,9 +152,16 @@ enum class Phase : uint32_t {
 
 inline constexpr uint32_t kMaxAttempts = 31;
 inline constexpr uint32_t kMaxOwner = 0xffffff;
+// Numbers of owners are at most this.
+inline constexpr uint32_t kMaxNumber = kMaxOwner - 0xff;
 
-// Why a message is condemned, in its owner field.
-enum class Condemned : uint32_t { kAttempts = 0, kExpired = 1, kDropped = 2 };
+// Why nobody receives a message, in its owner field.
+enum class Condemned : uint32_t {
+  kAttempts = kMaxNumber + 1,
+  kExpired,
+  kDropped,
+  kPurged,
+};
 
 // When a delayed message is due, in the 24 bits of its owner field: in ticks of 64 ms, modulo 2^24.
 // So nothing is delayed for longer than half of that, 6.2 days.
@@ -172,7 +191,7 @@ struct DueTick {
 // A value of state[].
 struct CellState {
   uint32_t sequence = 0;
-  uint32_t owner = 0;  // when DELAYED: a DueTick; when CONDEMNED: a Condemned
+  uint32_t owner = 0;  // when DELAYED: a DueTick; when CONDEMNED, or DONE for nobody: a Condemned
   uint32_t attempts = 0;
   Phase phase = Phase::kDone;
 

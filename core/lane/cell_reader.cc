@@ -55,6 +55,7 @@ bool CellReader::FindReturned(int priority, CellHead* head) {
 }
 
 Look CellReader::Peek(int priority, CellHead* head) {
+  if (ABSL_PREDICT_FALSE(choice_ != nullptr)) return PeekChosen(priority, head);
   if (FindReturned(priority, head)) return Look::kReady;
   Queue& queue = queues_[priority];
   const uint32_t entries = geometry_.order_entries();
@@ -191,6 +192,8 @@ bool CellReader::Move(int priority, uint32_t slot, uint64_t position, uint32_t o
           state.owner = static_cast<uint32_t>(Condemned::kAttempts);
         }
       }
+    } else if (change.new_owner != 0) {
+      state.owner = change.new_owner;
     }
     if (word.compare_exchange_weak(seen, state.Pack())) return true;
   }
@@ -204,7 +207,19 @@ bool CellReader::Take(int priority, uint32_t slot, uint64_t position, uint32_t o
              .attempts = attempts})) {
     return false;
   }
+  // Of a view the sender is told when its room is back; who waits for a receipt looks by itself.
   if (!keep_room) RingSender();
+  return true;
+}
+
+bool CellReader::Purge(int priority, uint32_t slot, uint64_t position, uint32_t owner) {
+  if (!Move(priority, slot, position, owner,
+            {.from = Phase::kLeased,
+             .to = Phase::kDone,
+             .new_owner = static_cast<uint32_t>(Condemned::kPurged)})) {
+    return false;
+  }
+  RingSender();
   return true;
 }
 
@@ -335,8 +350,11 @@ Look CellReader::ReadKept(const Kept& kept, Record* record) const {
 }
 
 bool CellReader::Discard(const Kept& kept) {
+  const bool condemned = kept.state.phase == Phase::kCondemned;
   if (!Move(kept.priority, kept.slot, kept.position, kept.state.owner,
-            {.from = kept.state.phase, .to = Phase::kDone})) {
+            {.from = kept.state.phase,
+             .to = Phase::kDone,
+             .new_owner = condemned ? 0 : static_cast<uint32_t>(Condemned::kPurged)})) {
     return false;
   }
   RingSender();

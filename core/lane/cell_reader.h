@@ -7,6 +7,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/types/optional.h"
+#include "core/lane/cell_choice.h"
 #include "core/lane/cell_layout.h"
 #include "core/lane/record.h"
 
@@ -35,12 +36,24 @@ class CellReader {
   // first call of all others.
   void set_max_attempts(uint32_t max_attempts) { max_attempts_ = max_attempts; }
 
+  // Has it pass over what `choice`, which outlives it, says; `lane` is this one's id. Likewise
+  // before the first call.
+  void set_choice(const CellChoice* choice, uint64_t lane) {
+    choice_ = choice;
+    lane_ = lane;
+  }
+  const CellChoice* choice() const { return choice_; }
+
   // The priorities that the sender has used so far, as bits.
   uint32_t rings_in_use() const { return header_->rings_in_use.load(std::memory_order_acquire); }
 
   // The first message at this priority that nobody holds: returned ones before those that were
-  // never handed out.
+  // never handed out. Not one that is to be passed over.
   Look Peek(int priority, CellHead* head);
+
+  // Whether an earlier message of this priority is held, so that this one is not to be handed out
+  // yet: CellChoice::hold_order.
+  bool HeldBack(int priority, const CellHead& head);
 
   // Claims it for `owner`; false when another receiver was quicker: look again.
   bool Claim(int priority, const CellHead& head, uint32_t owner);
@@ -78,6 +91,9 @@ class CellReader {
   // The same, one attempt more, for later: until MakeDue nobody can claim it.
   bool ReturnLater(int priority, uint32_t slot, uint64_t position, uint32_t owner,
                    uint32_t due_tick, uint32_t attempts = kAnyAttempts);
+
+  // A claimed message was received by nobody, and is done. False as above.
+  bool Purge(int priority, uint32_t slot, uint64_t position, uint32_t owner);
 
   // Takes a claimed message out: the agent has it from now on. False as above.
   bool Condemn(int priority, uint32_t slot, uint64_t position, uint32_t owner, Condemned why);
@@ -137,6 +153,11 @@ class CellReader {
   struct Queue {
     uint64_t next = 1;
     uint64_t returns_seen = 0;
+    // With a choice:
+    bool passed_returned = false;  // a returned message was passed over, and may be ours now
+    uint64_t passed = 0;           // the first message passed over as another's; 0: none was
+    uint32_t choice_version = 0;   // of the choice by which that was so
+    uint64_t settled = 0;          // up to here nothing will be handed out any more
   };
 
   const SharedAtomic<uint64_t>* order(int priority) const;
@@ -145,6 +166,16 @@ class CellReader {
   // Fetches what the message some positions further on takes, if it is there.
   void FetchAhead(int priority, uint64_t position) const;
   bool FindReturned(int priority, CellHead* head);
+  // Peek with a choice (cell_choice.cc).
+  Look PeekChosen(int priority, CellHead* head);
+  bool FindReturnedChosen(int priority, CellHead* head);
+  // HeldBack, by a look at all states, where the order does not reach back far enough.
+  bool HeldBackByAny(int priority, const CellHead& head);
+  // Whether the message of this slot, which is open and earlier, holds `head` back.
+  bool IsHeld(int priority, uint32_t slot, const CellState& state, const CellHead& head) const;
+  // Who receives has changed: what was passed over may be ours.
+  void GoBack(Queue* queue);
+  bool NeverUsed(int priority, uint32_t slot, uint64_t state) const;
   // Changes the state of a slot from what it is for `owner` at `position`.
   struct Change {
     Phase from;
@@ -162,6 +193,8 @@ class CellReader {
   const CellHeader* const header_;
   StateHeader* const state_header_;
   uint32_t max_attempts_ = 0;
+  const CellChoice* choice_ = nullptr;
+  uint64_t lane_ = 0;
   Queue queues_[kPriorityCount];
 };
 

@@ -156,7 +156,8 @@ class Everybody {
       renumbered_ = body;
     }
     progress_->attempted = position;
-    if (Send(&writer_, kPriority, {{}, renumbered_}, position, Slot::kInlineBytes, due_tick)) {
+    if (Send(&writer_, kPriority, {{}, renumbered_}, position, Slot::kInlineBytes,
+             {.due_tick = due_tick})) {
       progress_->sent = position;
     }
   }
@@ -174,7 +175,7 @@ class Everybody {
     }
     if (first > writer_.sequence(kPriority)) return;
     progress_->settling[first] = true;
-    if (writer_.DropOldest(kPriority, kSender, /*bury=*/false) != CellWriter::Dropped::kOne) {
+    if (writer_.DropOldest(kPriority, /*bury=*/false) != CellWriter::Dropped::kOne) {
       _exit(5);
     }
     progress_->settled[first] = true;

@@ -47,9 +47,9 @@ struct CellLane {
 
 // Sends a payload where it belongs: in a slot, or in the slab. False when there is no room.
 inline bool Send(CellWriter* writer, int priority, const Payload& payload, uint64_t stamp,
-                 size_t max_inline = Slot::kInlineBytes, uint32_t due_tick = DueTick::kAtOnce) {
+                 size_t max_inline = Slot::kInlineBytes, const CellOptions& options = {}) {
   if (payload.size() <= max_inline) {
-    return writer->Append(priority, payload, stamp, Publication::kFenced, due_tick);
+    return writer->Append(priority, payload, stamp, Publication::kFenced, options);
   }
   const absl::optional<SlabRoom> room =
       writer->Allocate(payload.size(), priority >= kUrgentPriority);
@@ -57,7 +57,7 @@ inline bool Send(CellWriter* writer, int priority, const Payload& payload, uint6
   payload.prefix.copy(room->data, payload.prefix.size());
   payload.body.copy(room->data + payload.prefix.size(), payload.body.size());
   if (writer->AppendSlab(priority, *room, static_cast<uint32_t>(payload.size()),
-                         !payload.prefix.empty(), stamp, due_tick)) {
+                         !payload.prefix.empty(), stamp, options)) {
     return true;
   }
   writer->Free(*room);

@@ -4,7 +4,6 @@
 #include <cstring>
 
 #include "absl/base/optimization.h"
-#include "absl/strings/str_cat.h"
 #include "core/base/seeded_bug.h"
 #include "core/shm/prefetch.h"
 
@@ -118,8 +117,9 @@ bool CellWriter::Done(int priority, uint32_t slot) const {
   if (SEEDED_BUG(SLOT_REUSED_BEFORE_DONE)) {
     return state.sequence == static_cast<uint32_t>(queues_[priority].uses[slot].position);
   }
-  return state.phase == Phase::kDone &&
-         state.sequence == static_cast<uint32_t>(queues_[priority].uses[slot].position);
+  const Use& use = queues_[priority].uses[slot];
+  return state.phase == Phase::kDone && state.sequence == static_cast<uint32_t>(use.position) &&
+         (use.receipt == 0 || !keeps_ends_);
 }
 
 void CellWriter::Release(int priority, uint32_t slot) {
@@ -127,6 +127,11 @@ void CellWriter::Release(int priority, uint32_t slot) {
   Use& use = queue.uses[slot];
   if (use.slab_bytes != 0) slab_.Free(use.slab_at, use.slab_bytes);
   use.slab_bytes = 0;
+  if (ABSL_PREDICT_FALSE(use.receipt != 0)) {
+    CellEnd end;
+    if (EndOf(priority, slot, &end)) ends_.push_back(end);
+    use.receipt = 0;
+  }
   queue.free.push_back(slot);
 }
 
@@ -161,6 +166,7 @@ absl::optional<uint32_t> CellWriter::FreeSlot(int priority) {
   if (queue.uses.empty()) queue.uses.resize(geometry_.slots);
   if (queue.free.size() <= 2 * kSlotsAhead) ReclaimOldest(priority);
   if (queue.outstanding.size() >= capacity_) ReclaimAll(priority);
+  if (queue.outstanding.size() >= capacity_) ReleaseKept(priority);
   short_of_memory_ = false;
   if (queue.outstanding.size() >= capacity_) return absl::nullopt;
   const auto index = static_cast<uint32_t>((queue.sequence + 1) & (geometry_.order_entries() - 1));
@@ -186,7 +192,14 @@ absl::optional<uint32_t> CellWriter::FreeSlot(int priority) {
   return slot;
 }
 
-void CellWriter::Publish(int priority, uint32_t slot, Publication publication, uint32_t due_tick) {
+bool CellWriter::HasSlot(int priority) {
+  const absl::optional<uint32_t> slot = FreeSlot(priority);
+  if (slot.has_value()) queues_[priority].free.push_front(*slot);
+  return slot.has_value();
+}
+
+void CellWriter::Publish(int priority, uint32_t slot, Publication publication,
+                         const CellOptions& options) {
   Queue& queue = queues_[priority];
   const uint64_t position = queue.sequence + 1;
   const uint32_t bit = 1u << priority;
@@ -202,10 +215,11 @@ void CellWriter::Publish(int priority, uint32_t slot, Publication publication, u
   queue.uses[slot].position = position;
   // Release, partner of the receivers' acquire in Peek: who sees the position sees the message.
   slots(priority)[slot].sequence.store(position, std::memory_order_release);
-  if (ABSL_PREDICT_FALSE(due_tick != DueTick::kAtOnce)) {
+  if (ABSL_PREDICT_FALSE(options.receipt != 0)) Ask(priority, slot, position, options.receipt);
+  if (ABSL_PREDICT_FALSE(options.due_tick != DueTick::kAtOnce)) {
     // From now on it is the agent's. Receivers pass its entry over, as that of a claimed one.
     states(priority)[slot].store(
-        CellState{static_cast<uint32_t>(position), due_tick, 0, Phase::kDelayed}.Pack(),
+        CellState{static_cast<uint32_t>(position), options.due_tick, 0, Phase::kDelayed}.Pack(),
         std::memory_order_release);
   }
   SharedAtomic<uint64_t>& entry = order(priority)[position & (geometry_.order_entries() - 1)];
@@ -245,23 +259,24 @@ void CellWriter::Write(const Payload& payload, Slot* slot) {
 }
 
 bool CellWriter::Append(int priority, const Payload& payload, uint64_t stamp,
-                        Publication publication, uint32_t due_tick) {
+                        Publication publication, const CellOptions& options, uint32_t key) {
   const absl::optional<uint32_t> index = FreeSlot(priority);
   if (!index.has_value()) return false;
   Slot& slot = slots(priority)[*index];
   slot.stamp.store(stamp, std::memory_order_relaxed);
   slot.length.store(static_cast<uint32_t>(payload.size()), std::memory_order_relaxed);
-  const uint32_t for_later = due_tick == DueTick::kAtOnce ? 0 : Slot::kSentForLater;
-  slot.flags.store(for_later | (payload.prefix.empty() ? 0 : Slot::kHasPrefix),
-                   std::memory_order_relaxed);
+  const uint32_t for_later = options.due_tick == DueTick::kAtOnce ? 0 : Slot::kSentForLater;
+  slot.flags.store(
+      key << Slot::kKeyShift | for_later | (payload.prefix.empty() ? 0 : Slot::kHasPrefix),
+      std::memory_order_relaxed);
   Write(payload, &slot);
-  Publish(priority, *index, publication, due_tick);
+  Publish(priority, *index, publication, options);
   return true;
 }
 
 absl::optional<SlabRoom> CellWriter::Allocate(uint64_t bytes, bool urgent) {
-  for (int look = 0; look < 2; ++look) {
-    const absl::optional<uint64_t> offset = slab_.Allocate(bytes, urgent, /*again=*/look == 1);
+  for (int look = 0; look < (keeps_ends_ ? 3 : 2); ++look) {
+    const absl::optional<uint64_t> offset = slab_.Allocate(bytes, urgent, /*again=*/look > 0);
     short_of_memory_ = slab_.short_of_memory();
     if (offset.has_value()) {
       SlabRoom room;
@@ -271,27 +286,29 @@ absl::optional<SlabRoom> CellWriter::Allocate(uint64_t bytes, bool urgent) {
       return room;
     }
     for (int priority = 0; priority < kPriorityCount; ++priority) {
-      if ((in_use_ >> priority & 1) != 0) ReclaimAll(priority);
+      if ((in_use_ >> priority & 1) == 0) continue;
+      look == 0 ? ReclaimAll(priority) : ReleaseKept(priority);
     }
   }
   return absl::nullopt;
 }
 
 bool CellWriter::AppendSlab(int priority, const SlabRoom& room, uint32_t length, bool has_prefix,
-                            uint64_t stamp, uint32_t due_tick) {
+                            uint64_t stamp, const CellOptions& options, uint32_t key) {
   const absl::optional<uint32_t> index = FreeSlot(priority);
   if (!index.has_value()) return false;
   Slot& slot = slots(priority)[*index];
   slot.stamp.store(stamp, std::memory_order_relaxed);
   slot.length.store(length, std::memory_order_relaxed);
-  const uint32_t for_later = due_tick == DueTick::kAtOnce ? 0 : Slot::kSentForLater;
-  slot.flags.store(Slot::kInSlab | for_later | (has_prefix ? Slot::kHasPrefix : 0),
-                   std::memory_order_relaxed);
+  const uint32_t for_later = options.due_tick == DueTick::kAtOnce ? 0 : Slot::kSentForLater;
+  slot.flags.store(
+      key << Slot::kKeyShift | Slot::kInSlab | for_later | (has_prefix ? Slot::kHasPrefix : 0),
+      std::memory_order_relaxed);
   slot.slab_at.store(room.offset, std::memory_order_relaxed);
   Use& use = queues_[priority].uses[*index];
   use.slab_at = room.offset;
   use.slab_bytes = std::max<uint64_t>(room.bytes, 1);
-  Publish(priority, *index, Publication::kFenced, due_tick);
+  Publish(priority, *index, Publication::kFenced, options);
   return true;
 }
 
@@ -302,7 +319,7 @@ bool CellWriter::Waits(const CellState& state, uint64_t position) {
          (state.phase == Phase::kReturned || state.phase == Phase::kDelayed);
 }
 
-CellWriter::Dropped CellWriter::DropOldest(int priority, uint32_t owner, bool bury) {
+CellWriter::Dropped CellWriter::DropOldest(int priority, bool bury) {
   const Queue& queue = queues_[priority];
   if (bury) {
     for (const uint32_t slot : queue.outstanding) {
@@ -316,10 +333,9 @@ CellWriter::Dropped CellWriter::DropOldest(int priority, uint32_t owner, bool bu
     const CellState state = CellState::Unpack(seen);
     if (!Waits(state, position)) continue;
     const uint32_t attempts = state.ClaimedSince(position) ? state.attempts : 0;
-    const CellState dropped =
-        bury ? CellState{static_cast<uint32_t>(position),
-                         static_cast<uint32_t>(Condemned::kDropped), attempts, Phase::kCondemned}
-             : CellState{static_cast<uint32_t>(position), owner, 0, Phase::kDone};
+    const CellState dropped{static_cast<uint32_t>(position),
+                            static_cast<uint32_t>(Condemned::kDropped), bury ? attempts : 0,
+                            bury ? Phase::kCondemned : Phase::kDone};
     if (!states(priority)[slot].compare_exchange_strong(seen, dropped.Pack())) continue;
     if (bury) return Dropped::kLater;
     CountDropped();
@@ -397,81 +413,6 @@ bool CellWriter::Drained() {
     if (!queues_[priority].outstanding.empty()) return false;
   }
   return true;
-}
-
-absl::Status CellWriter::RecoverQueue(int priority) {
-  Queue& queue = queues_[priority];
-  if (reserve_ != nullptr) {
-    // All of it is looked through.
-    reserve_->Force(data_ + geometry_.order_offset(priority), geometry_.block_bytes());
-    reserve_->Force(state_ + geometry_.state_offset(priority), sizeof(uint64_t) * geometry_.slots);
-    queue.counted = true;
-  }
-  // The last message that each slot stood for, as far as the order goes back.
-  std::vector<uint64_t> last(geometry_.slots, 0);
-  for (uint32_t i = 0; i < geometry_.order_entries(); ++i) {
-    const OrderEntry entry = OrderEntry::Unpack(order(priority)[i].load(std::memory_order_relaxed));
-    if (entry.position == 0) continue;
-    if (entry.slot >= geometry_.slots) return absl::DataLossError("order entry out of range");
-    last[entry.slot] = std::max(last[entry.slot], entry.position);
-    queue.sequence = std::max(queue.sequence, entry.position);
-  }
-  // One that was sent for later was there before its entry: its writer may have died in between.
-  // Without the entry receivers would not come to the next one's.
-  for (uint32_t i = 0; i < geometry_.slots; ++i) {
-    const CellState state = CellState::Unpack(states(priority)[i].load(std::memory_order_acquire));
-    const uint64_t position = slots(priority)[i].sequence.load(std::memory_order_relaxed);
-    if (position != queue.sequence + 1 || state.sequence != static_cast<uint32_t>(position)) {
-      continue;
-    }
-    last[i] = position;
-    queue.sequence = position;
-    order(priority)[position & (geometry_.order_entries() - 1)].store(
-        OrderEntry{position, i}.Pack(), std::memory_order_release);
-    break;
-  }
-  queue.uses.assign(geometry_.slots, Use());
-  queue.fresh = queue.ready = geometry_.slots;
-  queue.order_ready = geometry_.order_entries();
-  for (uint32_t i = 0; i < geometry_.slots; ++i) {
-    const Slot& slot = slots(priority)[i];
-    Use& use = queue.uses[i];
-    use.position = last[i];
-    if (last[i] == 0) {
-      // Held for so long that its entry is overwritten; or free, and then its own position is not
-      // to be trusted: its sender may have died before it published it.
-      const CellState state =
-          CellState::Unpack(states(priority)[i].load(std::memory_order_acquire));
-      use.position =
-          state.phase != Phase::kDone
-              ? slot.sequence.load(std::memory_order_relaxed)
-              : queue.sequence - (static_cast<uint32_t>(queue.sequence) - state.sequence);
-    }
-    if (Done(priority, i)) {
-      queue.free.push_back(i);
-      continue;
-    }
-    queue.outstanding.push_back(i);
-    if ((slot.flags.load(std::memory_order_relaxed) & Slot::kInSlab) == 0) continue;
-    use.slab_at = slot.slab_at.load(std::memory_order_relaxed);
-    use.slab_bytes = std::max<uint64_t>(slot.length.load(std::memory_order_relaxed), 1);
-    if (!slab_.Recover(use.slab_at, use.slab_bytes)) {
-      return absl::DataLossError(absl::StrCat("slot ", i, " overlaps another"));
-    }
-  }
-  std::sort(queue.outstanding.begin(), queue.outstanding.end(), [&](uint32_t a, uint32_t b) {
-    return queue.uses[a].position < queue.uses[b].position;
-  });
-  return absl::OkStatus();
-}
-
-absl::Status CellWriter::Recover() {
-  in_use_ = header_->rings_in_use.load();
-  for (int priority = 0; priority < kPriorityCount; ++priority) {
-    if ((in_use_ >> priority & 1) == 0) continue;
-    if (absl::Status status = RecoverQueue(priority); !status.ok()) return status;
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace mailrail

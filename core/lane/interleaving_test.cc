@@ -5,6 +5,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "core/lane/cell_testing.h"
 #include "core/lane/child_process.h"
@@ -387,6 +388,75 @@ TEST_F(ClaimInterruptedTest, ASlotThatIsUsedAgainDuringAClaimIsNotTheOldMessage)
 
 TEST_F(ClaimInterruptedTest, EitherTheClaimOrTheRetractionWins) {
   retract_ = true;
+  Run();
+}
+
+// A receiver that holds the order finds what it may claim; another claims the first message in the
+// midst of it, which may have been sent for later, and be due just then.
+class HoldInterruptedTest : public InterleavingTest {
+ protected:
+  void Begin() override {
+    lane_ = std::make_unique<CellLane>(kSmallCells);
+    CellWriter writer = lane_->NewWriter();
+    if (for_later_) writer.SetExpires();
+    ASSERT_TRUE(writer.Append(kPriority, {{}, "x"}, 0, Publication::kFenced,
+                              {.due_tick = for_later_ ? 0 : DueTick::kAtOnce}));
+    ASSERT_TRUE(writer.Append(kPriority, {{}, "y"}, 0));
+    heirs_ = absl::nullopt;
+    y_was_out_ = false;
+  }
+  void Interrupted() override {
+    const Mapping data = lane_->data.MapReadable(), state = lane_->state.MapWritable();
+    CellReader reader(lane_->geometry, data.data(), state.data());
+    reader.set_choice(&choice_, 1);
+    BeginSteps();
+    CellHead head;
+    // As MailboxQueue does.
+    if (reader.Peek(kPriority, &head) == Look::kReady && reader.Claim(kPriority, head, kMe) &&
+        reader.expires() && reader.HeldBack(kPriority, head)) {
+      reader.Return(kPriority, head.slot, head.position, kMe, /*attempted=*/false);
+    }
+    EndSteps();
+  }
+  void Other() override {
+    CellReader reader = lane_->NewReader();
+    reader.set_choice(&choice_, 1);
+    if (for_later_) {
+      reader.ForEachKept([&](const CellReader::Kept& kept) {
+        EXPECT_TRUE(kept.state.phase != Phase::kDelayed || reader.MakeDue(kept));
+      });
+    }
+    y_was_out_ = LeasedBy(kMe) == 2;
+    heirs_ = Lease(&reader, kPriority, kHeir);
+  }
+  void Check() override {
+    const uint64_t mine = LeasedBy(kMe);
+    if (!heirs_.has_value()) {
+      EXPECT_EQ(mine, 1u);
+      return;
+    }
+    // The other has the first: then nobody has the second, unless that was claimed before; and then
+    // it may have been given back when it was looked at again.
+    EXPECT_EQ(heirs_->body(), "x");
+    EXPECT_TRUE(mine == 0 || (mine == 2 && y_was_out_)) << mine;
+  }
+  // The position of the message that is leased by `owner`; 0: none is.
+  uint64_t LeasedBy(uint32_t owner) {
+    const std::vector<CellHead> held = lane_->NewReader().HeldBy(kPriority, owner);
+    return held.empty() ? 0 : held[0].position;
+  }
+
+  const CellChoice choice_{.hold_order = true, .receivers = {}};
+  std::unique_ptr<CellLane> lane_;
+  absl::optional<Leased> heirs_;
+  bool for_later_ = false;
+  bool y_was_out_ = false;
+};
+
+TEST_F(HoldInterruptedTest, NothingIsHandedOutBesideAnEarlierMessage) { Run(); }
+
+TEST_F(HoldInterruptedTest, NothingIsHandedOutBesideAnEarlierMessageThatIsDueJustThen) {
+  for_later_ = true;
   Run();
 }
 

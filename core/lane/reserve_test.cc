@@ -267,7 +267,7 @@ constexpr CellGeometry kCells = {.slots = 4096, .slab_bytes = 1 << 20};
 
 // The order and the states of one priority, counted whole.
 constexpr uint64_t kOrderAndStates = (16 + 8) * 4096;
-constexpr uint64_t kHeaders = 384 + 512;
+constexpr uint64_t kHeaders = sizeof(CellHeader) + sizeof(StateHeader);
 
 struct ReservedCells {
   explicit ReservedCells(uint64_t limit, uint32_t capacity = 4096)

@@ -1,10 +1,37 @@
 #include "core/mailbox/control_page.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "core/base/name.h"
 #include "mailrail/limits.h"
 
 namespace mailrail {
+
+bool ReceiverTable::Write(const std::vector<uint32_t>& receivers) {
+  uint32_t before = 0;
+  std::vector<uint32_t> present;
+  if (Read(&before, &present) && present == receivers) return false;
+  const uint32_t writing = version.load() | 1;
+  version.store(writing);
+  count.store(static_cast<uint32_t>(receivers.size()));
+  for (size_t i = 0; i < receivers.size(); ++i) numbers[i].store(receivers[i]);
+  version.store(writing + 1);
+  return true;
+}
+
+bool ReceiverTable::Read(uint32_t* seen, std::vector<uint32_t>* receivers) const {
+  const uint32_t before = version.load();
+  if (before == *seen || before % 2 != 0) return false;
+  const size_t size = std::min<size_t>(count.load(), kMostAssignedReceivers);
+  std::vector<uint32_t> read(size);
+  for (size_t i = 0; i < size; ++i) read[i] = numbers[i].load();
+  if (version.load() != before) return false;
+  *seen = before;
+  *receivers = std::move(read);
+  return true;
+}
 
 absl::Status ClosedStatus(absl::string_view destination, CloseReason reason) {
   absl::string_view why;
@@ -60,9 +87,29 @@ absl::Status CheckOptions(const MailboxOptions& options) {
     return absl::InvalidArgumentError(absl::StrCat("capacity_messages ", options.capacity_messages,
                                                    " is not in 1..", kLargestCapacityMessages));
   }
-  if (options.policy < ReceivePolicy::kCompeting || options.policy > ReceivePolicy::kLink) {
+  if (options.policy < ReceivePolicy::kCompeting || options.policy > ReceivePolicy::kBroadcast) {
     return absl::InvalidArgumentError(
         absl::StrCat("there is no receive policy ", static_cast<int>(options.policy)));
+  }
+  if (options.order < MailboxOrder::kQueue || options.order > MailboxOrder::kLog) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("there is no order ", static_cast<int>(options.order), " of a mailbox"));
+  }
+  if (options.order == MailboxOrder::kLog && options.policy != ReceivePolicy::kBroadcast) {
+    return absl::InvalidArgumentError("only a broadcast mailbox is a log");
+  }
+  if (options.distribution < Distribution::kLeastBusy ||
+      options.distribution > Distribution::kStickyByKey) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("there is no distribution ", static_cast<int>(options.distribution)));
+  }
+  if (options.distribution != Distribution::kLeastBusy &&
+      options.policy != ReceivePolicy::kCompeting) {
+    return absl::InvalidArgumentError("messages are assigned to receivers that compete alone");
+  }
+  if (options.hold_order && options.distribution == Distribution::kRoundRobin) {
+    return absl::InvalidArgumentError(
+        "receivers that take turns do not hold a sender's order: its next message is another's");
   }
   if (options.when_full < FullPolicy::kBlock || options.when_full > FullPolicy::kDropNewest) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -75,6 +122,10 @@ absl::Status CheckOptions(const MailboxOptions& options) {
   if (options.lease_time < absl::Milliseconds(10)) {
     return absl::InvalidArgumentError(absl::StrCat(
         "lease_time ", absl::FormatDuration(options.lease_time), " is less than 10 ms"));
+  }
+  if (options.cutoff < absl::Milliseconds(10)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("cutoff ", absl::FormatDuration(options.cutoff), " is less than 10 ms"));
   }
   if (options.max_attempts > kMostAttempts) {
     return absl::InvalidArgumentError(

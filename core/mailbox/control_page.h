@@ -1,7 +1,9 @@
 #ifndef MAILRAIL_CORE_MAILBOX_CONTROL_PAGE_H_
 #define MAILRAIL_CORE_MAILBOX_CONTROL_PAGE_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -13,7 +15,7 @@ namespace mailrail {
 inline constexpr uint64_t kControlMagic = 0x6c72746e6f4c524d;  // "MRLontrl"
 
 // The version of all layouts in shared memory together; agent and process compare it at Attach.
-inline constexpr uint32_t kLayoutVersion = 2;
+inline constexpr uint32_t kLayoutVersion = 3;
 
 enum class CloseReason : uint32_t {
   kOpen = 0,
@@ -43,14 +45,44 @@ struct ControlPage {
   SharedAtomic<uint32_t> receivers;
   // A CloseReason. Once set it stays.
   alignas(128) SharedAtomic<uint32_t> closed;
-  // Of a mailbox: not 0 since before a second lane was granted. While there is but one, messages
-  // are in its order, and their stamps are 0: before those of any lane that joins.
+  // Of a mailbox in queue order: not 0 since before a second lane was granted. While there is but
+  // one, messages are in its order, and their stamps are 0: before those of any lane that joins.
   SharedAtomic<uint32_t> stamped;
   // Of an inbox: how many bytes of shared memory its process may have reserved (core/shm/budget.h);
   // 0: as many as it wants. It changes at any time.
   SharedAtomic<uint64_t> memory_bytes;
+  // Of a broadcast mailbox: changes when one has subscribed, before that one is told so. Who sends
+  // compares it before each message.
+  SharedAtomic<uint32_t> subscriptions;
 };
 static_assert(sizeof(ControlPage) == 384);
+
+// Of a mailbox whose messages are assigned to its receivers (Distribution): the numbers of the
+// processes that have it open, in the order in which they opened it; of one of another node, the
+// number of its first receiver here. It stands behind the control page, in the same page of memory,
+// and is written by the agent alone, which rings all receivers then. Shared between processes.
+struct ReceiverTable {
+  static constexpr size_t kOffset = 1024;
+  static const ReceiverTable& Of(const ControlPage& control) {
+    return *reinterpret_cast<const ReceiverTable*>(reinterpret_cast<const char*>(&control) +
+                                                   kOffset);
+  }
+  static ReceiverTable* Of(ControlPage* control) {
+    return reinterpret_cast<ReceiverTable*>(reinterpret_cast<char*>(control) + kOffset);
+  }
+
+  // Writes `numbers`, at most kMostAssignedReceivers of them; false when they stand there already.
+  bool Write(const std::vector<uint32_t>& numbers);
+  // Reads what is there, unless it is being written, or is `*seen` still: then false.
+  bool Read(uint32_t* seen, std::vector<uint32_t>* numbers) const;
+
+  // Odd while the rest is being written. An agent that dies then leaves it so, and whoever comes
+  // after it writes anew; until then receivers go on by what they have read before.
+  SharedAtomic<uint32_t> version;
+  SharedAtomic<uint32_t> count;
+  SharedAtomic<uint32_t> numbers[kMostAssignedReceivers];
+};
+static_assert(ReceiverTable::kOffset >= sizeof(ControlPage));
 
 // The status of a call on a destination that is closed.
 absl::Status ClosedStatus(absl::string_view destination, CloseReason reason);

@@ -11,6 +11,7 @@ namespace mailrail {
 void MailboxQueue::AddLane(std::shared_ptr<IncomingLane> lane) {
   lanes_.push_back(std::static_pointer_cast<IncomingCells>(std::move(lane)));
   lanes_.back()->reader().set_max_attempts(max_attempts_);
+  if (choice_.active()) lanes_.back()->reader().set_choice(&choice_, lanes_.back()->id());
 }
 
 // The agent ends a mailbox's lane when it is drained.
@@ -23,11 +24,38 @@ bool MailboxQueue::HasLaneOf(const ProcessId& sender) const {
                      [&](const auto& lane) { return lane->sender() == sender; });
 }
 
+ReceiveQueue::Found MailboxQueue::FindInTurn(const ProcessId* only_from, Candidate* best) {
+  Found found = Found::kNothingBetter;
+  size_t i = turn_ < lanes_.size() ? turn_ : 0;
+  for (size_t looked = 0; looked < lanes_.size(); ++looked, i = i + 1 < lanes_.size() ? i + 1 : 0) {
+    CellReader& reader = lanes_[i]->reader();
+    uint32_t rings = reader.rings_in_use() & priorities_;
+    if (best->found()) rings &= Above(best->priority);
+    if (rings == 0 || LeftOut(*lanes_[i], only_from)) continue;
+    while (rings != 0) {
+      const int priority = 31 - __builtin_clz(rings);
+      rings &= ~(uint32_t{1} << priority);
+      CellHead head;
+      const Look look = reader.Peek(priority, &head);
+      if (look == Look::kEmpty) continue;
+      if (ABSL_PREDICT_FALSE(look == Look::kCorrupt)) {
+        DropCorrupt(i);
+        return Found::kCorrupt;
+      }
+      *best = {i, priority, head};
+      found = Found::kBetter;
+      break;
+    }
+  }
+  return found;
+}
+
 ReceiveQueue::Found MailboxQueue::Find(const ProcessId* only_from, Candidate* best) {
+  if (per_sender_) return FindInTurn(only_from, best);
   Found found = Found::kNothingBetter;
   for (size_t i = 0; i < lanes_.size(); ++i) {
     CellReader& reader = lanes_[i]->reader();
-    uint32_t rings = reader.rings_in_use();
+    uint32_t rings = reader.rings_in_use() & priorities_;
     if (best->found()) rings &= ~((uint32_t{1} << best->priority) - 1);
     if (rings == 0 || LeftOut(*lanes_[i], only_from)) continue;
     while (rings != 0) {
@@ -51,8 +79,16 @@ ReceiveQueue::Found MailboxQueue::Find(const ProcessId* only_from, Candidate* be
   return found;
 }
 
+void MailboxQueue::Distribute(Distribution distribution, uint32_t number) {
+  choice_.self = number;
+  choice_.by = distribution == Distribution::kRoundRobin    ? CellChoice::By::kPosition
+               : distribution == Distribution::kStickyByKey ? CellChoice::By::kKey
+                                                            : CellChoice::By::kNothing;
+}
+
 ReceiveQueue::Taken MailboxQueue::Take(const ControlPage& control, const ProcessId* only_from,
                                        Message* message) {
+  LearnReceivers(control);
   if (ABSL_PREDICT_FALSE(right_ != 0)) {
     if (Waits(control)) return Taken::kNothing;
     control_ = &control;
@@ -73,10 +109,12 @@ uint32_t MailboxQueue::AttemptsOf(const Candidate& best) const {
 
 ReceiveQueue::Claimed MailboxQueue::Claim(const Candidate& best, Message* message) {
   const std::shared_ptr<IncomingCells> lane = lanes_[best.lane];
+  turn_ = best.lane + 1;
   CellReader& reader = lane->reader();
   const CellHead& head = best.head;
   if (ABSL_PREDICT_FALSE(gone())) return Claimed::kVoid;
-  if (message != nullptr && lease_out_ == nullptr && ABSL_PREDICT_TRUE(right_ == 0)) {
+  if (message != nullptr && lease_out_ == nullptr && ABSL_PREDICT_TRUE(right_ == 0) &&
+      ABSL_PREDICT_TRUE(!MayBeHeldBack(reader))) {
     const absl::optional<uint32_t> length =
         reader.TakeSmall(best.priority, head, number_, internal::MessageAccess::SmallBody(message));
     if (length.has_value()) {
@@ -98,11 +136,16 @@ ReceiveQueue::Claimed MailboxQueue::Claim(const Candidate& best, Message* messag
     reader.Return(best.priority, head.slot, head.position, number_, /*attempted=*/false);
     return Claimed::kNotAllowed;
   }
+  if (MayBeHeldBack(reader) && reader.HeldBack(best.priority, head)) {
+    reader.Return(best.priority, head.slot, head.position, number_, /*attempted=*/false);
+    return Claimed::kLost;
+  }
   const uint32_t attempts = AttemptsOf(best);
   Record record;
   bool whole = reader.Read(best.priority, head, &record) == Look::kReady && MayCarry(record);
   if (whole && Expired(record)) {
     reader.Condemn(best.priority, head.slot, head.position, number_, Condemned::kExpired);
+    EndHold();
     return Claimed::kExpired;
   }
   const bool leases = lease_out_ != nullptr;
@@ -122,6 +165,7 @@ ReceiveQueue::Claimed MailboxQueue::Claim(const Candidate& best, Message* messag
     // Not ours any more: we are gone, or the sender has meddled with the state, and loses it.
     return gone() ? Claimed::kVoid : Claimed::kLost;
   }
+  EndHold();
   if (view) {
     whole = internal::MessageAccess::View(record, origin, lane, message);
     if (!whole) reader.Done(best.priority, head.slot, head.position);
@@ -149,15 +193,22 @@ void MailboxQueue::Refuse(const Lease& lease) {
 bool MailboxQueue::Finish(const Lease& lease, Outcome outcome) {
   CellReader& reader = lease.lane->reader();
   if (outcome == Outcome::kReceived) {
-    return reader.Take(lease.priority, lease.slot, lease.sequence, number_, false);
+    const bool taken = reader.Take(lease.priority, lease.slot, lease.sequence, number_, false);
+    EndHold();
+    return taken;
+  }
+  if (outcome == Outcome::kPurged) {
+    return reader.Purge(lease.priority, lease.slot, lease.sequence, number_);
   }
   return reader.Return(lease.priority, lease.slot, lease.sequence, number_,
                        /*attempted=*/outcome == Outcome::kReturned);
 }
 
 bool MailboxQueue::FinishLater(const Lease& lease, uint32_t due_tick) {
-  return lease.lane->reader().ReturnLater(lease.priority, lease.slot, lease.sequence, number_,
-                                          due_tick);
+  const bool moved = lease.lane->reader().ReturnLater(lease.priority, lease.slot, lease.sequence,
+                                                      number_, due_tick);
+  EndHold();  // if it was handed out for the last time
+  return moved;
 }
 
 std::vector<Lease> MailboxQueue::HeldLeases() {

@@ -7,6 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/coarse_clock.h"
 #include "core/base/seeded_bug.h"
+#include "core/mailbox/lane_group.h"
+#include "core/message/prefix.h"
 #include "core/shm/stamp.h"
 
 namespace mailrail {
@@ -57,9 +59,22 @@ OutgoingLane::OutgoingLane(std::string name, const MailboxOptions& options,
                             reserve_.get())),
       ringer_(destination_.bell_words(), destination_.gate_word()) {}
 
+OutgoingLane::OutgoingLane(std::string name, const MailboxOptions& options,
+                           DestinationMemory destination, FetchLanes fetch)
+    : name_(std::move(name)),
+      options_(options),
+      destination_(std::move(destination)),
+      group_(new LaneGroup(this, std::move(fetch))) {}
+
+OutgoingLane::~OutgoingLane() = default;
+
 absl::Status OutgoingLane::Recover() {
   const HandleLockHolder lock(&lock_);
-  return ring_ ? ring_->Recover() : cells_->Recover();
+  if (ring_) return ring_->Recover();
+  return cells_->Recover([](absl::string_view payload) {
+    Prefix prefix;
+    return DecodePrefix(&payload, &prefix) ? prefix.receipt : 0;
+  });
 }
 
 inline CloseReason OutgoingLane::closed_reason() const {
@@ -75,19 +90,21 @@ absl::optional<SlabRoom> OutgoingLane::TryAllocate(int priority, size_t size) {
 }
 
 OutgoingLane::Try OutgoingLane::TryAppendSlab(int priority, const SlabRoom& room, size_t size,
-                                              bool has_prefix, uint32_t due_tick) {
+                                              bool has_prefix, const CellOptions& options) {
   const auto length = static_cast<uint32_t>(size);
-  const bool done =
-      ring_ ? ring_->AppendSlab(priority, room, length, has_prefix, 0)
-            : cells_->AppendSlab(priority, room, length, has_prefix, NextStamp(), due_tick);
+  const bool done = ring_ ? ring_->AppendSlab(priority, room, length, has_prefix, 0)
+                          : cells_->AppendSlab(priority, room, length, has_prefix, NextStamp(),
+                                               options, has_prefix ? KeyIn({room.data, size}) : 0);
   return done ? Try::kDone : Try::kNoRoom;
 }
 
 inline OutgoingLane::Try OutgoingLane::TrySend(int priority, const Payload& payload,
-                                               Publication publication, uint32_t due_tick) {
+                                               Publication publication,
+                                               const CellOptions& options) {
   if (payload.size() <= inline_limit()) {
     const bool done = ring_ ? ring_->Append(priority, payload, 0, publication)
-                            : cells_->Append(priority, payload, NextStamp(), publication, due_tick);
+                            : cells_->Append(priority, payload, NextStamp(), publication, options,
+                                             KeyIn(payload.prefix));
     return done ? Try::kDone : Try::kNoRoom;
   }
   const absl::optional<SlabRoom> room = TryAllocate(priority, payload.size());
@@ -95,7 +112,7 @@ inline OutgoingLane::Try OutgoingLane::TrySend(int priority, const Payload& payl
   if (!payload.prefix.empty()) memcpy(room->data, payload.prefix.data(), payload.prefix.size());
   StepsOfCopy(room->data + payload.prefix.size(), payload.body.data(), payload.body.size());
   memcpy(room->data + payload.prefix.size(), payload.body.data(), payload.body.size());
-  if (TryAppendSlab(priority, *room, payload.size(), !payload.prefix.empty(), due_tick) ==
+  if (TryAppendSlab(priority, *room, payload.size(), !payload.prefix.empty(), options) ==
       Try::kDone) {
     return Try::kDone;
   }
@@ -162,7 +179,13 @@ OutgoingLane::Full OutgoingLane::OnFull(int priority) {
       break;
   }
   if (cells_ == nullptr) return Full::kWaits;
-  switch (cells_->DropOldest(priority, number_, /*bury=*/!options_.dead_letter.empty())) {
+  const CellWriter::Dropped dropped =
+      cells_->DropOldest(priority, /*bury=*/!options_.dead_letter.empty());
+  // It may have been given back, and have held up others.
+  if (options_.hold_order && dropped != CellWriter::Dropped::kNone) {
+    RingGate(destination_.gate_word());
+  }
+  switch (dropped) {
     case CellWriter::Dropped::kOne:
       return Full::kTryAgain;
     case CellWriter::Dropped::kLater:
@@ -175,7 +198,7 @@ OutgoingLane::Full OutgoingLane::OnFull(int priority) {
 
 template <typename Attempt>
 absl::Status OutgoingLane::UntilRoom(int priority, absl::Time deadline, const Attempt& attempt,
-                                     bool* dropped) {
+                                     bool* dropped, const CellOptions& options) {
   absl::Time spin_until = absl::InfiniteFuture();
   bool spins = false;
   while (true) {
@@ -194,7 +217,7 @@ absl::Status OutgoingLane::UntilRoom(int priority, absl::Time deadline, const At
       const Full full_means = OnFull(priority);
       if (full_means == Full::kTryAgain) continue;
       if (full_means == Full::kDropped && dropped != nullptr) {
-        cells_->CountDropped();
+        cells_->DropNew(priority, options);
         *dropped = true;
         return absl::OkStatus();
       }
@@ -233,7 +256,10 @@ absl::Status OutgoingLane::UntilRoom(int priority, absl::Time deadline, const At
 }
 
 absl::Status OutgoingLane::Send(int priority, const Payload& payload, absl::Time deadline,
-                                uint32_t due_tick) {
+                                const CellOptions& options) {
+  if (ABSL_PREDICT_FALSE(group_ != nullptr)) {
+    return group_->Send(priority, payload, deadline, options);
+  }
   if (absl::Status status = CheckMessage(payload.body.size(), priority);
       ABSL_PREDICT_FALSE(!status.ok())) {
     return status;
@@ -242,7 +268,7 @@ absl::Status OutgoingLane::Send(int priority, const Payload& payload, absl::Time
   {
     const HandleLockHolder lock(&lock_);
     if (SEEDED_BUG(CHECK_BEFORE_PUBLISH)) ringer_.Ring();
-    if (ABSL_PREDICT_TRUE(TrySend(priority, payload, ringer_.publication(), due_tick) ==
+    if (ABSL_PREDICT_TRUE(TrySend(priority, payload, ringer_.publication(), options) ==
                           Try::kDone)) {
       return Published(priority, 1, &taken_back);
     }
@@ -250,23 +276,24 @@ absl::Status OutgoingLane::Send(int priority, const Payload& payload, absl::Time
   absl::Status published;
   bool dropped = false;
   const auto attempt = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
-    if (TrySend(priority, payload, ringer_.publication(), due_tick) != Try::kDone) {
+    if (TrySend(priority, payload, ringer_.publication(), options) != Try::kDone) {
       return Try::kNoRoom;
     }
     published = Published(priority, 1, &taken_back);
     return Try::kDone;
   };
-  const absl::Status room = UntilRoom(priority, deadline, attempt, &dropped);
+  const absl::Status room = UntilRoom(priority, deadline, attempt, &dropped, options);
   return room.ok() ? published : room;
 }
 
 absl::StatusOr<size_t> OutgoingLane::SendBatch(int priority,
                                                absl::Span<const absl::string_view> bodies,
                                                absl::Time deadline, absl::string_view prefix,
-                                               uint32_t due_tick) {
+                                               const CellOptions& options) {
   for (const absl::string_view body : bodies) {
     if (absl::Status status = CheckMessage(body.size(), priority); !status.ok()) return status;
   }
+  if (group_ != nullptr) return group_->SendBatch(priority, bodies, deadline, prefix, options);
   size_t sent = 0;
   while (sent < bodies.size()) {
     if (absl::Status status = closed_status(); !status.ok()) {
@@ -280,7 +307,7 @@ absl::StatusOr<size_t> OutgoingLane::SendBatch(int priority,
       const size_t before = sent;
       // Each message is published by itself; the bell is rung once for as many as found room.
       while (sent < bodies.size() && TrySend(priority, {prefix, bodies[sent]}, Publication::kPlain,
-                                             due_tick) == Try::kDone) {
+                                             options) == Try::kDone) {
         ++sent;
       }
       if (ringer_.publication() == Publication::kFenced) {
@@ -306,7 +333,8 @@ absl::StatusOr<absl::optional<SlabRoom>> OutgoingLane::Claim(int priority, size_
                                                              size_t prefix_bytes) {
   if (absl::Status status = CheckMessage(size, priority); !status.ok()) return status;
   absl::optional<SlabRoom> room;
-  if (prefix_bytes + size <= inline_limit()) return room;
+  // What is for several is written once, and copied.
+  if (prefix_bytes + size <= inline_limit() || group_ != nullptr) return room;
   const auto attempt = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
     room = TryAllocate(priority, prefix_bytes + size);
     return room.has_value() ? Try::kDone : Try::kNoRoom;
@@ -317,13 +345,14 @@ absl::StatusOr<absl::optional<SlabRoom>> OutgoingLane::Claim(int priority, size_
 }
 
 absl::Status OutgoingLane::Commit(int priority, const SlabRoom& room, size_t size,
-                                  absl::Time deadline, size_t prefix_bytes, uint32_t due_tick) {
+                                  absl::Time deadline, size_t prefix_bytes,
+                                  const CellOptions& options) {
   absl::Status published = CheckMessage(size, priority);
   absl::Status status = published;
   bool dropped = false;
   if (status.ok()) {
     const auto attempt = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
-      if (TryAppendSlab(priority, room, prefix_bytes + size, prefix_bytes > 0, due_tick) !=
+      if (TryAppendSlab(priority, room, prefix_bytes + size, prefix_bytes > 0, options) !=
           Try::kDone) {
         return Try::kNoRoom;
       }
@@ -331,7 +360,7 @@ absl::Status OutgoingLane::Commit(int priority, const SlabRoom& room, size_t siz
       published = Published(priority, 1, &taken_back);
       return Try::kDone;
     };
-    status = UntilRoom(priority, deadline, attempt, &dropped);
+    status = UntilRoom(priority, deadline, attempt, &dropped, options);
   }
   if (status.ok() && !dropped) return published;
   Free(room);
@@ -349,9 +378,9 @@ FutexWord OutgoingLane::ParkForRoom() {
 }
 
 bool OutgoingLane::SetExpires() {
-  if (cells_ == nullptr || expires()) return false;
+  if (ring_ != nullptr || expires()) return false;
   const HandleLockHolder lock(&lock_);
-  cells_->SetExpires();
+  group_ != nullptr ? group_->SetExpires() : cells_->SetExpires();
   return !expires_.exchange(true);
 }
 
@@ -360,9 +389,34 @@ uint64_t OutgoingLane::sequence(int priority) {
   return ring_ ? ring_->sequence(priority) : cells_->sequence(priority);
 }
 
+uint64_t OutgoingLane::accepted(int priority) {
+  const HandleLockHolder lock(&lock_);
+  return ring_ ? ring_->sequence(priority) : cells_->accepted(priority);
+}
+
 bool OutgoingLane::Drained() {
   const HandleLockHolder lock(&lock_);
   return ring_ ? ring_->Drained() : cells_->Drained();
+}
+
+void OutgoingLane::TakeEnds(std::vector<CellEnd>* ends) {
+  const HandleLockHolder lock(&lock_);
+  if (cells_ != nullptr) cells_->TakeEnds(ends);
+}
+
+void OutgoingLane::ForgetEnd(int priority, uint64_t position) {
+  const HandleLockHolder lock(&lock_);
+  if (cells_ != nullptr) cells_->ForgetEnd(priority, position);
+}
+
+void OutgoingLane::PurgeAsked() {
+  const HandleLockHolder lock(&lock_);
+  if (cells_ != nullptr) cells_->PurgeAsked();
+}
+
+bool OutgoingLane::AwaitsEnds() {
+  const HandleLockHolder lock(&lock_);
+  return cells_ != nullptr && cells_->awaits_ends();
 }
 
 absl::optional<CellState> OutgoingLane::StateOf(int priority, uint64_t sequence) {

@@ -3,8 +3,10 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/base/optimization.h"
 #include "absl/base/thread_annotations.h"
@@ -18,6 +20,7 @@
 #include "core/lane/ring_writer.h"
 #include "core/mailbox/attachment.h"
 #include "core/mailbox/control_page.h"
+#include "core/message/prefix.h"
 #include "core/shm/adaptive_spin.h"
 #include "core/shm/bell.h"
 #include "core/shm/budget.h"
@@ -42,6 +45,8 @@ struct LinkMemory {
   // From now on it reserves by this budget, beginning with what is written in any case.
   void ReserveBy(const std::shared_ptr<Budget>& budget);
 };
+
+class LaneGroup;
 
 // What a sender maps of its destination.
 struct DestinationMemory {
@@ -71,6 +76,13 @@ class OutgoingLane {
   OutgoingLane(std::string name, const MailboxOptions& options, const CellGeometry& geometry,
                Mapping data, Mapping state, uint32_t number, DestinationMemory destination,
                std::shared_ptr<Reserve> reserve = nullptr);
+  // No lane of its own, but one to each subscription of a broadcast mailbox of this node, which
+  // `fetch` returns; see LaneGroup.
+  using FetchLanes =
+      std::function<absl::StatusOr<std::vector<std::shared_ptr<OutgoingLane>>>(absl::Time)>;
+  OutgoingLane(std::string name, const MailboxOptions& options, DestinationMemory destination,
+               FetchLanes fetch);
+  ~OutgoingLane();
 
   // For a lane of a process: with it sends are kAborted soon after the process is detached. Set
   // before the lane is used; outlives all sends. An agent's lanes have none.
@@ -82,15 +94,22 @@ class OutgoingLane {
   // Takes up the lane of a sender that died. kDataLoss.
   absl::Status Recover();
 
-  // Sends one message; errors as mailrail::Sender. `due_tick`: on a cell lane it is delayed.
+  // Of a cell lane, before Recover: what is to be told of the ends of its messages is kept in
+  // shared memory, for whoever takes it up after this one (CellWriter::KeepEnds). Then prefixes say
+  // their receipts.
+  void KeepEnds() {
+    if (cells_ != nullptr) cells_->KeepEnds();
+  }
+
+  // Sends one message; errors as mailrail::Sender. `options`: of a cell lane.
   absl::Status Send(int priority, const Payload& payload, absl::Time deadline,
-                    uint32_t due_tick = DueTick::kAtOnce);
+                    const CellOptions& options = {});
 
   // Sends several, if each of them may be sent: how many were sent, or the error of the first.
-  // Each has the prefix.
+  // Each has the prefix, and no receipt.
   absl::StatusOr<size_t> SendBatch(int priority, absl::Span<const absl::string_view> bodies,
                                    absl::Time deadline, absl::string_view prefix = {},
-                                   uint32_t due_tick = DueTick::kAtOnce);
+                                   const CellOptions& options = {});
 
   // Room in shared memory for a body of `size` bytes behind a prefix of `prefix_bytes`, to be
   // committed or freed; nothing when both stand in the lane itself, and are better written to a
@@ -98,7 +117,7 @@ class OutgoingLane {
   absl::StatusOr<absl::optional<SlabRoom>> Claim(int priority, size_t size, absl::Time deadline,
                                                  size_t prefix_bytes = 0);
   absl::Status Commit(int priority, const SlabRoom& room, size_t size, absl::Time deadline,
-                      size_t prefix_bytes = 0, uint32_t due_tick = DueTick::kAtOnce);
+                      size_t prefix_bytes = 0, const CellOptions& options = {});
   void Free(const SlabRoom& room);
 
   absl::Status CheckMessage(size_t size, int priority) const {
@@ -114,8 +133,8 @@ class OutgoingLane {
   FutexWord ParkForRoom();
 
   // It leads to a mailbox: of this node (a cell lane), or of another.
-  bool to_mailbox() const { return cells_ != nullptr || to_far_mailbox_; }
-  bool to_near_mailbox() const { return cells_ != nullptr; }
+  bool to_mailbox() const { return to_near_mailbox() || to_far_mailbox_; }
+  bool to_near_mailbox() const { return ring_ == nullptr; }
   // Before it is used.
   void set_to_far_mailbox() { to_far_mailbox_ = true; }
 
@@ -126,6 +145,8 @@ class OutgoingLane {
 
   // The number of the last message sent at this priority.
   uint64_t sequence(int priority);
+  // How many messages of this priority were sent, with those that were dropped instead.
+  uint64_t accepted(int priority);
   // Whether all that was sent was received and let go of.
   bool Drained();
   // Cell lanes: what became of the message `sequence`; nothing when it is long done.
@@ -134,6 +155,12 @@ class OutgoingLane {
   bool Retract(int priority);
   // Cell lanes: takes back a message that its receiver has given back for later; true if so.
   bool Recall(int priority, uint64_t sequence);
+
+  // Of a cell lane, as CellWriter.
+  void TakeEnds(std::vector<CellEnd>* ends);
+  void ForgetEnd(int priority, uint64_t position);
+  void PurgeAsked();
+  bool AwaitsEnds();
 
   // Of a mailbox: whether it is known how many processes receive from it, and how many.
   absl::optional<uint32_t> receivers() const {
@@ -148,13 +175,14 @@ class OutgoingLane {
   absl::Status closed_status() const;
 
  private:
+  friend class LaneGroup;
   enum class Try { kDone, kNoRoom };
 
   // The following run under the lock and do not wait.
-  Try TrySend(int priority, const Payload& payload, Publication publication, uint32_t due_tick)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  Try TrySend(int priority, const Payload& payload, Publication publication,
+              const CellOptions& options) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   Try TryAppendSlab(int priority, const SlabRoom& room, size_t size, bool has_prefix,
-                    uint32_t due_tick) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+                    const CellOptions& options) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   absl::optional<SlabRoom> TryAllocate(int priority, size_t size)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   CloseReason closed_reason() const;
@@ -163,6 +191,11 @@ class OutgoingLane {
     // Acquire: a sender that knows of a message of a second lane knows of that lane.
     const bool stamped = destination_.control_page()->stamped.load(std::memory_order_acquire) != 0;
     return stamped ? Stamp() : 0;
+  }
+  // The key by which receivers choose, of a payload that begins with this; 0: none.
+  uint32_t KeyIn(absl::string_view payload) const {
+    if (ABSL_PREDICT_TRUE(payload.empty() || !keyed_)) return 0;
+    return KeyHashIn(payload);
   }
   // After a publish of `count` messages: rings, and finds out whether they are for nobody, since
   // the destination was closed or this process detached before; *taken_back is then how many
@@ -186,10 +219,11 @@ class OutgoingLane {
   };
   Full OnFull(int priority) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   // Repeats `attempt` (which returns whether it got its room) until then or until the deadline.
-  // `dropped`: whether what was to be sent was dropped instead (FullPolicy::kDropNewest); when it
-  // is null, nothing can be.
+  // `dropped`: whether what was to be sent, with these options, was dropped instead
+  // (FullPolicy::kDropNewest); when it is null, nothing can be.
   template <typename Attempt>
-  absl::Status UntilRoom(int priority, absl::Time deadline, const Attempt& attempt, bool* dropped);
+  absl::Status UntilRoom(int priority, absl::Time deadline, const Attempt& attempt, bool* dropped,
+                         const CellOptions& options = {});
   FutexWord ParkLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   // Why there was no room.
   bool short_of_memory() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
@@ -200,6 +234,7 @@ class OutgoingLane {
 
   const std::string name_;
   const MailboxOptions options_;
+  const bool keyed_ = options_.distribution == Distribution::kStickyByKey;
   const std::shared_ptr<LinkMemory> link_;
   const Mapping data_;
   const Mapping state_;
@@ -213,6 +248,7 @@ class OutgoingLane {
   // One of the two; what they point to is guarded by lock_, but for RingWriter::refused.
   const std::unique_ptr<RingWriter> ring_;
   const std::unique_ptr<CellWriter> cells_;
+  const std::unique_ptr<LaneGroup> group_;  // or this, and neither of them
   Ringer ringer_ ABSL_GUARDED_BY(lock_);
   int64_t looked_at_ ABSL_GUARDED_BY(lock_) = 0;  // when Attachment::Check was called last
   int64_t last_time_ ABSL_GUARDED_BY(lock_) = 0;  // when the clock was looked at last

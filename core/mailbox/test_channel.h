@@ -25,6 +25,11 @@ class TestChannel {
   }
 
   ControlPage& control() { return *reinterpret_cast<ControlPage*>(page_.data()); }
+  // A mapping of it.
+  std::shared_ptr<GateWord> gate() {
+    const auto gate = std::make_shared<Mapping>(Map(gate_, sizeof(GateWord), Access::kReadWrite));
+    return {gate, reinterpret_cast<GateWord*>(gate->data())};
+  }
   void Close(CloseReason reason) { control().closed.store(static_cast<uint32_t>(reason)); }
 
   // A new sender's lane to a mailbox; `receivers` join it.
@@ -47,9 +52,15 @@ class TestChannel {
                          by_agent),
                      version);
     }
-    if (cells_++ > 0) control().stamped.store(1);
+    if (cells_++ > 0 && options_.order == MailboxOrder::kQueue) control().stamped.store(1);
     control().members_version.store(version);
     return lane;
+  }
+
+  DestinationMemory Destination() {
+    return {Map(control_, sizeof(ControlPage), Access::kReadOnly),
+            Map(bell_, sizeof(BellWords), Access::kReadOnly),
+            Map(gate_, sizeof(GateWord), Access::kReadWrite)};
   }
 
   // A new link to an inbox.
@@ -87,12 +98,6 @@ class TestChannel {
   static Mapping Map(const Fd& fd, size_t bytes, Access access) {
     return Mapping::Map(fd, bytes, access).value();
   }
-  DestinationMemory Destination() {
-    return {Map(control_, sizeof(ControlPage), Access::kReadOnly),
-            Map(bell_, sizeof(BellWords), Access::kReadOnly),
-            Map(gate_, sizeof(GateWord), Access::kReadWrite)};
-  }
-
   const MailboxOptions options_;
   Fd control_, bell_, gate_, last_ring_;
   Mapping page_;
@@ -121,6 +126,13 @@ inline std::string Receive(ReceiveQueue& queue, TestChannel& channel) {
       return "(void)";
   }
   return "";
+}
+
+// Leases a message; its body, or a word for what else there was.
+inline std::string TakeLease(MailboxQueue& queue, TestChannel& channel, Lease* lease) {
+  Message message;
+  const Taken taken = queue.TakeLease(channel.control(), lease, &message);
+  return taken == Taken::kMessage ? std::string(message.body()) : "(nothing)";
 }
 
 }  // namespace mailrail

@@ -77,6 +77,10 @@ absl::string_view Message::reply_to() const {
   return extras_ == nullptr ? absl::string_view() : extras_->reply_to;
 }
 
+absl::string_view Message::key() const {
+  return extras_ == nullptr ? absl::string_view() : extras_->key;
+}
+
 DeadLetterReason Message::dead_letter_reason() const {
   return extras_ == nullptr ? DeadLetterReason::kNone : extras_->dead_letter_reason;
 }
@@ -143,6 +147,7 @@ bool MessageAccess::Describe(const Record& record, const MessageOrigin& origin, 
     (*extras)->dead_letter_mailbox = std::move(prefix.dead_letter_mailbox);
     (*extras)->headers = std::move(prefix.headers);
     (*extras)->reply_to = std::move(prefix.reply_to);
+    (*extras)->key = std::move(prefix.key);
     (*extras)->call = prefix.call;
   }
   return true;

@@ -32,6 +32,7 @@ struct MessageExtras {
   Ended ended;  // of a notice; unless it is a process
   std::vector<Header> headers;
   std::string reply_to;
+  std::string key;
   uint64_t call = 0;  // of a request or an answer (Prefix)
   DeadLetterReason dead_letter_reason = DeadLetterReason::kNone;
   std::string dead_letter_mailbox;

@@ -14,8 +14,10 @@ constexpr uint8_t kDeadLetterField = 4;  // the reason (1 byte), the name of the
 constexpr uint8_t kExpiresField = 5;     // 8 bytes, little-endian
 constexpr uint8_t kCallField = 6;        // 8 bytes, little-endian
 constexpr uint8_t kDueField = 7;         // 8 bytes, little-endian
+constexpr uint8_t kReceiptField = 9;     // 8 bytes, little-endian
 constexpr uint8_t kReplyToField = 128;
 constexpr uint8_t kHeaderField = 129;  // the length of the name (2 bytes), the name, the value
+constexpr uint8_t kKeyField = 130;
 
 // Types from here on have lengths of two bytes.
 constexpr uint8_t kFirstLongField = 128;
@@ -78,7 +80,9 @@ std::string EncodePrefix(const Prefix& prefix) {
     add(kExpiresField, EightBytes(static_cast<uint64_t>(prefix.expires_ns)));
   if (prefix.due_ns != 0) add(kDueField, EightBytes(static_cast<uint64_t>(prefix.due_ns)));
   if (prefix.call != 0) add(kCallField, EightBytes(prefix.call));
+  if (prefix.receipt != 0) add(kReceiptField, EightBytes(prefix.receipt));
   if (!prefix.reply_to.empty()) add(kReplyToField, prefix.reply_to);
+  if (!prefix.key.empty()) add(kKeyField, prefix.key);
   for (const Header& header : prefix.headers) {
     add(kHeaderField, TwoBytes(header.name.size()) + header.name + header.value);
   }
@@ -112,6 +116,8 @@ bool DecodePrefix(absl::string_view* payload, Prefix* prefix) {
       prefix->due_ns = static_cast<int64_t>(EightBytesAt(value));
     } else if (type == kCallField && value.size() == 8) {
       prefix->call = EightBytesAt(value);
+    } else if (type == kReceiptField && value.size() == 8) {
+      prefix->receipt = EightBytesAt(value);
     } else if (type == kAttemptsField && value.size() == 1) {
       prefix->attempts = Byte(value, 0);
     } else if (type == kDeadLetterField && !value.empty()) {
@@ -119,11 +125,38 @@ bool DecodePrefix(absl::string_view* payload, Prefix* prefix) {
       prefix->dead_letter_mailbox = std::string(value.substr(1));
     } else if (type == kReplyToField) {
       prefix->reply_to = std::string(value);
+    } else if (type == kKeyField) {
+      prefix->key = std::string(value);
     } else if (type == kHeaderField && !DecodeHeader(value, &prefix->headers)) {
       return false;
     }
   }
   return true;
+}
+
+uint32_t KeyHash(absl::string_view key) {
+  uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
+  for (const char c : key) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
+  hash ^= hash >> 32;
+  hash = (hash ^ hash >> 16) & 0xffff;
+  return hash == 0 ? 1 : static_cast<uint32_t>(hash);
+}
+
+uint32_t KeyHashIn(absl::string_view payload) {
+  if (payload.size() < 2) return 0;
+  const size_t size = NumberAt(payload, 0);
+  if (size < 2 || size > payload.size()) return 0;
+  absl::string_view fields = payload.substr(2, size - 2);
+  while (!fields.empty()) {
+    const uint8_t type = Byte(fields, 0);
+    const size_t head = type >= kFirstLongField ? 3 : 2;
+    if (fields.size() < head) return 0;
+    const size_t length = head == 3 ? NumberAt(fields, 1) : Byte(fields, 1);
+    if (fields.size() - head < length) return 0;
+    if (type == kKeyField) return KeyHash(fields.substr(head, length));
+    fields.remove_prefix(head + length);
+  }
+  return 0;
 }
 
 void ShiftTimes(char* prefix, int64_t nanoseconds) {

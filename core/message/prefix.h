@@ -40,9 +40,12 @@ struct Prefix {
   int64_t due_ns = 0;
   std::vector<Header> headers = {};
   std::string reply_to = "";
+  std::string key = "";
   // Of a request: what its answer is to say too, so that its caller knows it; of an answer: that.
   // 0: it is neither.
   uint64_t call = 0;
+  // Its sender is to be told of its end, by this number. 0: it is not.
+  uint64_t receipt = 0;
 
   // Whether it says what only an agent may say.
   bool NeedsAgent() const {
@@ -52,7 +55,7 @@ struct Prefix {
   // Whether it says what a Message has no place of its own for.
   bool HasExtras() const {
     return dead_letter_reason != DeadLetterReason::kNone || !headers.empty() || !reply_to.empty() ||
-           call != 0;
+           !key.empty() || call != 0;
   }
 };
 
@@ -64,6 +67,11 @@ std::string EncodePrefix(const Prefix& prefix);
 
 // Reads the prefix at the front of `payload` and takes it off; false when it is not well-formed.
 bool DecodePrefix(absl::string_view* payload, Prefix* prefix);
+
+// A hash of a key, in 16 bits; never 0.
+uint32_t KeyHash(absl::string_view key);
+// The hash of the key in the prefix at the front of `payload`; 0: it has none.
+uint32_t KeyHashIn(absl::string_view payload);
 
 // Adds `nanoseconds` to when the message expires and is due whose prefix this is, if it says so;
 // the results are never 0. REQUIRES: it is well-formed.

@@ -71,6 +71,30 @@ TEST(PrefixTest, HeadersComeAsTheyWereInTheirOrder) {
   EXPECT_FALSE(read.NeedsAgent());
 }
 
+TEST(PrefixTest, AKeyIsReadBackAndItsHashIsFoundWithoutTheRest) {
+  const Prefix written = {.headers = {{"a", "1"}}, .reply_to = "billing", .key = "order 7"};
+  const std::string bytes = EncodePrefix(written) + "body";
+  absl::string_view payload = bytes;
+  Prefix read;
+  ASSERT_TRUE(DecodePrefix(&payload, &read));
+  EXPECT_EQ(read.key, "order 7");
+  EXPECT_TRUE(read.HasExtras());
+  EXPECT_FALSE(read.NeedsAgent());
+  EXPECT_EQ(KeyHashIn(bytes), KeyHash("order 7"));
+  EXPECT_NE(KeyHash("order 7"), KeyHash("order 8"));
+  EXPECT_EQ(KeyHashIn(EncodePrefix({.reply_to = "billing"})), 0u);
+  EXPECT_EQ(KeyHashIn(""), 0u);
+  // Never 0, never more than 16 bits, and never of what is not there.
+  for (int i = 0; i < 200000; ++i) {
+    const uint32_t hash = KeyHash(std::to_string(i));
+    ASSERT_TRUE(hash != 0 && hash <= 0xffff) << i;
+  }
+  const std::string prefix = EncodePrefix(written);
+  for (size_t size = 0; size < prefix.size(); ++size) {
+    EXPECT_EQ(KeyHashIn({prefix.data(), size}), 0u);
+  }
+}
+
 TEST(PrefixTest, CallsAndTimesAreReadBackAndTimesAreShifted) {
   const Prefix written = {.expires_ns = 50, .due_ns = 70, .reply_to = "billing@beta", .call = 9};
   std::string bytes = EncodePrefix(written);

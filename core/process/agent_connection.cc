@@ -81,7 +81,12 @@ void AgentConnection::Handle(const std::string& bytes, std::vector<Fd> fds, bool
   }
   if (message.has_response()) {
     const auto it = pending_.find(message.response().id());
-    if (it == pending_.end()) return;  // nobody waits any more
+    if (it == pending_.end()) {
+      // Nobody waits any more: it was answered before, as it was repeated, or was given up, and
+      // then nobody else will close what was opened.
+      if (given_up_.contains(message.response().id())) CloseSole(message.response());
+      return;
+    }
     it->second->reply.response = std::move(*message.mutable_response());
     it->second->reply.fds = std::move(fds);
     it->second->fds_lost = fds_lost;
@@ -106,6 +111,13 @@ void AgentConnection::Handle(const std::string& bytes, std::vector<Fd> fds, bool
                               kDescriptorLimit, ", and attach again")
                : absl::StrCat("detached: a sender's lane could not be taken over (",
                               status.message(), "); attach again")));
+}
+
+void AgentConnection::CloseSole(const control::Response& response) const {
+  if (!response.opened().sole()) return;
+  control::Request request;
+  request.set_close(response.opened().destination_id());
+  Tell(request);
 }
 
 void AgentConnection::ReadOne(absl::Time deadline) {
@@ -211,13 +223,17 @@ absl::StatusOr<AgentReply> AgentConnection::Call(control::Request request, absl:
   pending_.erase(id);
   if (!answered && !pending.answered) {
     if (!lost_.ok()) return lost_;
+    if (request.has_open_mailbox()) given_up_.insert(id);
     return absl::DeadlineExceededError("the agent did not answer until the deadline");
   }
   const proto::StatusInfo& status = pending.reply.response.status();
   if (status.code() != 0) {
     return absl::Status(static_cast<absl::StatusCode>(status.code()), status.message());
   }
-  if (pending.fds_lost) return absl::ResourceExhaustedError(kDescriptorLimit);
+  if (pending.fds_lost) {
+    CloseSole(pending.reply.response);
+    return absl::ResourceExhaustedError(kDescriptorLimit);
+  }
   return std::move(pending.reply);
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -74,6 +75,9 @@ class AgentConnection {
   // For polling.
   int fd() const { return socket_.get(); }
 
+  // Closes what was opened for this process, whose open came to nothing, if nobody else has it.
+  void CloseSole(const control::Response& response) const;
+
  private:
   struct Pending {
     std::string packet;  // to ask again
@@ -105,6 +109,8 @@ class AgentConnection {
   uint64_t notices_read_ ABSL_GUARDED_BY(mutex_) = 0;  // the number of the last one
   uint64_t notices_unacknowledged_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<uint64_t, Pending*> pending_ ABSL_GUARDED_BY(mutex_);
+  // Requests to open a mailbox that were not answered in time: they may be yet.
+  std::set<uint64_t> given_up_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace mailrail::internal

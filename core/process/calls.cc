@@ -57,6 +57,9 @@ absl::StatusOr<Message> Calls::Call(OutgoingLane* lane, absl::string_view body, 
   if (!options.reply_to.empty()) {
     return absl::InvalidArgumentError("the answer to a call comes to its caller");
   }
+  if (options.receipt != 0) {
+    return absl::InvalidArgumentError("the answer to a call is its receipt");
+  }
   if (lane->receivers() == 0u) {
     return absl::UnavailableError(absl::StrCat("nobody receives from ", lane->name()));
   }

@@ -36,6 +36,12 @@ MailboxOptions FromProto(const proto::MailboxSpec& spec) {
   options.dead_letter = spec.dead_letter();
   options.policy = static_cast<ReceivePolicy>(spec.receive_policy());
   options.owned = spec.owned();
+  options.order = static_cast<MailboxOrder>(spec.order());
+  options.hold_order = spec.hold_order();
+  options.distribution = static_cast<Distribution>(spec.distribution());
+  options.cutoff = spec.cutoff_ms() == 0
+                       ? absl::InfiniteDuration()
+                       : absl::Milliseconds(static_cast<int64_t>(spec.cutoff_ms()));
   return options;
 }
 
@@ -52,6 +58,12 @@ void ToProto(const MailboxOptions& options, proto::MailboxSpec* spec) {
   spec->set_dead_letter(options.dead_letter);
   spec->set_receive_policy(static_cast<proto::ReceivePolicy>(options.policy));
   spec->set_owned(options.owned);
+  spec->set_order(static_cast<proto::MailboxOrder>(options.order));
+  spec->set_hold_order(options.hold_order);
+  spec->set_distribution(static_cast<proto::Distribution>(options.distribution));
+  spec->set_cutoff_ms(options.cutoff == absl::InfiniteDuration()
+                          ? 0
+                          : static_cast<uint64_t>(absl::ToInt64Milliseconds(options.cutoff)));
 }
 
 std::string ReplyMailboxOf(const ProcessId& process) {
@@ -138,6 +150,16 @@ absl::StatusOr<std::shared_ptr<OutgoingLane>> MapLane(const control::LaneGrant& 
   return std::make_shared<OutgoingLane>(
       absl::StrCat("mailbox ", grant.mailbox()), FromProto(grant.spec()), *geometry,
       *std::move(data), *std::move(state), number, *std::move(destination), ReserveOf(budget));
+}
+
+absl::StatusOr<std::shared_ptr<OutgoingLane>> MapGroup(const control::BroadcastGrant& grant,
+                                                       absl::Span<const Fd> fds,
+                                                       OutgoingLane::FetchLanes fetch) {
+  absl::StatusOr<DestinationMemory> destination = MapDestination(fds);
+  if (!destination.ok()) return destination.status();
+  return std::make_shared<OutgoingLane>(absl::StrCat("mailbox ", grant.mailbox()),
+                                        FromProto(grant.spec()), *std::move(destination),
+                                        std::move(fetch));
 }
 
 absl::StatusOr<std::shared_ptr<const CellMemory>> MapIncoming(const control::LaneJoined& joined,

@@ -50,6 +50,11 @@ absl::StatusOr<std::shared_ptr<OutgoingLane>> MapLane(
     const control::LaneGrant& grant, uint32_t number, absl::Span<const Fd> fds,
     const std::shared_ptr<Budget>& budget = nullptr);
 
+// What a sender of a broadcast mailbox has instead of a lane. REQUIRES: as MapDestination.
+absl::StatusOr<std::shared_ptr<OutgoingLane>> MapGroup(const control::BroadcastGrant& grant,
+                                                       absl::Span<const Fd> fds,
+                                                       OutgoingLane::FetchLanes fetch);
+
 // Maps the receiving end of a mailbox lane.
 absl::StatusOr<std::shared_ptr<const CellMemory>> MapIncoming(const control::LaneJoined& joined,
                                                               absl::Span<const Fd> fds);

@@ -1,7 +1,9 @@
-// What a process tells its agent when the last handle on a mailbox has gone.
+// What a process tells its agent of the handles that it has on mailboxes, and when the last of one
+// has gone.
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "core/process/process_impl.h"
 
 namespace mailrail::internal {
@@ -14,6 +16,37 @@ void ProcessImpl::TakeUnusedLanes(std::vector<uint64_t>* ids) {
     return true;
   });
   DropNamesOfLanes();
+}
+
+absl::StatusOr<std::vector<std::shared_ptr<OutgoingLane>>> ProcessImpl::LanesToSubscriptions(
+    uint64_t mailbox, const std::string& name, absl::Time deadline) {
+  control::Request list;
+  list.set_list_subscriptions(mailbox);
+  absl::StatusOr<AgentReply> reply = Call(std::move(list), deadline);
+  if (!reply.ok()) return reply.status();
+  std::vector<std::shared_ptr<OutgoingLane>> lanes;
+  for (const uint64_t id : reply->response.subscriptions().ids()) {
+    // No mailbox has such a name.
+    const std::string known_as = absl::StrCat(name, " #", id);
+    {
+      absl::MutexLock lock(&mutex_);
+      const auto known = lane_of_.find(known_as);
+      if (known != lane_of_.end()) {
+        lanes.push_back(lanes_[known->second]);
+        continue;
+      }
+    }
+    control::Request request;
+    request.set_connect_subscription(id);
+    absl::StatusOr<std::shared_ptr<OutgoingLane>> lane =
+        AskForLane(std::move(request), known_as, deadline);
+    if (absl::IsNotFound(lane.status())) continue;  // its receiver has gone meanwhile
+    if (!lane.ok()) return lane.status();
+    lanes.push_back(*std::move(lane));
+  }
+  absl::MutexLock lock(&mutex_);
+  DropClosedLanes();
+  return lanes;
 }
 
 void ProcessImpl::LetGo(std::shared_ptr<OutgoingLane> lane) {

@@ -7,6 +7,7 @@
 #include "core/process/calls.h"
 #include "core/process/find_agent.h"
 #include "core/process/grants.h"
+#include "core/process/receipts.h"
 #include "core/process/receiver_impl.h"
 #include "core/process/watcher.h"
 #include "core/shm/barrier.h"
@@ -50,7 +51,8 @@ ProcessImpl::ProcessImpl(Fd socket)
     : fork_generation_(ForkGeneration()),
       connection_(std::move(socket), this),
       budget_(std::make_shared<Budget>("this process", CgroupMemoryLimit() / 2)),
-      calls_(std::make_unique<Calls>(this)) {}
+      calls_(std::make_unique<Calls>(this)),
+      receipts_(std::make_unique<Receipts>(this)) {}
 
 // Both use the rest of this when they end.
 ProcessImpl::~ProcessImpl() {
@@ -164,23 +166,32 @@ absl::StatusOr<std::shared_ptr<OutgoingLane>> ProcessImpl::ConnectMailbox(const 
     DropClosedLanes();
   }
   BeginOpening();
-  absl::StatusOr<std::shared_ptr<OutgoingLane>> lane = AskForMailboxLane(name, deadline);
+  control::Request request;
+  request.set_connect_mailbox(name);
+  absl::StatusOr<std::shared_ptr<OutgoingLane>> lane =
+      AskForLane(std::move(request), name, deadline);
   EndOpening();
   return lane;
 }
 
-absl::StatusOr<std::shared_ptr<OutgoingLane>> ProcessImpl::AskForMailboxLane(
-    const std::string& name, absl::Time deadline) {
+absl::StatusOr<std::shared_ptr<OutgoingLane>> ProcessImpl::AskForLane(control::Request request,
+                                                                      const std::string& name,
+                                                                      absl::Time deadline) {
   if (absl::Status status = CheckRoomForLane(name); !status.ok()) return status;
-  control::Request request;
-  request.set_connect_mailbox(name);
   absl::StatusOr<AgentReply> reply = Call(std::move(request), deadline);
   if (!reply.ok()) return reply.status();
   const control::Response& response = reply->response;
-  const uint64_t id = response.has_lane() ? response.lane().lane_id() : response.link().link_id();
+  const uint64_t id = response.has_lane()        ? response.lane().lane_id()
+                      : response.has_broadcast() ? response.broadcast().mailbox_id()
+                                                 : response.link().link_id();
   absl::StatusOr<std::shared_ptr<OutgoingLane>> lane = absl::InternalError("no lane granted");
   if (response.has_lane()) {
     lane = MapLane(response.lane(), number_, reply->fds, budget_);
+  } else if (response.has_broadcast()) {
+    lane = MapGroup(response.broadcast(), reply->fds,
+                    [this, id, mailbox = response.broadcast().mailbox()](absl::Time until) {
+                      return LanesToSubscriptions(id, mailbox, until);
+                    });
   } else if (response.has_link()) {
     absl::StatusOr<MappedLink> mapped = MapLink(response.link(), reply->fds, budget_);
     lane =
@@ -223,8 +234,10 @@ absl::StatusOr<ProcessImpl::OpenedMailbox> ProcessImpl::OpenMailbox(const std::s
   request.mutable_open_mailbox()->set_name(name);
   request.mutable_open_mailbox()->set_leases(leases);
   absl::StatusOr<AgentReply> reply = Call(std::move(request), deadline);
+  const control::Response response = reply.ok() ? reply->response : control::Response();
   absl::StatusOr<OpenedMailbox> opened =
       reply.ok() ? AddReceiver(*std::move(reply)) : reply.status();
+  if (!opened.ok()) connection_.CloseSole(response);
   EndOpening();
   return opened;
 }
@@ -242,6 +255,7 @@ absl::StatusOr<ProcessImpl::OpenedMailbox> ProcessImpl::AddReceiver(AgentReply r
   // Of a mailbox of another node that node's agent receives, and counts, when it is our turn.
   if (!opened.remote()) {
     result.queue->set_max_attempts(options.max_attempts);
+    result.queue->set_order(options.order);
     if (options.policy == ReceivePolicy::kExclusive) result.queue->RequireHolder(number_);
   }
   absl::MutexLock lock(&mutex_);
@@ -249,6 +263,11 @@ absl::StatusOr<ProcessImpl::OpenedMailbox> ProcessImpl::AddReceiver(AgentReply r
   membership.version = Newer(membership.version, opened.members_version());
   if (membership.memory == nullptr) membership.memory = *std::move(memory);
   result.memory = membership.memory;
+  if (!opened.remote()) result.queue->Distribute(options.distribution, number_);
+  if (!opened.remote() && options.hold_order) {
+    result.queue->HoldOrder(std::shared_ptr<GateWord>(
+        result.memory, reinterpret_cast<GateWord*>(result.memory->gate.data())));
+  }
   for (const auto& [id, lane] : membership.lanes) {
     result.queue->Join(std::make_shared<IncomingCells>(id, lane.sender, lane.same_user, lane.memory,
                                                        lane.by_agent),
@@ -280,6 +299,7 @@ absl::Status ProcessImpl::OnNotice(const control::Notice& notice, std::vector<Fd
   if (notice.has_lane_joined()) return OnLaneJoined(notice, std::move(fds));
   if (notice.has_lane_ended()) OnLaneEnded(notice);
   if (notice.has_watch_ended()) OnWatchEnded(notice);
+  if (notice.has_receipts()) receipts_->OnNotice(notice.receipts());
   return absl::OkStatus();
 }
 

@@ -25,6 +25,7 @@
 namespace mailrail::internal {
 
 class Calls;
+class Receipts;
 class Watcher;
 
 // What a receiver maps of its own inbox or mailbox.
@@ -90,6 +91,7 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
   bool LinkedWith(const ProcessId& peer);
 
   Calls& calls() { return *calls_; }
+  Receipts& receipts() { return *receipts_; }
 
   // The thread that serves Receiver::Descriptor, started on first use.
   Watcher* watcher();
@@ -133,8 +135,13 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
   void TakeUnusedLanes(std::vector<uint64_t>* ids) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void BeginOpening();
   void EndOpening();
-  absl::StatusOr<std::shared_ptr<OutgoingLane>> AskForMailboxLane(const std::string& name,
-                                                                  absl::Time deadline);
+  // By the name that it is to be known by.
+  absl::StatusOr<std::shared_ptr<OutgoingLane>> AskForLane(control::Request request,
+                                                           const std::string& name,
+                                                           absl::Time deadline);
+  // This process's lanes to all subscriptions that a broadcast mailbox has now.
+  absl::StatusOr<std::vector<std::shared_ptr<OutgoingLane>>> LanesToSubscriptions(
+      uint64_t mailbox, const std::string& name, absl::Time deadline);
   // Forgets names of lanes that are forgotten.
   void DropNamesOfLanes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Forgets lanes to mailboxes that are closed and that no Sender has.
@@ -157,6 +164,7 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
   const std::shared_ptr<Budget> budget_;
   std::unique_ptr<Receiver> inbox_;
   std::unique_ptr<Calls> calls_;
+  const std::unique_ptr<Receipts> receipts_;
 
   // 0 when it is none of this process's.
   uint64_t IdOf(const OutgoingLane& lane) const;

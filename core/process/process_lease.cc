@@ -57,7 +57,8 @@ absl::Status ProcessLease::Acknowledge() {
   if (!reader().Take(priority_, slot_, sequence_, number_, /*keep_room=*/false, attempts_)) {
     return LeaseHasEnded();
   }
-  if (remote()) Ring();
+  // Its carrier is to know; or those that it has held up.
+  if (remote() || reader().choice() != nullptr) Ring();
   return absl::OkStatus();
 }
 

@@ -8,6 +8,7 @@
 #include "core/message/message_extras.h"
 #include "core/message/prefix.h"
 #include "core/process/calls.h"
+#include "core/process/receipts.h"
 #include "core/process/sender_impl.h"
 
 namespace mailrail {
@@ -18,14 +19,16 @@ constexpr absl::Duration kLongestTimeToLive = absl::Hours(24 * 365 * 100);
 
 // Nothing stands before the body of most messages, and they are for now.
 bool IsPlain(const SendOptions& options) {
-  return options.headers.empty() && options.reply_to.empty() &&
-         options.time_to_live == absl::InfiniteDuration() && options.delay == absl::ZeroDuration();
+  return options.headers.empty() && options.reply_to.empty() && options.key.empty() &&
+         options.time_to_live == absl::InfiniteDuration() &&
+         options.delay == absl::ZeroDuration() && options.receipt == 0;
 }
 
 // What a lane is told of a message besides its body.
 struct Prepared {
   std::string prefix;
-  uint32_t due_tick = DueTick::kAtOnce;
+  CellOptions cell;
+  uint64_t receipt = 0;  // its number (Receipts::Ask), if there is to be one
 };
 
 absl::Status PrepareDelay(absl::Duration delay, OutgoingLane* lane, Prefix* prefix,
@@ -38,24 +41,34 @@ absl::Status PrepareDelay(absl::Duration delay, OutgoingLane* lane, Prefix* pref
   }
   const int64_t now = MonotonicTime();
   if (lane->to_near_mailbox()) {
-    prepared->due_tick = DueTick::After(now, absl::ToInt64Nanoseconds(delay));
+    prepared->cell.due_tick = DueTick::After(now, absl::ToInt64Nanoseconds(delay));
   } else {
     prefix->due_ns = now + absl::ToInt64Nanoseconds(delay);
   }
   return absl::OkStatus();
 }
 
+// `sender`: whose handle it is sent by, for receipts.
 absl::StatusOr<Prepared> Prepare(const SendOptions& options, internal::ProcessImpl* process,
-                                 OutgoingLane* lane, const internal::CallOptions& call = {}) {
+                                 OutgoingLane* lane, internal::Receipts::Asker sender,
+                                 const internal::CallOptions& call = {}) {
   Prepared prepared;
   if (IsPlain(options) && call.call == 0) return prepared;
-  size_t bytes = options.reply_to.size();
+  if (options.receipt != 0 &&
+      (!lane->to_mailbox() || lane->options().policy == ReceivePolicy::kBroadcast)) {
+    return absl::InvalidArgumentError(
+        "there are receipts for messages to mailboxes only, of which one receives each");
+  }
+  size_t bytes = options.reply_to.size() + options.key.size();
   for (const Header& header : options.headers) bytes += header.name.size() + header.value.size();
   if (bytes > kMaxHeaderBytes) {
     return absl::InvalidArgumentError(
         absl::StrCat("headers of ", bytes, " bytes; a message has at most ", kMaxHeaderBytes));
   }
-  Prefix prefix = {.headers = options.headers, .reply_to = options.reply_to, .call = call.call};
+  Prefix prefix = {.headers = options.headers,
+                   .reply_to = options.reply_to,
+                   .key = options.key,
+                   .call = call.call};
   if (options.time_to_live < kLongestTimeToLive) {
     if (options.time_to_live <= absl::ZeroDuration()) {
       return absl::InvalidArgumentError("a time to live is more than 0");
@@ -69,27 +82,35 @@ absl::StatusOr<Prepared> Prepare(const SendOptions& options, internal::ProcessIm
     const absl::Status status = PrepareDelay(options.delay, lane, &prefix, &prepared);
     if (!status.ok()) return status;
   }
-  if (prefix.expires_ns != 0 || prepared.due_tick != DueTick::kAtOnce) process->LaneExpires(lane);
+  if (options.receipt != 0) {
+    prepared.receipt = process->receipts().Ask(sender, options.receipt);
+    (lane->to_near_mailbox() ? prepared.cell.receipt : prefix.receipt) = prepared.receipt;
+  }
+  if (prefix.expires_ns != 0 || prepared.cell.due_tick != DueTick::kAtOnce)
+    process->LaneExpires(lane);
   prepared.prefix = EncodePrefix(prefix);
   return prepared;
 }
 
-// After a send: the agent is to know of what is for later.
-void TellOfDelay(const Prepared& prepared, const internal::ProcessImpl& process,
-                 const OutgoingLane& lane) {
-  if (prepared.due_tick != DueTick::kAtOnce) process.AskToLookAt(lane);
+// After a send: the agent is to know of what is for later; and there is no receipt for what was not
+// sent.
+void Conclude(const CellOptions& cell, uint64_t receipt, bool sent, internal::ProcessImpl* process,
+              const OutgoingLane& lane) {
+  if (cell.due_tick != DueTick::kAtOnce) process->AskToLookAt(lane);
+  if (receipt != 0 && !sent) process->receipts().Withdraw(receipt);
 }
 
 }  // namespace
 
 absl::Status internal::SendWithOptions(ProcessImpl* process, OutgoingLane* lane,
                                        absl::string_view body, const SendOptions& options,
-                                       const CallOptions& call, absl::Time deadline) {
-  const absl::StatusOr<Prepared> prepared = Prepare(options, process, lane, call);
+                                       const CallOptions& call, absl::Time deadline,
+                                       const SenderImpl* sender) {
+  const absl::StatusOr<Prepared> prepared = Prepare(options, process, lane, sender, call);
   if (!prepared.ok()) return prepared.status();
   const absl::Status status =
-      lane->Send(options.priority, {prepared->prefix, body}, deadline, prepared->due_tick);
-  TellOfDelay(*prepared, *process, *lane);
+      lane->Send(options.priority, {prepared->prefix, body}, deadline, prepared->cell);
+  Conclude(prepared->cell, prepared->receipt, status.ok(), process, *lane);
   return status;
 }
 
@@ -110,16 +131,17 @@ absl::Status ClaimedMessage::Commit(absl::Time deadline) {
   const std::unique_ptr<internal::ClaimState> state = std::move(state_);
   if (absl::Status status = state->process->CheckUsable(); !status.ok()) return status;
   absl::Status status;
+  const uint64_t receipt = std::exchange(state->receipt, 0);
   if (state->room.has_value()) {
     const SlabRoom room = *state->room;
     state->room.reset();  // Commit uses it up, whatever comes of it
     status = state->lane->Commit(state->priority, room, state->size, deadline, state->prefix.size(),
-                                 state->due_tick);
+                                 state->cell);
   } else {
     status = state->lane->Send(state->priority, {state->prefix, {state->data(), state->size}},
-                               deadline, state->due_tick);
+                               deadline, state->cell);
   }
-  if (state->due_tick != DueTick::kAtOnce) state->process->AskToLookAt(*state->lane);
+  Conclude(state->cell, receipt, status.ok(), state->process.get(), *state->lane);
   return status;
 }
 
@@ -134,7 +156,12 @@ absl::Status Sender::Send(absl::string_view body, const SendOptions& options, ab
     return impl_->lane->Send(options.priority, {{}, body}, deadline);
   }
   return internal::SendWithOptions(impl_->process.get(), impl_->lane.get(), body, options,
-                                   /*call=*/{}, deadline);
+                                   /*call=*/{}, deadline, impl_.get());
+}
+
+absl::StatusOr<Receipt> Sender::NextReceipt(absl::Time deadline) {
+  if (absl::Status status = impl_->process->CheckUsable(); !status.ok()) return status;
+  return impl_->process->receipts().Next(impl_.get(), impl_->lane.get(), deadline);
 }
 
 absl::StatusOr<Message> Sender::Call(absl::string_view body, const SendOptions& options,
@@ -146,27 +173,50 @@ absl::StatusOr<Message> Sender::Call(absl::string_view body, const SendOptions& 
 absl::StatusOr<size_t> Sender::SendBatch(absl::Span<const absl::string_view> bodies,
                                          const SendOptions& options, absl::Time deadline) {
   if (absl::Status status = impl_->process->CheckUsable(); !status.ok()) return status;
+  if (options.receipt != 0) return SendEach(bodies, options, deadline);
   const absl::StatusOr<Prepared> prepared =
-      Prepare(options, impl_->process.get(), impl_->lane.get());
+      Prepare(options, impl_->process.get(), impl_->lane.get(), impl_.get());
   if (!prepared.ok()) return prepared.status();
-  absl::StatusOr<size_t> sent = impl_->lane->SendBatch(options.priority, bodies, deadline,
-                                                       prepared->prefix, prepared->due_tick);
-  TellOfDelay(*prepared, *impl_->process, *impl_->lane);
+  absl::StatusOr<size_t> sent =
+      impl_->lane->SendBatch(options.priority, bodies, deadline, prepared->prefix, prepared->cell);
+  Conclude(prepared->cell, /*receipt=*/0, sent.ok(), impl_->process.get(), *impl_->lane);
+  return sent;
+}
+
+// Each has a number of its own, and so what stands before it differs.
+absl::StatusOr<size_t> Sender::SendEach(absl::Span<const absl::string_view> bodies,
+                                        const SendOptions& options, absl::Time deadline) {
+  for (const absl::string_view body : bodies) {
+    const absl::Status fits = impl_->lane->CheckMessage(body.size(), options.priority);
+    if (!fits.ok()) return fits;
+  }
+  size_t sent = 0;
+  while (sent < bodies.size()) {
+    const absl::Status status = Send(bodies[sent], options, deadline);
+    if (!status.ok() && sent == 0) return status;
+    if (!status.ok()) break;
+    ++sent;
+  }
   return sent;
 }
 
 absl::StatusOr<ClaimedMessage> Sender::Claim(size_t size, const SendOptions& options,
                                              absl::Time deadline) {
   if (absl::Status status = impl_->process->CheckUsable(); !status.ok()) return status;
-  absl::StatusOr<Prepared> prepared = Prepare(options, impl_->process.get(), impl_->lane.get());
+  absl::StatusOr<Prepared> prepared =
+      Prepare(options, impl_->process.get(), impl_->lane.get(), impl_.get());
   if (!prepared.ok()) return prepared.status();
   absl::StatusOr<absl::optional<SlabRoom>> room =
       impl_->lane->Claim(options.priority, size, deadline, prepared->prefix.size());
-  if (!room.ok()) return room.status();
+  if (!room.ok()) {
+    if (prepared->receipt != 0) impl_->process->receipts().Withdraw(prepared->receipt);
+    return room.status();
+  }
   auto state = std::make_unique<internal::ClaimState>(impl_->process, impl_->lane);
   state->priority = options.priority;
   state->prefix = std::move(prepared->prefix);
-  state->due_tick = prepared->due_tick;
+  state->cell = prepared->cell;
+  state->receipt = prepared->receipt;
   state->size = size;
   state->room = *room;
   if (room->has_value()) {

@@ -11,6 +11,7 @@
 #include "absl/types/optional.h"
 #include "core/mailbox/outgoing_lane.h"
 #include "core/process/process_impl.h"
+#include "core/process/receipts.h"
 #include "mailrail/sender.h"
 
 namespace mailrail::internal {
@@ -22,10 +23,12 @@ struct CallOptions {
   int64_t expires_ns = 0;
 };
 
-// As Sender::Send.
+class SenderImpl;
+
+// As Sender::Send. `sender`: for a receipt.
 absl::Status SendWithOptions(ProcessImpl* process, OutgoingLane* lane, absl::string_view body,
                              const SendOptions& options, const CallOptions& call,
-                             absl::Time deadline);
+                             absl::Time deadline, const SenderImpl* sender = nullptr);
 
 // Behind Sender: a handle on a lane that other handles of the process may share.
 class SenderImpl {
@@ -37,6 +40,7 @@ class SenderImpl {
   // In a forked child whoever held the lane's lock does not exist.
   ~SenderImpl() {
     if (!process->CheckUsable().ok()) return;
+    process->receipts().ForgetAllOf(this);
     lane->RemoveHandle();
     process->LetGo(std::move(lane));
   }
@@ -57,6 +61,7 @@ class ClaimState {
   ~ClaimState() {
     if (!process->CheckUsable().ok()) return;
     if (room.has_value()) lane->Free(*room);
+    if (receipt != 0) process->receipts().Withdraw(receipt);
     lane->RemoveHandle();
     process->LetGo(std::move(lane));
   }
@@ -70,7 +75,8 @@ class ClaimState {
   std::shared_ptr<OutgoingLane> lane;
   int priority = 0;
   std::string prefix;
-  uint32_t due_tick = DueTick::kAtOnce;
+  CellOptions cell;
+  uint64_t receipt = 0;
   size_t size = 0;
   absl::optional<SlabRoom> room;
   std::unique_ptr<char[]> buffer;

@@ -107,6 +107,7 @@ class Agent {
   std::unique_ptr<PeerCalls> calls_;
   std::unique_ptr<EmbeddedDirectory> directory_;
   std::unique_ptr<Watches> watches_;
+  std::unique_ptr<FarReceipts> receipts_;
   std::unique_ptr<AwaitedEnds> awaited_;
   std::unique_ptr<Broker> broker_;
   std::unique_ptr<LocalService> local_;
@@ -162,6 +163,9 @@ void Agent::MakeParts(uint64_t incarnation) {
   options.node = config_.node;
   options.bell = carrier_bell_.MapBell().value();
   options.gate = carrier_bell_.MapGate().value();
+  options.name_of = [names = registry_->owner_names()](uint32_t number) {
+    return names->NameOf(number);
+  };
   options.log = log;
   carrier_ = Carrier::Start(std::move(options), remote_.get());
   calls_ = std::make_unique<PeerCalls>(&loop_, carrier_.get());
@@ -203,16 +207,24 @@ void Agent::MakeParts(uint64_t incarnation) {
       registry_.get(), [this](const std::string& node, uint64_t id, const proto::Reply& reply) {
         remote_->Reply(node, id, reply);
       });
+  FarReceipts::Options receipt_options;
+  receipt_options.notify = [this](uint32_t number, control::Notice notice) {
+    return local_->Notify(number, std::move(notice), nullptr);
+  };
+  receipt_options.send = [this](const std::string& node, proto::Frame frame) {
+    return carrier_->Send(node, std::move(frame));
+  };
+  receipts_ = std::make_unique<FarReceipts>(std::move(receipt_options), registry_.get());
   LocalService::Options local_options;
   local_options.max_processes = config_.max_processes;
   local_options.nodes = [this] { return Nodes(); };
   local_options.log = log;
   local_ = std::make_unique<LocalService>(std::move(local_options), &loop_, registry_.get(),
                                           broker_.get(), memory_.get(), watches_.get(),
-                                          directory_.get(), calls_.get());
+                                          receipts_.get(), directory_.get(), calls_.get());
   limits_ = std::make_unique<LimitWatch>(log, config_.max_processes, &loop_, registry_.get());
   remote_->Connect(registry_.get(), broker_.get(), local_.get(), calls_.get(), watches_.get(),
-                   awaited_.get(), carrier_.get());
+                   awaited_.get(), receipts_.get(), carrier_.get());
 }
 
 absl::Status Agent::StartTransport() {

@@ -24,7 +24,13 @@ Broker::Broker(Options options, Loop* loop, Registry* registry, const Destinatio
                        const CellState& state) {
                  return sweeper_.EndOfLease(mailbox, lane, priority, slot, state);
                }},
-               loop, registry, &mover_) {}
+               loop, registry, &mover_),
+      distributor_(
+          {options_.log,
+           [this](uint64_t mailbox) { loop_->Post([this, mailbox] { LookAtMailbox(mailbox); }); },
+           [this](uint64_t mailbox) {
+             loop_->Post([this, mailbox] { OnDistributorDropped(mailbox); });
+           }}) {}
 
 Broker::~Broker() = default;
 
@@ -33,12 +39,23 @@ absl::StatusOr<MailboxLane*> Broker::JoinMailbox(LocalMailbox* mailbox, const En
                                                  uint64_t origin_lane) {
   if (MailboxLane* lane = registry_->FindLane(mailbox->id, sender, origin_lane)) return lane;
   if (absl::Status status = CheckAssociate(*mailbox, sender_id); !status.ok()) return status;
+  if (mailbox->broadcasts()) {
+    if (absl::Status status = StartDistribution(mailbox); !status.ok()) return status;
+  }
   absl::StatusOr<MailboxLane*> lane =
       registry_->AddLane(mailbox, sender, sender_id, uid, origin_lane);
   if (!lane.ok()) return lane;
   // First every receiver has the lane in its socket, then the version says so, then the sender is
   // granted: so no receiver can miss a message of it.
   const uint32_t version = mailbox->destination.next_version();
+  if (mailbox->broadcasts()) {
+    absl::StatusOr<std::shared_ptr<IncomingCells>> incoming = MapCells(**lane);
+    if (!incoming.ok()) {
+      registry_->RemoveLane((*lane)->id);
+      return incoming.status();
+    }
+    distributor_.Join(mailbox->id, *std::move(incoming), version);
+  }
   for (const uint32_t number : mailbox->receivers) NotifyLane(*mailbox, **lane, number, version);
   for (const auto& [name, entry] : mailbox->remote_receivers) {
     const auto queue = remote_queues_.find(name);
@@ -50,8 +67,10 @@ absl::StatusOr<MailboxLane*> Broker::JoinMailbox(LocalMailbox* mailbox, const En
       loop_->Post([this, name = name] { CatchUpRemoteReceiver(name.first, name.second); });
     }
   }
-  // Whose messages are not in one lane's order need stamps.
-  if (mailbox->lanes.size() > 1) mailbox->destination.page()->stamped.store(1);
+  // What is one queue, and not in one lane's order, needs stamps.
+  if (mailbox->lanes.size() > 1 && mailbox->options.order == MailboxOrder::kQueue) {
+    mailbox->destination.page()->stamped.store(1);
+  }
   mailbox->destination.BumpVersion();
   return lane;
 }
@@ -84,7 +103,7 @@ absl::StatusOr<std::vector<Fd>> Broker::GrantLane(const LocalMailbox& mailbox,
   grant->set_lane_id(lane.id);
   Encode(lane.geometry, grant->mutable_geometry());
   ToProto(mailbox.options, grant->mutable_spec());
-  grant->set_mailbox(mailbox.name);
+  grant->set_mailbox(PublicName(mailbox));
   absl::StatusOr<std::vector<Fd>> destination = mailbox.destination.GrantSender();
   if (!destination.ok()) return destination.status();
   std::vector<Fd> fds;
@@ -96,6 +115,9 @@ absl::StatusOr<std::vector<Fd>> Broker::GrantLane(const LocalMailbox& mailbox,
 
 absl::Status Broker::OpenReceiver(LocalProcess* process, LocalMailbox* mailbox, bool leases) {
   if (absl::Status status = CheckAssociate(*mailbox, process->id); !status.ok()) return status;
+  if (!mailbox->receivers.contains(process->number)) {
+    if (absl::Status status = CheckAssigned(*mailbox); !status.ok()) return status;
+  }
   if (absl::Status status = registry_->AddReceiver(mailbox, process, leases); !status.ok()) {
     return status;
   }
@@ -116,13 +138,21 @@ void Broker::CloseReceiver(LocalProcess* process, uint64_t destination_id) {
   }
   LocalMailbox* mailbox = registry_->FindMailbox(destination_id);
   if (mailbox == nullptr) return;
+  if (mailbox->subscription()) {
+    if (mailbox->receivers.contains(process->number)) DestroyMailbox(mailbox);
+    return;
+  }
   registry_->CloseReceiver(mailbox, process->number);
   // None of the process's receives of it is under way, or it would not have closed it.
   OnReceiversChanged(mailbox);
 }
 
 void Broker::LookAtLane(uint64_t lane_id) {
-  if (const MailboxLane* lane = registry_->FindLane(lane_id)) LookAtMailbox(lane->mailbox);
+  if (const MailboxLane* lane = registry_->FindLane(lane_id)) return LookAtMailbox(lane->mailbox);
+  // The lanes of a sender to all subscriptions go by the id of their mailbox.
+  const LocalMailbox* const broadcast = registry_->FindMailbox(lane_id);
+  if (broadcast == nullptr) return;
+  for (const uint64_t id : broadcast->subscriptions) LookAtMailbox(id);
 }
 
 absl::Status Broker::ExtendLease(LocalProcess* process, const control::ExtendLease& lease) {
@@ -139,9 +169,12 @@ uint64_t Broker::DestroyMailbox(LocalMailbox* mailbox, CloseReason reason) {
   // First closed: who publishes later takes its message back. So what is counted is what is lost.
   mailbox->destination.Close(reason);
   carrier_->Poke();
-  const CellReader::Counts counts = Count(*mailbox);
-  const uint64_t dropped = counts.left();
-  if (dropped > 0) {
+  distributor_.RemoveTarget(mailbox->broadcast_mailbox, mailbox->id);
+  distributor_.RemoveSource(mailbox->id);
+  const CellReader::Counts counts = CountOwn(*mailbox);
+  const uint64_t dropped = counts.left() + DestroySubscriptions(*mailbox, reason);
+  // What a receiver leaves behind was nobody else's.
+  if (dropped > 0 && !mailbox->subscription()) {
     options_.log(absl::StrCat("mailbox ", mailbox->name, " was destroyed",
                               reason == CloseReason::kOwnerGone ? ", as its owner is gone," : "",
                               " with ", dropped, " messages in it"));
@@ -159,7 +192,13 @@ uint64_t Broker::DestroyMailbox(LocalMailbox* mailbox, CloseReason reason) {
     registry_->RemoveLane(id);
   }
   if (options_.mailbox_destroyed) options_.mailbox_destroyed(*mailbox);
+  CountForBroadcast(*mailbox, counts);
+  const uint64_t broadcast_id = mailbox->broadcast_mailbox;
   registry_->RemoveMailbox(mailbox->id);
+  if (const LocalMailbox* const broadcast = registry_->FindMailbox(broadcast_id)) {
+    CountSubscriptions(*broadcast);
+    carrier_->Poke();
+  }
   return dropped;
 }
 
@@ -174,8 +213,18 @@ absl::Status Broker::StartRemoteReceiver(const LocalMailbox& mailbox, const std:
   receiver.peer_incarnation = registry_->PeerIncarnation(node);
   receiver.queue = std::make_shared<MailboxQueue>(entry.number);
   receiver.queue->set_max_attempts(mailbox.options.max_attempts);
-  if (mailbox.options.policy == ReceivePolicy::kExclusive) {
-    receiver.queue->RequireHolder(mailbox.order.at(entry.place));
+  receiver.queue->set_order(mailbox.options.order);
+  // One that is cut off has no place: nobody else's number is its own.
+  receiver.cut_off = entry.place == 0;
+  const uint32_t number = receiver.cut_off ? entry.number : mailbox.order.at(entry.place);
+  if (mailbox.options.policy == ReceivePolicy::kExclusive) receiver.queue->RequireHolder(number);
+  receiver.queue->Distribute(mailbox.options.distribution, number);
+  if (mailbox.options.hold_order) {
+    absl::StatusOr<Mapping> mapped = mailbox.destination.MapGate();
+    if (!mapped.ok()) return mapped.status();
+    const auto gate = std::make_shared<Mapping>(*std::move(mapped));
+    receiver.queue->HoldOrder(
+        std::shared_ptr<GateWord>(gate, reinterpret_cast<GateWord*>(gate->data())));
   }
   absl::StatusOr<DestinationMemory> memory = mailbox.destination.MapSender(mailbox.destination);
   if (!memory.ok()) return memory.status();
@@ -197,8 +246,17 @@ absl::Status Broker::StartRemoteReceiver(const LocalMailbox& mailbox, const std:
 
 absl::Status Broker::OpenRemoteReceiver(LocalMailbox* mailbox, const std::string& node,
                                         uint64_t key, const ProcessId& receiver, bool leases) {
+  if (mailbox->broadcasts()) {
+    if (FindSubscription(*mailbox, node, key) != nullptr) return absl::OkStatus();
+    const absl::StatusOr<LocalMailbox*> own = Subscribe(mailbox, 0, 0);
+    if (!own.ok()) return own.status();
+    const absl::Status status = OpenRemoteReceiver(*own, node, key, receiver, leases);
+    if (!status.ok()) DestroyMailbox(*own);
+    return status;
+  }
   if (mailbox->remote_receivers.contains({node, key})) return absl::OkStatus();
   if (absl::Status status = CheckAssociate(*mailbox, receiver); !status.ok()) return status;
+  if (absl::Status status = CheckAssigned(*mailbox); !status.ok()) return status;
   if (absl::Status status = registry_->AddRemoteReceiver(mailbox, node, key, receiver, leases);
       !status.ok()) {
     return status;
@@ -236,6 +294,10 @@ void Broker::CloseRemoteReceiver(const std::string& node, uint64_t key) {
     // First its claims: an agent that dies in between knows whose they are.
     ReleaseClaims(*mailbox, entry->second.number);
     registry_->RemoveRemoteReceiver(mailbox.get(), node, key);
+    if (mailbox->subscription()) {
+      DestroyMailbox(mailbox.get());
+      return;
+    }
     OnReceiversChanged(mailbox.get());
     return;
   }

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/mailbox/mailbox_queue.h"
+#include "node/agent/distributor.h"
 #include "node/agent/links.h"
 #include "node/agent/loop.h"
 #include "node/agent/mailbox_browser.h"
@@ -82,8 +83,32 @@ class Broker {
                                             control::LaneGrant* grant);
   // Makes a process a receiver: tells it of all lanes. `leases`: one that acknowledges by hand.
   absl::Status OpenReceiver(LocalProcess* process, LocalMailbox* mailbox, bool leases);
+  // --- Broadcast mailboxes of this node.
+  // A subscription for one open of a process (`creator`, `request`), or, when these are 0, of a
+  // process of another node. The caller opens it as any mailbox, or destroys it. Idempotent for one
+  // request of one process. kResourceExhausted.
+  absl::StatusOr<LocalMailbox*> Subscribe(LocalMailbox* mailbox, uint32_t creator,
+                                          uint64_t request);
+  // That of a receiver of another node; null when there is none.
+  LocalMailbox* FindSubscription(const LocalMailbox& mailbox, const std::string& node,
+                                 uint64_t key);
+  // Whether its senders send to the subscriptions by themselves.
+  static bool SentByGroup(const LocalMailbox& mailbox) {
+    return mailbox.broadcasts() && mailbox.options.order != MailboxOrder::kLog;
+  }
+  absl::StatusOr<std::vector<Fd>> GrantGroup(const LocalMailbox& mailbox,
+                                             control::BroadcastGrant* grant);
+  // kInvalidArgument for a subscription: it is its receiver's alone.
+  absl::Status CheckPublic(const LocalMailbox& mailbox);
+  // By what name its users know a mailbox: of a subscription that of its broadcast mailbox.
+  const std::string& PublicName(const LocalMailbox& mailbox);
+  // Of a broadcast mailbox, for display.
+  void DescribeSubscriptions(const LocalMailbox& mailbox, control::MailboxRow* row);
+
   // kResourceExhausted when the mailbox is a link of two other processes.
   absl::Status CheckAssociate(const LocalMailbox& mailbox, const ProcessId& process) const;
+  // kResourceExhausted when it assigns its messages to as many receivers as it can.
+  static absl::Status CheckAssigned(const LocalMailbox& mailbox);
   // The process lets go of a receiver, or of its lane to a mailbox: as control::Request::close.
   void Close(LocalProcess* process, uint64_t id);
   // Of a mailbox here, or of a proxy. Messages that the process still holds stay its own.
@@ -94,6 +119,10 @@ class Broker {
   // Hands it lanes that it has not got; tries again until it has them.
   void CatchUpRemoteReceiver(const std::string& node, uint64_t key);
   void CloseRemoteReceiver(const std::string& node, uint64_t key);
+  // Its node was not reached for the mailbox's cutoff: its place is another's; and is reached
+  // again.
+  void CutOffRemoteReceiver(const std::string& node, uint64_t key);
+  void ReachRemoteReceiver(const std::string& node, uint64_t key);
   // Returns how many messages were in it.
   uint64_t DestroyMailbox(LocalMailbox* mailbox, CloseReason reason = CloseReason::kDestroyed);
   // Somebody has given a message back that is not to be received at once, or not again.
@@ -164,6 +193,7 @@ class Broker {
   Fd DuplicateCarrierGate() const { return carrier_bell_->DuplicateGate(); }
 
   // Counts what is in a mailbox, for display. Purge drops it.
+  // Of a broadcast mailbox over all its subscriptions.
   CellReader::Counts Count(const LocalMailbox& mailbox);
   // How many messages its sender has dropped.
   static uint64_t CountDropped(const MailboxLane& lane);
@@ -183,15 +213,31 @@ class Broker {
   // Unless its process has another receiver.
   void WithdrawRight(LocalMailbox* mailbox, const RemoteReceiverEntry& entry);
   void DestroyMailboxesOf(uint32_t owner);
+  // Says how many there are.
+  void CountSubscriptions(const LocalMailbox& mailbox);
+  // A broadcast mailbox's and, when it is destroyed, a subscription's part.
+  uint64_t DestroySubscriptions(const LocalMailbox& mailbox, CloseReason reason);
+  void CountForBroadcast(const LocalMailbox& subscription, const CellReader::Counts& counts);
+  // What is sent to a broadcast mailbox itself is given to its subscriptions from now on.
+  absl::Status StartDistribution(LocalMailbox* mailbox);
+  absl::StatusOr<Distributor::Target> TargetOf(LocalMailbox* subscription);
+  // After a restart: where there was one.
+  void ResumeDistribution(uint64_t mailbox);
+  void OnDistributorDropped(uint64_t mailbox);
+  // After a restart: those whose receiver or mailbox is gone.
+  void DestroyLostSubscriptions();
   void NotifyLane(const LocalMailbox& mailbox, const MailboxLane& lane, uint32_t number,
                   uint32_t version);
   // Every receiver is told of the lanes again, and of the version.
   void NotifyMembers(LocalMailbox* mailbox);
   absl::Status StartRemoteReceiver(const LocalMailbox& mailbox, const std::string& node,
                                    uint64_t key, const RemoteReceiverEntry& entry);
+  // The mailbox of this remote receiver; null when there is no such receiver.
+  LocalMailbox* FindMailboxOf(const std::string& node, uint64_t key);
   // The lane of another node's process to a mailbox of this one; null when there is none.
   MailboxLane* FindOriginLane(const std::string& node, uint64_t origin_lane);
   void OrphanLane(MailboxLane* lane);
+  CellReader::Counts CountOwn(const LocalMailbox& mailbox);
   void ReleaseClaims(const LocalMailbox& mailbox, uint32_t number);
   // After a restart: those of all numbers that nobody has.
   void ReleaseLostClaims();
@@ -222,6 +268,7 @@ class Broker {
   std::map<uint32_t, Survivor> survivors_;
   // Lanes of dead senders, which are looked at until they are drained.
   absl::flat_hash_map<uint64_t, std::shared_ptr<IncomingCells>> swept_;
+  Distributor distributor_;
 };
 
 }  // namespace mailrail

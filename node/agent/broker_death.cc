@@ -16,6 +16,15 @@ namespace {
 // been gone for longest is not.
 constexpr size_t kMaxSurvivors = 256;
 
+void AddTo(CellReader::Counts* sum, const CellReader::Counts& counts) {
+  sum->waiting += counts.waiting;
+  sum->leased += counts.leased;
+  sum->delayed += counts.delayed;
+  sum->condemned += counts.condemned;
+  sum->dropped += counts.dropped;
+  sum->sent += counts.sent;
+}
+
 }  // namespace
 
 void Broker::ReleaseClaims(const LocalMailbox& mailbox, uint32_t number) {
@@ -60,6 +69,10 @@ void Broker::ProcessGone(uint32_t number, EndReason reason) {
        std::vector<uint64_t>(process->mailboxes.begin(), process->mailboxes.end())) {
     LocalMailbox* mailbox = registry_->FindMailbox(id);
     if (mailbox == nullptr) continue;
+    if (mailbox->subscription()) {
+      DestroyMailbox(mailbox);
+      continue;
+    }
     WithdrawRight(mailbox, number);
     // First its claims: an agent that dies in between still knows that it may have some.
     ReleaseClaims(*mailbox, number);
@@ -150,6 +163,7 @@ void Broker::EndLane(uint64_t lane_id) {
       const auto queue = remote_queues_.find(name);
       if (queue != remote_queues_.end()) queue->second->End(lane_id, version);
     }
+    distributor_.End(mailbox->id, lane_id, version);
     mailbox->destination.BumpVersion();
   }
   agent_lanes_.erase(lane_id);
@@ -164,6 +178,14 @@ uint64_t Broker::CountDropped(const MailboxLane& lane) {
 }
 
 CellReader::Counts Broker::Count(const LocalMailbox& mailbox) {
+  CellReader::Counts sum = CountOwn(mailbox);
+  for (const uint64_t id : mailbox.subscriptions) {
+    AddTo(&sum, CountOwn(*registry_->FindMailbox(id)));
+  }
+  return sum;
+}
+
+CellReader::Counts Broker::CountOwn(const LocalMailbox& mailbox) {
   CellReader::Counts sum;
   for (const uint64_t id : mailbox.lanes) {
     const auto swept = swept_.find(id);
@@ -171,13 +193,7 @@ CellReader::Counts Broker::Count(const LocalMailbox& mailbox) {
         swept != swept_.end() && swept->second != nullptr ? swept->second
                                                           : MapCells(*registry_->FindLane(id));
     if (!cells.ok()) continue;
-    const CellReader::Counts counts = (*cells)->reader().Count();
-    sum.waiting += counts.waiting;
-    sum.leased += counts.leased;
-    sum.delayed += counts.delayed;
-    sum.condemned += counts.condemned;
-    sum.dropped += counts.dropped;
-    sum.sent += counts.sent;
+    AddTo(&sum, (*cells)->reader().Count());
   }
   return sum;
 }
@@ -191,6 +207,10 @@ void Broker::Describe(const LocalMailbox& mailbox, proto::MailboxState* state) {
 }
 
 uint64_t Broker::Purge(LocalMailbox* mailbox) {
+  uint64_t of_subscriptions = 0;
+  for (const uint64_t id : mailbox->subscriptions) {
+    of_subscriptions += Purge(registry_->FindMailbox(id));
+  }
   const absl::StatusOr<uint32_t> number = registry_->NewNumber();
   if (!number.ok()) {
     options_.log(absl::StrCat("cannot purge ", mailbox->name, ": ", number.status().ToString()));
@@ -212,17 +232,19 @@ uint64_t Broker::Purge(LocalMailbox* mailbox) {
   }
   Lease lease;
   // Senders may send on while we purge: what was there at first is enough.
-  const uint64_t most = purged + Count(*mailbox).waiting;
+  const uint64_t most = purged + CountOwn(*mailbox).waiting;
   while (purged < most &&
          queue.TakeLease(*mailbox->destination.page(), &lease) == ReceiveQueue::Taken::kMessage) {
-    queue.Finish(lease, MailboxQueue::Outcome::kReceived);
+    queue.Finish(lease, MailboxQueue::Outcome::kPurged);
     ++purged;
   }
   if (purged > 0) {
+    // What it had held up may have come since.
+    if (mailbox->options.hold_order) mailbox->destination.Ring();
     mailbox->dropped += purged;
     registry_->SaveMailbox(*mailbox);
   }
-  return purged;
+  return purged + of_subscriptions;
 }
 
 bool Broker::Empty() {
@@ -234,6 +256,7 @@ bool Broker::Empty() {
 }
 
 void Broker::CloseAll() {
+  distributor_.Stop();
   links_.CloseOutbound(CloseReason::kAgentGone);
   for (const auto& [number, process] : registry_->processes()) {
     process->inbox.Close(CloseReason::kAgentGone);

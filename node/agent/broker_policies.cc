@@ -38,6 +38,16 @@ absl::Status Broker::CheckAssociate(const LocalMailbox& mailbox, const ProcessId
                    "' is a link, and has its two processes: ", absl::StrJoin(associates, " and ")));
 }
 
+absl::Status Broker::CheckAssigned(const LocalMailbox& mailbox) {
+  if (mailbox.options.distribution == Distribution::kLeastBusy ||
+      mailbox.order.size() < kMostAssignedReceivers) {
+    return absl::OkStatus();
+  }
+  return absl::ResourceExhaustedError(
+      absl::StrCat("mailbox '", mailbox.name, "' assigns its messages to its receivers, and has ",
+                   kMostAssignedReceivers, " of them"));
+}
+
 void Broker::Close(LocalProcess* process, uint64_t id) {
   if (!process->lanes.contains(id) && !process->links.contains(id)) {
     return CloseReceiver(process, id);
@@ -52,6 +62,17 @@ void Broker::OnReceiversChanged(LocalMailbox* mailbox) {
   mailbox->destination.page()->receivers.store(receivers + 1);
   if (mailbox->options.policy == ReceivePolicy::kExclusive) {
     mailbox->destination.SetHolder(order.empty() ? 0 : order.begin()->second);
+  }
+  if (mailbox->options.distribution != Distribution::kLeastBusy) {
+    std::vector<uint32_t> numbers;
+    for (const auto& [place, number] : order) numbers.push_back(number);
+    mailbox->destination.SetReceivers(numbers);
+  }
+  if (mailbox->broadcasts()) CountSubscriptions(*mailbox);
+  if (const LocalMailbox* const broadcast = registry_->FindMailbox(mailbox->broadcast_mailbox)) {
+    CountSubscriptions(*broadcast);
+    // Who sends asks which there are now. Of one that has gone it finds out by itself.
+    broadcast->destination.page()->subscriptions.fetch_add(1);
   }
   // The carrier receives for processes of other nodes, and tells their senders.
   carrier_->Poke();
@@ -68,8 +89,38 @@ void Broker::WithdrawRight(LocalMailbox* mailbox, uint32_t number) {
 }
 
 void Broker::WithdrawRight(LocalMailbox* mailbox, const RemoteReceiverEntry& entry) {
-  if (mailbox->CountAt(entry.place) > 1) return;
+  if (entry.place == 0 || mailbox->CountAt(entry.place) > 1) return;
   WithdrawRight(mailbox, mailbox->order.at(entry.place));
+}
+
+LocalMailbox* Broker::FindMailboxOf(const std::string& node, uint64_t key) {
+  for (const auto& [id, mailbox] : registry_->mailboxes()) {
+    if (mailbox->remote_receivers.contains({node, key})) return mailbox.get();
+  }
+  return nullptr;
+}
+
+void Broker::CutOffRemoteReceiver(const std::string& node, uint64_t key) {
+  LocalMailbox* const mailbox = FindMailboxOf(node, key);
+  if (mailbox == nullptr) return;
+  const RemoteReceiverEntry entry = mailbox->remote_receivers.at({node, key});
+  if (entry.place == 0) return;
+  WithdrawRight(mailbox, entry);
+  // The carrier may have claimed for it before that.
+  ReleaseClaims(*mailbox, entry.number);
+  registry_->MoveRemoteReceiver(mailbox, node, key, /*open=*/false);
+  OnReceiversChanged(mailbox);
+  // It says when the node is reached again, or is so already.
+  CatchUpRemoteReceiver(node, key);
+}
+
+void Broker::ReachRemoteReceiver(const std::string& node, uint64_t key) {
+  LocalMailbox* const mailbox = FindMailboxOf(node, key);
+  if (mailbox == nullptr || mailbox->remote_receivers.at({node, key}).place != 0) return;
+  registry_->MoveRemoteReceiver(mailbox, node, key, /*open=*/true);
+  // By its new place it may have another number.
+  CatchUpRemoteReceiver(node, key);
+  OnReceiversChanged(mailbox);
 }
 
 void Broker::DestroyMailboxesOf(uint32_t owner) {

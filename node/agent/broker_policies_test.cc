@@ -196,6 +196,81 @@ TEST_F(BrokerPoliciesTest, AHolderThatAnAgentBeforeHadLostTrackOfHasTheRightNoMo
   EXPECT_EQ(receivers(), 1u);
 }
 
+TEST_F(BrokerPoliciesTest, AReceiverThatIsCutOffHasNoPlaceUntilItIsReachedAgain) {
+  const uint32_t process = NewProcess();
+  Create(kExclusive);
+  ASSERT_TRUE(OpenRemote(5).ok());
+  ASSERT_TRUE(OpenRemote(6).ok());
+  ASSERT_TRUE(Open(process).ok());
+  const uint32_t remote = holder();
+  EXPECT_NE(remote, process);
+  // The right is its process's, of which another is reached still.
+  broker_->CutOffRemoteReceiver("beta", 5);
+  EXPECT_EQ(holder(), remote);
+  broker_->CutOffRemoteReceiver("beta", 6);
+  EXPECT_EQ(holder(), process);
+  EXPECT_EQ(receivers(), 1u);
+  StartAgain();
+  EXPECT_EQ(holder(), process);
+  ASSERT_EQ(carrier_->receivers.size(), 2u);
+  for (const RemoteReceiver& receiver : carrier_->receivers) EXPECT_TRUE(receiver.cut_off);
+  broker_->ReachRemoteReceiver("beta", 6);
+  broker_->ReachRemoteReceiver("beta", 5);
+  broker_->ReachRemoteReceiver("beta", 5);
+  ASSERT_EQ(carrier_->receivers.size(), 4u);
+  EXPECT_FALSE(carrier_->receivers.back().cut_off);
+  EXPECT_EQ(receivers(), 2u);
+  EXPECT_EQ(holder(), process);
+  Close(process);
+  for (size_t i = 2; i < carrier_->receivers.size(); ++i) {
+    EXPECT_TRUE(carrier_->receivers[i].queue->MayTake(page()));
+  }
+  broker_->CutOffRemoteReceiver("beta", 5);
+  broker_->CutOffRemoteReceiver("beta", 6);
+  EXPECT_EQ(holder(), 0u);
+  broker_->CloseRemoteReceiver("beta", 5);
+  broker_->CloseRemoteReceiver("beta", 6);
+  EXPECT_TRUE(Mailbox()->remote_receivers.empty());
+}
+
+TEST_F(BrokerPoliciesTest, TheTableHasTheProcessesThatHaveAnAssigningMailboxOpenInTheirOrder) {
+  const auto table = [&] {
+    uint32_t seen = 0;
+    std::vector<uint32_t> numbers;
+    EXPECT_TRUE(ReceiverTable::Of(page()).Read(&seen, &numbers));
+    return numbers;
+  };
+  const uint32_t first = NewProcess();
+  const uint32_t second = NewProcess();
+  Create({.distribution = Distribution::kStickyByKey});
+  ASSERT_TRUE(Open(second).ok());
+  ASSERT_TRUE(OpenRemote(5).ok());
+  ASSERT_TRUE(OpenRemote(6).ok());  // of the same process
+  ASSERT_TRUE(Open(first).ok());
+  const uint32_t remote = Mailbox()->remote_receivers.at({"beta", 5}).number;
+  EXPECT_EQ(table(), (std::vector<uint32_t>{second, remote, first}));
+  const uint32_t version = ReceiverTable::Of(page()).version.load();
+  broker_->CloseRemoteReceiver("beta", 5);
+  StartAgain();
+  EXPECT_EQ(table().size(), 3u);
+  broker_->CutOffRemoteReceiver("beta", 6);
+  EXPECT_EQ(table(), (std::vector<uint32_t>{second, first}));
+  EXPECT_NE(ReceiverTable::Of(page()).version.load(), version);
+  End(second);
+  EXPECT_EQ(table(), (std::vector<uint32_t>{first}));
+}
+
+TEST_F(BrokerPoliciesTest, AnAssigningMailboxHasAsManyReceiversAsItCan) {
+  Create({.distribution = Distribution::kRoundRobin});
+  for (size_t i = 0; i < kMostAssignedReceivers; ++i) {
+    Mailbox()->order[1000 + i] = static_cast<uint32_t>(1000 + i);
+  }
+  EXPECT_TRUE(absl::IsResourceExhausted(Open(NewProcess())));
+  EXPECT_TRUE(absl::IsResourceExhausted(OpenRemote(5)));
+  Mailbox()->order.erase(1000);
+  EXPECT_TRUE(Open(NewProcess()).ok());
+}
+
 TEST_F(BrokerPoliciesTest, APurgeOfAnExclusiveMailboxNeedsNoRight) {
   LocalMailbox* mailbox = Create(kExclusive);
   ASSERT_TRUE(Open(NewProcess()).ok());

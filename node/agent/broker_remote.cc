@@ -43,6 +43,7 @@ absl::StatusOr<InboundLane> Broker::AcceptLane(const std::string& node,
     if (mailbox == nullptr) {
       return absl::UnavailableError(absl::StrCat("mailbox ", open.mailbox(), " was destroyed"));
     }
+    if (absl::Status status = CheckPublic(*mailbox); !status.ok()) return status;
     absl::StatusOr<MailboxLane*> cells =
         JoinMailbox(mailbox, Endpoint::OfRemoteProcess(sender), sender, 0, open.lane());
     if (!cells.ok()) return cells.status();

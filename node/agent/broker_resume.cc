@@ -24,6 +24,7 @@ void Broker::ReleaseLostClaims() {
   for (const auto& [id, mailbox] : registry_->mailboxes()) {
     std::set<uint32_t> holders;
     for (const auto& [name, entry] : mailbox->remote_receivers) holders.insert(entry.number);
+    if (mailbox->distributor != 0) holders.insert(mailbox->distributor);
     const auto gone = [&](uint32_t owner) {
       return !holders.contains(owner) && registry_->FindProcess(owner) == nullptr;
     };
@@ -58,20 +59,27 @@ void Broker::NotifyMembers(LocalMailbox* mailbox) {
     const auto queue = remote_queues_.find(name);
     if (queue != remote_queues_.end()) queue->second->Reach(version);
   }
+  distributor_.Reach(mailbox->id, mailbox->destination.next_version());
   mailbox->destination.BumpVersion();
   mailbox->destination.Ring();
 }
 
 void Broker::Resume() {
   RemoveLostLanes();
-  std::vector<LocalMailbox*> closed;
+  std::vector<uint64_t> broadcasts;
+  std::vector<uint64_t> closed;
   for (const auto& [id, mailbox] : registry_->mailboxes()) {
     const bool lost = mailbox->options.owned && registry_->FindProcess(mailbox->creator) == nullptr;
     if (lost) mailbox->destination.Close(CloseReason::kOwnerGone);
-    if (mailbox->destination.closed()) closed.push_back(mailbox.get());
+    if (mailbox->destination.closed()) closed.push_back(id);
   }
-  for (LocalMailbox* mailbox : closed) DestroyMailbox(mailbox, mailbox->destination.reason());
+  for (const uint64_t id : closed) {
+    // It may have gone with its broadcast mailbox.
+    LocalMailbox* const mailbox = registry_->FindMailbox(id);
+    if (mailbox != nullptr) DestroyMailbox(mailbox, mailbox->destination.reason());
+  }
   ReleaseLostClaims();
+  DestroyLostSubscriptions();
   links_.Resume();
   for (const auto& [id, mailbox] : registry_->mailboxes()) {
     for (const auto& [name, entry] : mailbox->remote_receivers) {
@@ -83,6 +91,10 @@ void Broker::Resume() {
   }
   for (const auto& [id, mailbox] : registry_->mailboxes()) OnReceiversChanged(mailbox.get());
   for (const auto& [id, proxy] : registry_->proxies()) StartProxy(*proxy);
+  for (const auto& [id, mailbox] : registry_->mailboxes()) {
+    if (mailbox->distributor != 0) broadcasts.push_back(id);
+  }
+  for (const uint64_t id : broadcasts) ResumeDistribution(id);
   mover_.Resume();
   sweeper_.Resume();
 

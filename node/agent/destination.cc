@@ -94,6 +94,10 @@ bool Destination::SetHolder(uint32_t number) {
   return true;
 }
 
+void Destination::SetReceivers(const std::vector<uint32_t>& numbers) {
+  if (ReceiverTable::Of(page())->Write(numbers)) Ring();
+}
+
 void Destination::Ring() {
   page()->rings.fetch_add(1);
   FutexWakeAll(&page()->rings);

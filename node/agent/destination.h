@@ -49,6 +49,8 @@ class Destination {
   // Has the receiver with this number be the one that may claim; 0: nobody may. True, and wakes all
   // receivers, when that was not so before.
   bool SetHolder(uint32_t number);
+  // Has messages be assigned to the receivers with these numbers, and wakes all, if it was not so.
+  void SetReceivers(const std::vector<uint32_t>& numbers);
   // Wakes all receivers.
   void Ring();
 

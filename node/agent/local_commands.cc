@@ -138,7 +138,7 @@ void LocalService::Post(const CallPtr& call, std::vector<Fd> fds) {
     return Respond(*call, absl::InvalidArgumentError(absl::StrCat("priority ", post->priority(),
                                                                   " is not in 0..", kMaxPriority)));
   }
-  Prefix prefix = {.sender = sender, .reply_to = post->reply_to()};
+  Prefix prefix = {.sender = sender, .reply_to = post->reply_to(), .key = post->key()};
   if (post->time_to_live_ms() != 0) {
     constexpr uint64_t kMostMs = uint64_t{1000} * 3600 * 24 * 365 * 100;
     prefix.expires_ns = MonotonicTime() +
@@ -151,7 +151,7 @@ void LocalService::Post(const CallPtr& call, std::vector<Fd> fds) {
   const int64_t due_ns = post->delay_ms() == 0
                              ? 0
                              : MonotonicTime() + static_cast<int64_t>(post->delay_ms()) * 1000000;
-  size_t header_bytes = prefix.reply_to.size();
+  size_t header_bytes = prefix.reply_to.size() + prefix.key.size();
   for (const proto::Header& header : post->headers()) {
     header_bytes += header.name().size() + header.value().size();
     prefix.headers.push_back({header.name(), header.value()});
@@ -243,9 +243,12 @@ void LocalService::List(const CallPtr& call) {
     case control::MAILBOXES:
       for (const auto& [id, mailbox] : registry_->mailboxes()) {
         if (id <= after || (!list.name().empty() && list.name() != mailbox->name)) continue;
+        // It is shown with its broadcast mailbox.
+        if (list.name().empty() && mailbox->subscription()) continue;
         control::MailboxRow row =
             RowOf(*mailbox, broker_->Count(*mailbox),
                   mailbox->options.owned ? registry_->FindProcess(mailbox->creator) : nullptr);
+        if (mailbox->broadcasts()) broker_->DescribeSubscriptions(*mailbox, &row);
         if (!put(std::move(row), id, listing->mutable_mailboxes())) break;
       }
       if (!list.name().empty() && listing->mailboxes().empty()) {

@@ -30,22 +30,52 @@ void LocalService::ConnectMailbox(const CallPtr& call) {
   FindMailbox(
       call, call->request.connect_mailbox(),
       [this, call](LocalMailbox* mailbox) {
-        LocalProcess* caller = Caller(*call);
-        Endpoint sender;
-        sender.kind = Endpoint::Kind::kProcess;
-        sender.number = caller->number;
-        absl::StatusOr<MailboxLane*> lane =
-            broker_->JoinMailbox(mailbox, sender, caller->id, caller->uid, 0);
-        if (!lane.ok()) return Respond(*call, lane.status());
+        if (absl::Status status = broker_->CheckPublic(*mailbox); !status.ok()) {
+          return Respond(*call, status);
+        }
+        if (!Broker::SentByGroup(*mailbox)) return GrantLane(call, mailbox);
         control::Response response;
         absl::StatusOr<std::vector<Fd>> fds =
-            broker_->GrantLane(*mailbox, **lane, response.mutable_lane());
+            broker_->GrantGroup(*mailbox, response.mutable_broadcast());
         if (!fds.ok()) return Respond(*call, fds.status());
         Respond(*call, std::move(response), *std::move(fds));
       },
       [this, call](const FoundMailbox& found, const std::string& name) {
         ConnectFarMailbox(call, found, name);
       });
+}
+
+void LocalService::GrantLane(const CallPtr& call, LocalMailbox* mailbox) {
+  LocalProcess* caller = Caller(*call);
+  Endpoint sender;
+  sender.kind = Endpoint::Kind::kProcess;
+  sender.number = caller->number;
+  absl::StatusOr<MailboxLane*> lane =
+      broker_->JoinMailbox(mailbox, sender, caller->id, caller->uid, 0);
+  if (!lane.ok()) return Respond(*call, lane.status());
+  control::Response response;
+  absl::StatusOr<std::vector<Fd>> fds =
+      broker_->GrantLane(*mailbox, **lane, response.mutable_lane());
+  if (!fds.ok()) return Respond(*call, fds.status());
+  Respond(*call, std::move(response), *std::move(fds));
+}
+
+void LocalService::ListSubscriptions(const CallPtr& call) {
+  const LocalMailbox* const mailbox = registry_->FindMailbox(call->request.list_subscriptions());
+  if (mailbox == nullptr) {
+    return Respond(*call, absl::UnavailableError("the mailbox was destroyed"));
+  }
+  control::Response response;
+  for (const uint64_t id : mailbox->subscriptions) response.mutable_subscriptions()->add_ids(id);
+  Respond(*call, std::move(response));
+}
+
+void LocalService::ConnectSubscription(const CallPtr& call) {
+  LocalMailbox* const mailbox = registry_->FindMailbox(call->request.connect_subscription());
+  if (mailbox == nullptr || !mailbox->subscription()) {
+    return Respond(*call, absl::NotFoundError("its receiver has gone"));
+  }
+  GrantLane(call, mailbox);
 }
 
 void LocalService::ConnectFarMailbox(const CallPtr& call, const FoundMailbox& found,
@@ -77,6 +107,10 @@ absl::Status LocalService::CheckDeadLetter(const std::string& name) {
   if (mailbox->options.policy == ReceivePolicy::kLink) {
     return absl::InvalidArgumentError(
         absl::StrCat("mailbox '", name, "' is a link of two processes: it takes no dead letters"));
+  }
+  if (mailbox->broadcasts() || mailbox->subscription()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("mailbox '", name, "' keeps nothing for later: it takes no dead letters"));
   }
   return absl::OkStatus();
 }
@@ -154,18 +188,30 @@ void LocalService::OpenMailbox(const CallPtr& call) {
   FindMailbox(
       call, call->request.open_mailbox().name(),
       [this, call](LocalMailbox* mailbox) {
+        if (absl::Status status = broker_->CheckPublic(*mailbox); !status.ok()) {
+          return Respond(*call, status);
+        }
+        if (mailbox->broadcasts()) {
+          absl::StatusOr<LocalMailbox*> own = broker_->Subscribe(mailbox, call->number, call->id);
+          if (!own.ok()) return Respond(*call, own.status());
+          mailbox = *own;
+        }
         control::Response response;
         control::Opened* opened = response.mutable_opened();
         absl::StatusOr<std::vector<Fd>> fds = mailbox->destination.GrantReceiver();
-        if (!fds.ok()) return Respond(*call, fds.status());
-        if (absl::Status status = broker_->OpenReceiver(Caller(*call), mailbox,
-                                                        call->request.open_mailbox().leases());
-            !status.ok()) {
+        absl::Status status = fds.status();
+        if (status.ok()) {
+          status =
+              broker_->OpenReceiver(Caller(*call), mailbox, call->request.open_mailbox().leases());
+        }
+        if (!status.ok()) {
+          if (mailbox->subscription()) broker_->DestroyMailbox(mailbox);
           return Respond(*call, status);
         }
+        opened->set_sole(mailbox->subscription());
         opened->set_destination_id(mailbox->id);
         ToProto(mailbox->options, opened->mutable_spec());
-        opened->set_mailbox(mailbox->name);
+        opened->set_mailbox(broker_->PublicName(*mailbox));
         opened->set_members_version(mailbox->destination.version());
         Respond(*call, std::move(response), *std::move(fds));
       },
@@ -209,6 +255,7 @@ void LocalService::OpenFarMailbox(const CallPtr& call, const FoundMailbox& found
                  ToProto(opened_proxy->options, opened->mutable_spec());
                  opened->set_mailbox(absl::StrCat(opened_proxy->mailbox, "@", opened_proxy->node));
                  opened->set_remote(true);
+                 opened->set_sole(true);
                  opened->set_members_version(opened_proxy->destination.version());
                  Respond(*call, std::move(response), *std::move(fds));
                });

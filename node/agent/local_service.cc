@@ -22,14 +22,15 @@ constexpr absl::Duration kDeathTakes = absl::Milliseconds(50);
 using internal::ToProto;
 
 LocalService::LocalService(Options options, Loop* loop, Registry* registry, Broker* broker,
-                           MemoryShares* memory, Watches* watches, Directory* directory,
-                           PeerCaller* peers)
+                           MemoryShares* memory, Watches* watches, FarReceipts* receipts,
+                           Directory* directory, PeerCaller* peers)
     : options_(std::move(options)),
       loop_(loop),
       registry_(registry),
       broker_(broker),
       memory_(memory),
       watches_(watches),
+      receipts_(receipts),
       directory_(directory),
       peers_(peers),
       resolver_(registry, directory),
@@ -43,6 +44,7 @@ LocalService::ClientPtr LocalService::MakeClient(Fd socket) {
                        [this](const ClientPtr& from) { OnGone(from); },
                        [this](const ClientPtr& from, uint64_t number) {
                          watches_->OnSeen(from->number(), number);
+                         receipts_->OnSeen(from->number(), number);
                        }});
   client->SetSerial(++last_serial_);
   return client;
@@ -117,6 +119,7 @@ void LocalService::OnProcessGone(uint32_t number) {
     keep->Close();
   }
   if (reason == EndReason::kDetached && !said_so) broker_->AwaitEnd(*process);
+  receipts_->OnProcessGone(number);
   broker_->ProcessGone(number, reason);
 }
 
@@ -203,6 +206,10 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
       return ConnectProcess(call);
     case Kind::kConnectMailbox:
       return ConnectMailbox(call);
+    case Kind::kListSubscriptions:
+      return ListSubscriptions(call);
+    case Kind::kConnectSubscription:
+      return ConnectSubscription(call);
     case Kind::kOpenMailbox:
       return OpenMailbox(call);
     case Kind::kLaneExpires:
@@ -213,6 +220,8 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
     case Kind::kClose:
       broker_->Close(Caller(*call), request.close());
       return Respond(*call, absl::OkStatus());
+    case Kind::kWhoIs:
+      return WhoIs(call);
     case Kind::kWatch:
       return Watch(call);
     case Kind::kUnwatch:
@@ -291,6 +300,16 @@ void LocalService::Resolve(const CallPtr& call) {
                           ToProto(*id, response.mutable_process());
                           Respond(*call, std::move(response));
                         });
+}
+
+void LocalService::WhoIs(const CallPtr& call) {
+  const ProcessId process = registry_->owner_names()->NameOf(call->request.who_is());
+  if (process.pid() == 0) {
+    return Respond(*call, absl::NotFoundError("nobody is known who has had this number"));
+  }
+  control::Response response;
+  ToProto(process, response.mutable_process());
+  Respond(*call, std::move(response));
 }
 
 void LocalService::Find(const CallPtr& call) {

@@ -10,6 +10,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "node/agent/broker.h"
 #include "node/agent/client.h"
+#include "node/agent/far_receipts.h"
 #include "node/agent/limits.h"
 #include "node/agent/loop.h"
 #include "node/agent/memory_shares.h"
@@ -36,7 +37,8 @@ class LocalService {
 
   // All outlive it.
   LocalService(Options options, Loop* loop, Registry* registry, Broker* broker,
-               MemoryShares* memory, Watches* watches, Directory* directory, PeerCaller* peers);
+               MemoryShares* memory, Watches* watches, FarReceipts* receipts, Directory* directory,
+               PeerCaller* peers);
 
   // A new connection.
   void Accept(Fd socket);
@@ -79,9 +81,14 @@ class LocalService {
   absl::StatusOr<LocalProcess*> Register(const ClientPtr& client);
   void RegisterName(const CallPtr& call);
   void Resolve(const CallPtr& call);
+  void WhoIs(const CallPtr& call);
   void Find(const CallPtr& call);
   void ConnectProcess(const CallPtr& call);
   void ConnectMailbox(const CallPtr& call);
+  // The caller's own lane to a mailbox of this node.
+  void GrantLane(const CallPtr& call, LocalMailbox* mailbox);
+  void ListSubscriptions(const CallPtr& call);
+  void ConnectSubscription(const CallPtr& call);
   void ConnectFarMailbox(const CallPtr& call, const FoundMailbox& found, const std::string& name);
   void CreateMailbox(const CallPtr& call);
   // Whether a mailbox may have this one for its dead letters.
@@ -117,6 +124,7 @@ class LocalService {
   Broker* const broker_;
   MemoryShares* const memory_;
   Watches* const watches_;
+  FarReceipts* const receipts_;
   Directory* const directory_;
   PeerCaller* const peers_;
   std::map<uint32_t, ClientPtr> clients_;    // attached

@@ -154,7 +154,11 @@ void MailboxBrowser::MoveOne(Moves* moves, const MailboxScan::Found& found) {
   prefix.attempts = 0;
   prefix.sequence = 0;
   status = mover_->Move(moves->cells.get(), kept, prefix, body, *to, moves->mailbox);
-  if (status.ok()) return;
+  if (status.ok()) {
+    // It was withheld meanwhile, and so has held up others.
+    if (moves->mailbox->options.hold_order) moves->mailbox->destination.Ring();
+    return;
+  }
   if (absl::IsDeadlineExceeded(status) || absl::IsResourceExhausted(status)) {
     moves->full.insert({(*to)->id, priority});
   }

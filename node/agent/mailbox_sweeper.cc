@@ -129,6 +129,8 @@ void MailboxSweeper::LookForExpired(CellReader* reader, Round* round) {
           std::min(round->next, round->now + absl::Nanoseconds(prefix.expires_ns - now_ns));
     } else {
       reader->CondemnWaiting(priority, head, Condemned::kExpired);
+      // One that was given back may have held up others.
+      round->returned |= round->mailbox->options.hold_order;
     }
   });
 }
@@ -238,7 +240,8 @@ bool MailboxSweeper::Bury(LocalMailbox* mailbox, IncomingCells* cells,
   if (!prefix.sender.has_value()) prefix.sender = cells->sender();
   prefix.dead_letter_reason = ReasonOf(kept.state);
   prefix.expires_ns = prefix.due_ns = 0;
-  prefix.dead_letter_mailbox = mailbox->name;
+  const LocalMailbox* const broadcast = registry_->FindMailbox(mailbox->broadcast_mailbox);
+  prefix.dead_letter_mailbox = broadcast == nullptr ? mailbox->name : broadcast->name;
   if (!mover_->Reach(dead_letters).ok()) return false;
   const absl::Status sent = mover_->Move(cells, kept, prefix, body, dead_letters);
   if (sent.ok()) {

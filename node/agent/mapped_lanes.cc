@@ -33,6 +33,7 @@ absl::StatusOr<std::shared_ptr<OutgoingLane>> MapCellSender(
   auto sender = std::make_shared<OutgoingLane>(std::move(name), options, geometry,
                                                *std::move(data_map), *std::move(state_map),
                                                /*number=*/0, *std::move(memory), ReserveOf(budget));
+  sender->KeepEnds();
   if (absl::Status status = sender->Recover(); !status.ok()) return status;
   return sender;
 }

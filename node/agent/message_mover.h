@@ -32,7 +32,7 @@ struct MoveNote {
   uint64_t tallied;   // the mailbox whose MoveTally counts it; 0: none
   uint64_t moved;     // what that says when it was moved
 };
-static_assert(MoveNote::kOffset >= sizeof(ControlPage));
+static_assert(MoveNote::kOffset >= ReceiverTable::kOffset + sizeof(ReceiverTable));
 
 // Likewise, of a mailbox from which messages are moved: how many were, for the request with this
 // token.

@@ -17,8 +17,9 @@ constexpr absl::Duration kRarestLook = absl::Milliseconds(20);
 bool PostQueue::SendFirst(Line* line) {
   Post& first = line->posts.front();
   if (first.wanted()) {
-    const absl::Status status = first.lane->Send(first.priority, {first.prefix, first.body},
-                                                 absl::InfinitePast(), first.due_tick);
+    const absl::Status status =
+        first.lane->Send(first.priority, {first.prefix, first.body}, absl::InfinitePast(),
+                         {.due_tick = first.due_tick});
     if (absl::IsDeadlineExceeded(status) && absl::Now() < first.deadline) return false;
     first.done(status);
   }

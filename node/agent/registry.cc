@@ -112,6 +112,7 @@ absl::StatusOr<LocalProcess*> Registry::AddProcess(int32_t pid, uint32_t uid, Fd
     return status;
   }
   LocalProcess* added = process.get();
+  owner_names_->Add(*number, added->id);
   processes_[*number] = std::move(process);
   return added;
 }
@@ -131,6 +132,7 @@ void Registry::RemoveProcess(uint32_t number) {
   if (it == processes_.end()) return;
   for (const std::string& name : it->second->names) names_.erase(name);
   processes_.erase(it);
+  owner_names_->Remove(number);
   vault_->Drop(absl::StrCat("process/", number));
 }
 
@@ -141,7 +143,7 @@ LocalProcess* Registry::FindProcess(uint32_t number) {
 
 LocalProcess* Registry::FindProcess(const ProcessId& id) {
   if (id.incarnation() != 0) {
-    if (id.incarnation() > kMaxOwner) return nullptr;
+    if (id.incarnation() > kMaxNumber) return nullptr;
     LocalProcess* process = FindProcess(static_cast<uint32_t>(id.incarnation()));
     return process != nullptr && process->id.pid() == id.pid() ? process : nullptr;
   }

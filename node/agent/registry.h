@@ -22,6 +22,7 @@
 #include "mailrail/message.h"
 #include "mailrail/process_id.h"
 #include "node/agent/destination.h"
+#include "node/agent/owner_names.h"
 #include "node/agent/vault.h"
 #include "node/agent/watch.h"
 #include "proto/agent.pb.h"
@@ -55,7 +56,8 @@ struct RemoteReceiverEntry {
   uint32_t number = 0;
   ProcessId process;
   bool leases = false;  // it acknowledges by hand
-  uint64_t place = 0;   // as LocalMailbox::order; that of all receivers of its process
+  // As LocalMailbox::order; that of all receivers of its process. 0: it is cut off.
+  uint64_t place = 0;
 };
 
 struct LocalMailbox {
@@ -76,6 +78,17 @@ struct LocalMailbox {
   uint64_t creator_request = 0;
   uint64_t dropped = 0;  // messages that were purged or lost
   uint64_t dead_letters = 0;
+
+  // Of a broadcast mailbox: its subscriptions, mailboxes of one receiver each; and what the agent's
+  // own claims are marked with, 0: it has made none.
+  std::set<uint64_t> subscriptions;
+  uint32_t distributor = 0;
+  // Of a subscription: its broadcast mailbox, 0: it is none; and the stamp of its opening.
+  uint64_t broadcast_mailbox = 0;
+  uint64_t opened_stamp = 0;
+
+  bool broadcasts() const { return options.policy == ReceivePolicy::kBroadcast; }
+  bool subscription() const { return broadcast_mailbox != 0; }
 
   // How many receivers of other nodes have this place.
   size_t CountAt(uint64_t place) const {
@@ -189,6 +202,8 @@ class Registry {
   absl::Status SaveProcess(const LocalProcess& process);
   void RemoveProcess(uint32_t number);
   LocalProcess* FindProcess(uint32_t number);
+  // Of all processes that are attached, and of receivers of other nodes; outlives the registry.
+  const std::shared_ptr<OwnerNames>& owner_names() const { return owner_names_; }
   // By pid, and incarnation unless that is 0.
   LocalProcess* FindProcess(const ProcessId& id);
   LocalProcess* FindName(const std::string& name);
@@ -205,6 +220,9 @@ class Registry {
   // --- Mailboxes.
   absl::StatusOr<LocalMailbox*> AddMailbox(const std::string& name, const MailboxOptions& options,
                                            uint32_t creator, uint64_t request);
+  // A subscription of a broadcast mailbox, with its options, under a name that no other one has.
+  absl::StatusOr<LocalMailbox*> AddSubscription(LocalMailbox* broadcast, uint32_t creator,
+                                                uint64_t request);
   void SaveMailbox(const LocalMailbox& mailbox);
   void RemoveMailbox(uint64_t id);
   LocalMailbox* FindMailbox(uint64_t id);
@@ -219,6 +237,9 @@ class Registry {
   // A receiver of another node; nothing changes when it is there.
   absl::Status AddRemoteReceiver(LocalMailbox* mailbox, const std::string& node, uint64_t key,
                                  const ProcessId& process, bool leases);
+  // It loses its place in the order of receivers, or gets one, the last, and that of its process if
+  // that has one.
+  void MoveRemoteReceiver(LocalMailbox* mailbox, const std::string& node, uint64_t key, bool open);
   // REQUIRES: its claims are released.
   void RemoveRemoteReceiver(LocalMailbox* mailbox, const std::string& node, uint64_t key);
 
@@ -239,6 +260,7 @@ class Registry {
   void SaveLink(const Link& link);
   void RemoveLink(uint64_t id);
   Link* FindLink(uint64_t id);
+  const Link* FindLink(uint64_t id) const;
   // The usable link of this pair, whichever asked first.
   Link* FindLink(const Endpoint& a, const Endpoint& b);
   // The link whose end b, on `node`, sends on `lane`.
@@ -289,6 +311,7 @@ class Registry {
   void SaveNode();
   // Replaces the value of a record.
   absl::Status Save(absl::string_view key, const google::protobuf::MessageLite& value);
+  absl::StatusOr<LocalMailbox*> KeepMailbox(std::unique_ptr<LocalMailbox> mailbox);
   void SaveReceivers(const LocalMailbox& mailbox);
   void ReserveNumbers();
   std::set<uint32_t> NumbersInUse() const;
@@ -310,6 +333,7 @@ class Registry {
   Vault* const vault_;
   const Log log_;
   const int32_t agent_pid_ = 1;
+  const std::shared_ptr<OwnerNames> owner_names_ = std::make_shared<OwnerNames>();
   uint32_t last_number_ = 0;
   uint32_t numbers_reserved_ = 0;
   bool numbers_wrapped_ = false;

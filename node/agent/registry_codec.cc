@@ -85,6 +85,9 @@ state::Mailbox Encode(const LocalMailbox& mailbox) {
   value.set_creator_request(mailbox.creator_request);
   value.set_dropped(mailbox.dropped);
   value.set_dead_letters(mailbox.dead_letters);
+  value.set_broadcast_mailbox(mailbox.broadcast_mailbox);
+  value.set_opened_stamp(mailbox.opened_stamp);
+  value.set_distributor(mailbox.distributor);
   return value;
 }
 
@@ -120,7 +123,7 @@ void Decode(const state::Receiver& value, LocalMailbox* mailbox) {
     if (value.leases()) mailbox->leasing.insert(value.number());
     (value.open() ? mailbox->receivers : mailbox->former_receivers).insert(value.number());
   }
-  if (value.open()) mailbox->order.emplace(value.place(), value.number());
+  if (value.open() && value.place() != 0) mailbox->order.emplace(value.place(), value.number());
 }
 
 void Decode(const state::Mailbox& value, LocalMailbox* mailbox) {
@@ -131,6 +134,9 @@ void Decode(const state::Mailbox& value, LocalMailbox* mailbox) {
   mailbox->creator_request = value.creator_request();
   mailbox->dropped = value.dropped();
   mailbox->dead_letters = value.dead_letters();
+  mailbox->broadcast_mailbox = value.broadcast_mailbox();
+  mailbox->opened_stamp = value.opened_stamp();
+  mailbox->distributor = value.distributor();
 }
 
 state::MailboxLane Encode(const MailboxLane& lane) {

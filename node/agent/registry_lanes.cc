@@ -170,6 +170,11 @@ Link* Registry::FindLink(uint64_t id) {
   return it == links_.end() ? nullptr : it->second.get();
 }
 
+const Link* Registry::FindLink(uint64_t id) const {
+  const auto it = links_.find(id);
+  return it == links_.end() ? nullptr : it->second.get();
+}
+
 Link* Registry::FindLink(const Endpoint& a, const Endpoint& b) {
   const auto it = link_of_pair_.find(PairKey(a, b));
   Link* link = it == link_of_pair_.end() ? nullptr : FindLink(it->second);

@@ -1,7 +1,10 @@
 // The registry's mailboxes and who receives from them.
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/shm/stamp.h"
+#include "mailrail/limits.h"
 #include "node/agent/registry.h"
 #include "node/agent/registry_codec.h"
 
@@ -28,18 +31,48 @@ absl::StatusOr<LocalMailbox*> Registry::AddMailbox(const std::string& name,
   mailbox->options = options;
   mailbox->creator = creator;
   mailbox->creator_request = request;
+  return KeepMailbox(std::move(mailbox));
+}
+
+absl::StatusOr<LocalMailbox*> Registry::AddSubscription(LocalMailbox* broadcast, uint32_t creator,
+                                                        uint64_t request) {
+  auto mailbox = std::make_unique<LocalMailbox>();
+  mailbox->id = NewId();
+  // A program may have taken the name for a mailbox of its own.
+  do {
+    const std::string number = absl::StrCat(".", NewId());
+    mailbox->name =
+        absl::StrCat("_", broadcast->name.substr(0, kMaxNameLength - 1 - number.size()), number);
+  } while (FindMailbox(mailbox->name) != nullptr);
+  mailbox->options = broadcast->options;
+  mailbox->options.policy = ReceivePolicy::kCompeting;
+  mailbox->options.owned = false;
+  // What comes to it of a log is in order.
+  if (broadcast->options.order == MailboxOrder::kLog) mailbox->options.order = MailboxOrder::kQueue;
+  mailbox->creator = creator;
+  mailbox->creator_request = request;
+  mailbox->broadcast_mailbox = broadcast->id;
+  mailbox->opened_stamp = Stamp();
+  absl::StatusOr<LocalMailbox*> added = KeepMailbox(std::move(mailbox));
+  if (added.ok()) broadcast->subscriptions.insert((*added)->id);
+  return added;
+}
+
+absl::StatusOr<LocalMailbox*> Registry::KeepMailbox(std::unique_ptr<LocalMailbox> mailbox) {
   absl::StatusOr<Destination> destination = Destination::Create("mailrail.mailbox");
   if (!destination.ok()) return destination.status();
   mailbox->destination = *std::move(destination);
   mailbox->destination.page()->receivers.store(1);  // nobody receives yet
+  // Who had subscribed before a message was sent is told by its stamp.
+  if (mailbox->broadcasts()) mailbox->destination.page()->stamped.store(1);
   if (absl::Status status = vault_->Put(absl::StrCat("mailbox/", mailbox->id), Encode(*mailbox),
                                         mailbox->destination.fds());
       !status.ok()) {
     return status;
   }
   LocalMailbox* added = mailbox.get();
-  mailbox_names_[name] = mailbox->id;
-  mailboxes_[mailbox->id] = std::move(mailbox);
+  mailbox_names_[added->name] = added->id;
+  mailboxes_[added->id] = std::move(mailbox);
   return added;
 }
 
@@ -57,6 +90,9 @@ void Registry::RemoveMailbox(uint64_t id) {
   while (!mailbox->remote_receivers.empty()) {
     const auto [node, key] = mailbox->remote_receivers.begin()->first;
     RemoveRemoteReceiver(mailbox, node, key);
+  }
+  if (LocalMailbox* const broadcast = FindMailbox(mailbox->broadcast_mailbox)) {
+    broadcast->subscriptions.erase(id);
   }
   mailbox_names_.erase(mailbox->name);
   mailboxes_.erase(it);
@@ -109,6 +145,7 @@ absl::Status Registry::AddRemoteReceiver(LocalMailbox* mailbox, const std::strin
   for (const auto& [name, other] : mailbox->remote_receivers) {
     if (other.process == process) entry.place = other.place;
   }
+  // It has none, or all of them are cut off.
   if (entry.place == 0) entry.place = NewId();
   if (absl::Status status = vault_->Put(ReceiverKey(mailbox->id, *number),
                                         EncodeReceiver(mailbox->id, node, key, entry), {});
@@ -117,7 +154,24 @@ absl::Status Registry::AddRemoteReceiver(LocalMailbox* mailbox, const std::strin
   }
   mailbox->order.emplace(entry.place, *number);
   mailbox->remote_receivers[{node, key}] = entry;
+  owner_names_->Add(*number, process);
   return absl::OkStatus();
+}
+
+void Registry::MoveRemoteReceiver(LocalMailbox* mailbox, const std::string& node, uint64_t key,
+                                  bool open) {
+  RemoteReceiverEntry& entry = mailbox->remote_receivers.at({node, key});
+  const uint64_t before = std::exchange(entry.place, 0);
+  if (before != 0 && mailbox->CountAt(before) == 0) mailbox->order.erase(before);
+  if (open) {
+    for (const auto& [name, other] : mailbox->remote_receivers) {
+      if (other.process == entry.process) entry.place = std::max(entry.place, other.place);
+    }
+    if (entry.place == 0) entry.place = NewId();
+    mailbox->order.emplace(entry.place, entry.number);
+  }
+  Save(ReceiverKey(mailbox->id, entry.number), EncodeReceiver(mailbox->id, node, key, entry))
+      .IgnoreError();
 }
 
 void Registry::RemoveRemoteReceiver(LocalMailbox* mailbox, const std::string& node, uint64_t key) {
@@ -125,6 +179,7 @@ void Registry::RemoveRemoteReceiver(LocalMailbox* mailbox, const std::string& no
   if (entry == mailbox->remote_receivers.end()) return;
   const uint64_t place = entry->second.place;
   vault_->Drop(ReceiverKey(mailbox->id, entry->second.number));
+  owner_names_->Remove(entry->second.number);
   mailbox->remote_receivers.erase(entry);
   if (mailbox->CountAt(place) == 0) mailbox->order.erase(place);
 }

@@ -18,6 +18,7 @@ std::set<uint32_t> Registry::NumbersInUse() const {
   for (const auto& [number, process] : processes_) numbers.insert(number);
   for (const auto& [id, mailbox] : mailboxes_) {
     numbers.insert(mailbox->creator);
+    numbers.insert(mailbox->distributor);
     numbers.insert(mailbox->receivers.begin(), mailbox->receivers.end());
     numbers.insert(mailbox->former_receivers.begin(), mailbox->former_receivers.end());
     for (const auto& [name, entry] : mailbox->remote_receivers) numbers.insert(entry.number);
@@ -37,11 +38,11 @@ void Registry::ReserveNumbers() {
     // Not from 1: a pid that comes back after the node itself started anew has another incarnation.
     const int64_t seconds = absl::ToUnixSeconds(absl::Now()) - 1767225600;  // since 2026
     last_number_ = static_cast<uint32_t>(seconds & 0x7fffff);
-  } else if (last_number_ >= kMaxOwner) {
+  } else if (last_number_ >= kMaxNumber) {
     last_number_ = 0;
     numbers_wrapped_ = true;
   }
-  numbers_reserved_ = std::min(last_number_ + kReserve, kMaxOwner);
+  numbers_reserved_ = std::min(last_number_ + kReserve, kMaxNumber);
   if (numbers_wrapped_) {
     numbers_taken_ = NumbersInUse();
     // What is left in numbers that nobody has is void; so nothing is, when they are given out.
@@ -56,7 +57,7 @@ void Registry::ReserveNumbers() {
 }
 
 absl::StatusOr<uint32_t> Registry::NewNumber() {
-  for (uint32_t tries = 0; tries < kMaxOwner; ++tries) {
+  for (uint32_t tries = 0; tries < kMaxNumber; ++tries) {
     if (last_number_ >= numbers_reserved_) ReserveNumbers();
     ++last_number_;
     if (!numbers_taken_.contains(last_number_)) return last_number_;

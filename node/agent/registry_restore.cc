@@ -39,6 +39,7 @@ absl::Status Registry::RestoreProcess(KeptRecord* record) {
   if (!inbox.ok()) return inbox.status();
   process->inbox = *std::move(inbox);
   for (const std::string& name : process->names) names_[name] = process->number;
+  owner_names_->Add(process->number, process->id);
   processes_[process->number] = std::move(process);
   return absl::OkStatus();
 }
@@ -63,7 +64,11 @@ absl::Status Registry::RestoreReceiver(const KeptRecord& record) {
   LocalMailbox* mailbox = FindMailbox(value->mailbox());
   if (mailbox == nullptr) return absl::NotFoundError("its mailbox is not there");
   Decode(*value, mailbox);
-  if (!value->node().empty()) return absl::OkStatus();
+  if (!value->node().empty()) {
+    const RemoteReceiverEntry& entry = mailbox->remote_receivers.at({value->node(), value->key()});
+    owner_names_->Add(entry.number, entry.process);
+    return absl::OkStatus();
+  }
   if (LocalProcess* process = FindProcess(value->number()); process != nullptr) {
     process->mailboxes.insert(mailbox->id);
   }
@@ -151,6 +156,11 @@ absl::Status Registry::Restore(std::vector<KeptRecord> records) {
   }
   // What refers to each other.
   for (const auto& [id, lane] : lanes_) IndexLane(lane.get());
+  for (const auto& [id, mailbox] : mailboxes_) {
+    if (LocalMailbox* const broadcast = FindMailbox(mailbox->broadcast_mailbox)) {
+      broadcast->subscriptions.insert(id);
+    }
+  }
   for (const auto& [id, link] : links_) IndexLink(*link);
   for (const auto& [id, proxy] : proxies_) {
     if (LocalProcess* process = FindProcess(proxy->number); process != nullptr) {

@@ -204,11 +204,11 @@ TEST_F(RegistryTest, AProcessWithMoreNamesThanCanBeKeptIsToldSo) {
 TEST_F(RegistryTest, AfterTheLastNumberThoseThatNobodyHasAreUsedAgainAndHoldNothing) {
   state::Node node;
   node.set_node("alpha");
-  node.set_numbers_reserved(kMaxOwner - 2);
+  node.set_numbers_reserved(kMaxNumber - 2);
   ASSERT_TRUE(keeper_.vault()->Put("node", node, {}).ok());
   auto registry = Restored();
   const uint32_t last = registry->NewNumber().value();
-  EXPECT_EQ(last, kMaxOwner - 1);
+  EXPECT_EQ(last, kMaxNumber - 1);
   LocalMailbox* mailbox = registry->AddMailbox("orders", {}, /*creator=*/2, 1).value();
   MailboxLane* lane = registry->AddLane(mailbox, Endpoint::OfProcess(4), {}, 0, 0).value();
   auto sender = MapCellSender("test", mailbox->options, lane->geometry, lane->data, lane->state,
@@ -220,7 +220,7 @@ TEST_F(RegistryTest, AfterTheLastNumberThoseThatNobodyHasAreUsedAgainAndHoldNoth
   ASSERT_EQ(cells->reader().Peek(0, &head), Look::kReady);
   // By a number that its owner, long gone, has written in spite of that.
   ASSERT_TRUE(cells->reader().Claim(0, head, 1));
-  EXPECT_EQ(AddTestProcess(registry.get())->number, kMaxOwner);
+  EXPECT_EQ(AddTestProcess(registry.get())->number, kMaxNumber);
   EXPECT_EQ(AddTestProcess(registry.get())->number, 1u);
   EXPECT_EQ(cells->reader().Count().leased, 0u);
   EXPECT_EQ(cells->reader().Count().waiting, 1u);

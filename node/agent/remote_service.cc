@@ -29,13 +29,14 @@ void SetStatus(const absl::Status& status, proto::Reply* reply) {
 
 void RemoteService::Connect(Registry* registry, Broker* broker, LocalService* local,
                             PeerCalls* calls, Watches* watches, AwaitedEnds* awaited,
-                            Carrier* carrier) {
+                            FarReceipts* receipts, Carrier* carrier) {
   registry_ = registry;
   broker_ = broker;
   local_ = local;
   calls_ = calls;
   watches_ = watches;
   awaited_ = awaited;
+  receipts_ = receipts;
   carrier_ = carrier;
 }
 
@@ -108,6 +109,11 @@ void RemoteService::OnLaneState(uint64_t lane, absl::Status status, const proto:
 
 void RemoteService::OnReceivers(uint64_t lane, uint32_t count) {
   loop_->Post([this, lane, count] { broker_->SetFarReceivers(lane, count); });
+}
+
+void RemoteService::OnReceipts(const std::string& node, const proto::Receipts& receipts) {
+  // What is not taken is told again.
+  PostFrom(node, [this, node, receipts] { receipts_->Tell(node, receipts); });
 }
 
 void RemoteService::OnLaneFinished(uint64_t lane) {
@@ -226,8 +232,11 @@ void RemoteService::Answer(const std::string& node, const proto::Request& reques
         status = absl::PermissionDeniedError(
             absl::StrCat("node ", node, " may not receive for a process of another node"));
       } else if (LocalMailbox* mailbox = mailbox_of(open.mailbox())) {
-        status = broker_->OpenRemoteReceiver(mailbox, node, open.receiver_key(),
-                                             FromProto(open.receiver()), open.leases());
+        status = broker_->CheckPublic(*mailbox);
+        if (status.ok()) {
+          status = broker_->OpenRemoteReceiver(mailbox, node, open.receiver_key(),
+                                               FromProto(open.receiver()), open.leases());
+        }
         ToProto(mailbox->options, reply->mutable_spec());
       }
       break;
@@ -316,6 +325,14 @@ void RemoteService::OnProxyCheck(const std::string& node, uint64_t key) {
 
 void RemoteService::OnReceiverBehind(const std::string& node, uint64_t key) {
   loop_->Post([this, node, key] { broker_->CatchUpRemoteReceiver(node, key); });
+}
+
+void RemoteService::OnReceiverCutOff(const std::string& node, uint64_t key) {
+  loop_->Post([this, node, key] { broker_->CutOffRemoteReceiver(node, key); });
+}
+
+void RemoteService::OnReceiverReached(const std::string& node, uint64_t key) {
+  loop_->Post([this, node, key] { broker_->ReachRemoteReceiver(node, key); });
 }
 
 void RemoteService::OnMessageDropped(uint64_t mailbox) {

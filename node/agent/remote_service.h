@@ -9,6 +9,7 @@
 #include "absl/synchronization/mutex.h"
 #include "node/agent/awaited_ends.h"
 #include "node/agent/broker.h"
+#include "node/agent/far_receipts.h"
 #include "node/agent/local_service.h"
 #include "node/agent/loop.h"
 #include "node/agent/peer_calls.h"
@@ -29,7 +30,7 @@ class RemoteService : public CarrierEvents {
   RemoteService(Options options, Loop* loop) : options_(std::move(options)), loop_(loop) {}
   // Before the carrier starts to call; all outlive the carrier.
   void Connect(Registry* registry, Broker* broker, LocalService* local, PeerCalls* calls,
-               Watches* watches, AwaitedEnds* awaited, Carrier* carrier);
+               Watches* watches, AwaitedEnds* awaited, FarReceipts* receipts, Carrier* carrier);
   // The answer to a request.
   void Reply(const std::string& node, uint64_t id, const proto::Reply& reply);
   // What an agent before this one knew of its peers.
@@ -40,6 +41,7 @@ class RemoteService : public CarrierEvents {
   void OnPeerProblem(const std::string& node, absl::Status why) override;
   void OnLaneState(uint64_t lane, absl::Status status, const proto::LaneState& state) override;
   void OnReceivers(uint64_t lane, uint32_t count) override;
+  void OnReceipts(const std::string& node, const proto::Receipts& receipts) override;
   void OnLaneFinished(uint64_t lane) override;
   void OnLaneCorrupt(uint64_t lane) override;
   void OnLaneOpen(const std::string& node, uint64_t incarnation,
@@ -54,6 +56,8 @@ class RemoteService : public CarrierEvents {
   void OnProxyGone(const std::string& node, uint64_t key) override;
   void OnProxyCheck(const std::string& node, uint64_t key) override;
   void OnReceiverBehind(const std::string& node, uint64_t key) override;
+  void OnReceiverCutOff(const std::string& node, uint64_t key) override;
+  void OnReceiverReached(const std::string& node, uint64_t key) override;
   void OnMessageDropped(uint64_t mailbox) override;
   void OnInboundLook(const std::string& node, uint64_t lane) override;
   void OnMessageReturned(uint64_t mailbox) override;
@@ -79,6 +83,7 @@ class RemoteService : public CarrierEvents {
   PeerCalls* calls_ = nullptr;
   Watches* watches_ = nullptr;
   AwaitedEnds* awaited_ = nullptr;
+  FarReceipts* receipts_ = nullptr;
   Carrier* carrier_ = nullptr;
   std::map<std::string, uint64_t> incarnations_;
   absl::Mutex mutex_;

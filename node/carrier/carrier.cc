@@ -39,8 +39,9 @@ class CarrierImpl final : public Carrier {
         tasks_(bell(), gate()),
         parker_(bell(), gate()),
         outbound_(events, &moved_),
-        inbound_({options_.bulk_window_bytes, options_.urgent_window_bytes}, events, &moved_),
-        receivers_({[this](absl::string_view line) { Log(line); }, options_.delivery_cutoff,
+        inbound_({options_.bulk_window_bytes, options_.urgent_window_bytes}, options_.name_of,
+                 events, &moved_),
+        receivers_({[this](absl::string_view line) { Log(line); },
                     static_cast<uint64_t>(absl::GetCurrentTimeNanos())},
                    events),
         proxies_(events),
@@ -191,7 +192,7 @@ class CarrierImpl final : public Carrier {
 bool CarrierImpl::Send(const std::string& node, proto::Frame frame) {
   // Written under the lock: the end of the session is told after this, or false is returned.
   absl::MutexLock lock(&mu_);
-  const auto& sessions = urgent_[frame.has_request()];
+  const auto& sessions = urgent_[frame.has_request() || frame.has_receipts_seen()];
   const auto found = sessions.find(node);
   if (found == sessions.end()) return false;
   found->second->Write(std::move(frame));
@@ -258,6 +259,7 @@ void CarrierImpl::Ended(const std::shared_ptr<Session>& session) {
   const bool broke = peer->Ended(session.get());
   if (broke) {
     outbound_.PeerDown(peer);
+    receivers_.PeerDown(peer);
     events_->OnPeerDown(peer->node());
   } else if (!session->dialed() && session->session_class() == proto::BULK) {
     inbound_.SessionEnded(peer);
@@ -289,6 +291,10 @@ absl::Status CarrierImpl::TakeAnswer(Peer* peer, const Session& session,
     outbound_.TakeReceivers(peer, frame.receivers());
     return absl::OkStatus();
   }
+  if (frame.has_receipts() && bulk) {
+    outbound_.TakeReceipts(peer, frame.receipts());
+    return absl::OkStatus();
+  }
   if (frame.has_reply() && !bulk) {
     events_->OnReply(peer->node(), frame.reply());
     return absl::OkStatus();
@@ -306,6 +312,9 @@ absl::Status CarrierImpl::TakeOffer(Peer* peer, const std::shared_ptr<Session>& 
       return absl::OkStatus();
     case proto::Frame::kLaneEnd:
       inbound_.TakeLaneEnd(peer, *session, frame->lane_end());
+      return absl::OkStatus();
+    case proto::Frame::kReceiptsSeen:
+      inbound_.TakeReceiptsSeen(peer, *session, frame->receipts_seen());
       return absl::OkStatus();
     case proto::Frame::kRequest:
       events_->OnRequest(peer->node(), session->peer_incarnation(), frame->request());

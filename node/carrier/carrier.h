@@ -60,6 +60,7 @@ struct RemoteReceiver {
   Mapping bell;                   // BellWords, read-write
   Mapping gate;                   // GateWord, read-write
   uint64_t peer_incarnation = 0;  // as above
+  bool cut_off = false;           // it has lost its place already (OnReceiverCutOff)
 };
 
 // A receiver on this node of a mailbox of another: what is delivered to it goes through a private
@@ -95,6 +96,9 @@ class CarrierEvents {
   virtual void OnLaneState(uint64_t lane, absl::Status status, const proto::LaneState& state) = 0;
   // So many processes receive from the mailbox on another node that one of our lanes leads to.
   virtual void OnReceivers(uint64_t lane, uint32_t count) = 0;
+  // What became of messages that one of our lanes has carried to a mailbox on this node; to be
+  // answered by ReceiptsSeen, or it is said again.
+  virtual void OnReceipts(const std::string& node, const proto::Receipts& receipts) = 0;
   // One of our lanes was finished (Finish): everything is acknowledged, and the peer was told.
   virtual void OnLaneFinished(uint64_t lane) = 0;
   // The memory of one of our lanes is not well-formed; it is carried no more.
@@ -127,6 +131,11 @@ class CarrierEvents {
   // Lanes of a mailbox have joined that were not handed to this remote receiver's queue yet: add it
   // again, with a queue that has them.
   virtual void OnReceiverBehind(const std::string& node, uint64_t key) = 0;
+
+  // The node of this remote receiver was not reached for its mailbox's cutoff: what it had leased
+  // is back, and its place is another's; and is reached again.
+  virtual void OnReceiverCutOff(const std::string& node, uint64_t key) = 0;
+  virtual void OnReceiverReached(const std::string& node, uint64_t key) = 0;
 
   // A message of this mailbox of this node was dropped, because no receiver of another node could
   // take it, or its lane was found not well-formed.
@@ -168,9 +177,8 @@ class Carrier : public SessionHandler {
     // How many bytes one lane may have on its way unacknowledged.
     uint64_t bulk_window_bytes = uint64_t{1} << 20;
     uint64_t urgent_window_bytes = uint64_t{256} << 10;
-    // A message that was delivered to a remote receiver goes back to the mailbox, marked, when it
-    // is not known after this time what became of it.
-    absl::Duration delivery_cutoff = absl::Seconds(30);
+    // Who has, or had, a number that marks messages as received; thread-safe. Without it nobody.
+    std::function<ProcessId(uint32_t)> name_of;
     std::function<void(absl::string_view)> log;
   };
 
@@ -214,8 +222,8 @@ class Carrier : public SessionHandler {
   // Everything about this peer: its lanes, receivers and proxies, because it started anew.
   virtual void ForgetPeer(const std::string& node) = 0;
 
-  // Sends a Request or Reply on the urgent session that we dialed (Request), or that the peer
-  // dialed (Reply). False when there is none.
+  // Sends a Request or Reply on the urgent session that we dialed (Request, and ReceiptsSeen), or
+  // that the peer dialed (Reply). False when there is none.
   virtual bool Send(const std::string& node, proto::Frame frame) = 0;
 
   // Messages moved.

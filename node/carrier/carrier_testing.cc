@@ -191,6 +191,12 @@ void TestEvents::OnLaneState(uint64_t lane, absl::Status status, const proto::La
 void TestEvents::OnReceivers(uint64_t lane, uint32_t count) {
   Add(absl::StrCat("receivers ", lane, " ", count));
 }
+void TestEvents::OnReceipts(const std::string& node, const proto::Receipts& receipts) {
+  for (const proto::Receipt& receipt : receipts.receipts()) {
+    Add(absl::StrCat("receipt ", node, " ", receipts.lane(), " ", receipt.receipt(), " ",
+                     receipt.outcome()));
+  }
+}
 void TestEvents::OnLaneFinished(uint64_t lane) { Add(absl::StrCat("finished ", lane)); }
 void TestEvents::OnLaneCorrupt(uint64_t lane) { Add(absl::StrCat("corrupt ", lane)); }
 void TestEvents::OnLaneOpen(const std::string& node, uint64_t, const proto::LaneOpen& open) {
@@ -222,6 +228,13 @@ void TestEvents::OnProxyCheck(const std::string& node, uint64_t key) {
 void TestEvents::OnReceiverBehind(const std::string& node, uint64_t key) {
   Add(absl::StrCat("behind ", node, " ", key));
   if (on_receiver_behind) on_receiver_behind(key);
+}
+void TestEvents::OnReceiverCutOff(const std::string& node, uint64_t key) {
+  Add(absl::StrCat("cut off ", node, " ", key));
+}
+void TestEvents::OnReceiverReached(const std::string& node, uint64_t key) {
+  Add(absl::StrCat("reached ", node, " ", key));
+  if (on_receiver_reached) on_receiver_reached(key);
 }
 void TestEvents::OnMessageDropped(uint64_t mailbox) { Add(absl::StrCat("dropped ", mailbox)); }
 void TestEvents::OnInboundLook(const std::string& node, uint64_t lane) {
@@ -302,7 +315,6 @@ void TestNode::StartCarrier() {
   options.gate = bell_.gate_memory.Map();
   options.bulk_window_bytes = bulk_window_bytes_;
   options.urgent_window_bytes = urgent_window_bytes_;
-  options.delivery_cutoff = delivery_cutoff;
   options.log = [this](absl::string_view line) { std::cerr << name_ << ": " << line << std::endl; };
   carrier_ = Carrier::Start(std::move(options), &events_);
   for (const auto& [id, route] : sources_) {

@@ -201,12 +201,14 @@ class TestEvents : public CarrierEvents {
   // Answer for the agent; called on the carrier's thread.
   std::function<void(const std::string& node, const proto::LaneOpen& open)> on_lane_open;
   std::function<void(uint64_t key)> on_receiver_behind;
+  std::function<void(uint64_t key)> on_receiver_reached;
 
   void OnPeerUp(const std::string& node, uint64_t incarnation, const std::string&) override;
   void OnPeerDown(const std::string& node) override;
   void OnPeerProblem(const std::string&, absl::Status) override {}
   void OnLaneState(uint64_t lane, absl::Status status, const proto::LaneState& state) override;
   void OnReceivers(uint64_t lane, uint32_t count) override;
+  void OnReceipts(const std::string& node, const proto::Receipts& receipts) override;
   void OnLaneFinished(uint64_t lane) override;
   void OnLaneCorrupt(uint64_t lane) override;
   void OnLaneOpen(const std::string& node, uint64_t, const proto::LaneOpen& open) override;
@@ -219,6 +221,8 @@ class TestEvents : public CarrierEvents {
   void OnProxyGone(const std::string& node, uint64_t key) override;
   void OnProxyCheck(const std::string& node, uint64_t key) override;
   void OnReceiverBehind(const std::string& node, uint64_t key) override;
+  void OnReceiverCutOff(const std::string& node, uint64_t key) override;
+  void OnReceiverReached(const std::string& node, uint64_t key) override;
   void OnMessageDropped(uint64_t mailbox) override;
   void OnInboundLook(const std::string& node, uint64_t lane) override;
   void OnMessageReturned(uint64_t mailbox) override;
@@ -265,8 +269,6 @@ class TestNode {
   // Lanes that are handed to the carrier, and to each one that follows it.
   void AddSource(TestRoute* route);
   void AddTarget(TestRoute* route);
-  // Of the carriers that are started from now on.
-  absl::Duration delivery_cutoff = absl::Hours(1);
   // Called after StartCarrier, to add what else the carrier has.
   std::function<void()> on_restart = [] {};
 

@@ -2,7 +2,15 @@
 
 #include <algorithm>
 
+#include "core/mailbox/outcome.h"
+
 namespace mailrail {
+namespace {
+
+// How many receipts are told in one frame.
+constexpr size_t kReceiptsInFrame = 1000;
+
+}  // namespace
 
 LaneSink* Inbound::Find(Peer* peer, uint64_t incarnation, uint64_t lane) {
   const auto found = sinks_.find({peer, lane});
@@ -59,6 +67,7 @@ void Inbound::Add(InboundLane lane, Peer* peer) {
 
 void Inbound::Answer(LaneSink* sink) {
   sink->Restart();
+  if (!sink->idle()) Activate(sink);
   // First: who waits for the lane to be open is to know then.
   SayReceivers(sink);
   Say(sink->peer(), sink->State());
@@ -71,6 +80,33 @@ void Inbound::SayReceivers(LaneSink* sink) {
   frame.mutable_receivers()->set_lane(sink->id());
   frame.mutable_receivers()->set_count(*count);
   sink->peer()->Write(Side::kAccepted, proto::BULK, std::move(frame));
+}
+
+void Inbound::SayReceipts(LaneSink* sink) {
+  std::vector<CellEnd> ends = sink->TakeEnds();
+  for (size_t begin = 0; begin < ends.size(); begin += kReceiptsInFrame) {
+    proto::Frame frame;
+    frame.mutable_receipts()->set_lane(sink->id());
+    for (size_t i = begin; i < std::min(begin + kReceiptsInFrame, ends.size()); ++i) {
+      proto::Receipt* const receipt = frame.mutable_receipts()->add_receipts();
+      const Receipt::Outcome outcome = OutcomeOf(ends[i]);
+      receipt->set_receipt(ends[i].receipt);
+      receipt->set_outcome(static_cast<uint32_t>(outcome));
+      if (outcome != Receipt::Outcome::kReceived || !name_of_) continue;
+      const ProcessId receiver = name_of_(ends[i].owner);
+      receipt->mutable_receiver()->set_node(receiver.node());
+      receipt->mutable_receiver()->set_pid(receiver.pid());
+      receipt->mutable_receiver()->set_incarnation(receiver.incarnation());
+    }
+    sink->peer()->Write(Side::kAccepted, proto::BULK, std::move(frame));
+  }
+}
+
+void Inbound::TakeReceiptsSeen(Peer* peer, const Session& session,
+                               const proto::ReceiptsSeen& seen) {
+  LaneSink* const sink = Find(peer, session.peer_incarnation(), seen.lane());
+  if (sink == nullptr) return;
+  for (const uint64_t receipt : seen.receipts()) sink->ForgetEnd(receipt);
 }
 
 void Inbound::Refuse(Peer* peer, uint64_t lane, const absl::Status& why, bool for_good) {
@@ -150,6 +186,7 @@ bool Inbound::Serve(LaneSink* sink, absl::Time now, bool look_again, bool* busy)
   }
   if (sink->TakeLook()) events_->OnInboundLook(sink->peer()->node(), sink->id());
   sink->WriteAcks(now);
+  if (sink->awaits_ends()) SayReceipts(sink);
   if (!sink->ended() || !sink->empty()) return true;
   Peer* const peer = sink->peer();
   const uint64_t lane = sink->id();
@@ -165,6 +202,8 @@ void Inbound::Close(LaneSink* sink, const absl::Status& why) {
   const uint64_t lane = sink->id();
   proto::LaneState state = sink->State();
   *state.mutable_status() = ToStatusInfo(why);
+  sink->lane()->PurgeAsked();
+  SayReceipts(sink);
   Erase({peer, lane});
   Say(peer, std::move(state));
   events_->OnInboundClosed(peer->node(), lane, why);

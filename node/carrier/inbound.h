@@ -2,6 +2,7 @@
 #define MAILRAIL_NODE_CARRIER_INBOUND_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -11,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "core/shm/futex.h"
+#include "mailrail/process_id.h"
 #include "node/carrier/carrier.h"
 #include "node/carrier/lane_sink.h"
 #include "node/carrier/peers.h"
@@ -25,8 +27,10 @@ namespace mailrail {
 // Methods that take what a peer says return an error when it makes no sense: close the session.
 class Inbound {
  public:
-  Inbound(const LaneSink::Windows& windows, CarrierEvents* events, Carrier::Counters* counters)
-      : windows_(windows), events_(events), counters_(counters) {}
+  // `name_of`: as in Carrier::Options.
+  Inbound(const LaneSink::Windows& windows, std::function<ProcessId(uint32_t)> name_of,
+          CarrierEvents* events, Carrier::Counters* counters)
+      : windows_(windows), name_of_(std::move(name_of)), events_(events), counters_(counters) {}
 
   void Add(InboundLane lane, Peer* peer);
   void Refuse(Peer* peer, uint64_t lane, const absl::Status& why, bool for_good);
@@ -40,6 +44,7 @@ class Inbound {
   void TakeLaneOpen(Peer* peer, const Session& session, const proto::LaneOpen& open);
   absl::Status TakeData(Peer* peer, const Session& session, proto::Data* data);
   void TakeLaneEnd(Peer* peer, const Session& session, const proto::LaneEnd& end);
+  void TakeReceiptsSeen(Peer* peer, const Session& session, const proto::ReceiptsSeen& seen);
 
   // Publishes what has room, and acknowledges it, now or a little later; false when there was
   // nothing. `look_again`: tries all that is full, and looks whether destinations were closed.
@@ -57,7 +62,7 @@ class Inbound {
 
   LaneSink* Find(Peer* peer, uint64_t incarnation, uint64_t lane);
   // Says from where the origin is to go on.
-  static void Answer(LaneSink* sink);
+  void Answer(LaneSink* sink);
   void Activate(LaneSink* sink);
   // Takes the lane out; what waits in it is dropped.
   void Erase(const Key& key);
@@ -69,10 +74,13 @@ class Inbound {
   void LookAtDestinations();
   // Tells the origin when the number of receivers is another than it knows.
   static void SayReceivers(LaneSink* sink);
+  // Tells the origin what became of messages that it wants receipts for.
+  void SayReceipts(LaneSink* sink);
   static void Say(Peer* peer, proto::LaneState state);
   static void SayError(Peer* peer, uint64_t lane, const absl::Status& why, bool for_good = false);
 
   const LaneSink::Windows windows_;
+  const std::function<ProcessId(uint32_t)> name_of_;
   CarrierEvents* const events_;
   Carrier::Counters* const counters_;
   absl::flat_hash_map<Key, std::unique_ptr<LaneSink>> sinks_;

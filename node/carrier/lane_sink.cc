@@ -19,6 +19,9 @@ constexpr size_t kBatch = 256;
 constexpr absl::Duration kAckDelay = absl::Milliseconds(1);
 constexpr uint64_t kAckBytes = uint64_t{64} << 10;
 
+// So many receipts of one lane may be told and not seen: who does not read them gets no more.
+constexpr size_t kMostUnseen = 65536;
+
 constexpr uint32_t kUrgentRings = ~uint32_t{0} << kUrgentPriority;
 
 int FlowOf(int priority) { return priority >= kUrgentPriority; }
@@ -32,8 +35,9 @@ LaneSink::LaneSink(InboundLane lane, Peer* peer, const Windows& windows,
   flows_[1].window_bytes = windows.urgent_bytes;
   for (int priority = 0; priority < kPriorityCount; ++priority) {
     Queue& queue = queues_[priority];
-    queue.received = queue.published = lane_.lane->sequence(priority);
+    queue.received = queue.published = lane_.lane->accepted(priority);
   }
+  awaits_ends_ = lane_.lane->AwaitsEnds();
 }
 
 bool LaneSink::IsOf(uint64_t incarnation) {
@@ -53,6 +57,26 @@ void LaneSink::Restart() {
   room_word_.reset();
   told_receivers_.reset();
   ended_ = false;
+  for (const auto& [receipt, end] : told_) untold_.push_back(end);
+  told_.clear();
+  awaits_ends_ = awaits_ends_ || !untold_.empty();
+}
+
+std::vector<CellEnd> LaneSink::TakeEnds() {
+  // Announced before the look, so that what ends after it wakes us.
+  AnnounceWait();
+  lane_.lane->TakeEnds(&untold_);
+  for (const CellEnd& end : untold_) told_[end.receipt] = end;
+  awaits_ends_ = lane_.lane->AwaitsEnds();
+  return std::exchange(untold_, {});
+}
+
+void LaneSink::ForgetEnd(uint64_t receipt) {
+  const auto told = told_.find(receipt);
+  if (told == told_.end()) return;
+  if (told->second.position != 0)
+    lane_.lane->ForgetEnd(told->second.priority, told->second.position);
+  told_.erase(told);
 }
 
 absl::optional<uint32_t> LaneSink::NewsOfReceivers() {
@@ -131,7 +155,7 @@ absl::Status LaneSink::Publish(bool look_again, bool* busy) {
     rings &= ~(1u << priority);
     if (absl::Status status = PublishAt(priority, busy); !status.ok()) return status;
   }
-  if (waiting_rings_ == 0) room_word_.reset();
+  if (waiting_rings_ == 0 && !awaits_ends_) room_word_.reset();
   return absl::OkStatus();
 }
 
@@ -177,11 +201,13 @@ absl::StatusOr<size_t> LaneSink::PublishSome(int priority, const Chunk& chunk, s
     const absl::StatusOr<Prefix> prefix = ReadPrefix(payload.prefix);
     if (!prefix.ok()) return prefix.status();
     *bytes = kPackedHeadBytes + payload.size();
-    const uint32_t due_tick =
-        prefix->due_ns == 0 ? DueTick::kAtOnce : DueTick::At(std::max<int64_t>(prefix->due_ns, 0));
-    const absl::Status status = lane_.lane->Send(priority, payload, absl::InfinitePast(), due_tick);
+    CellOptions options;
+    if (prefix->due_ns != 0) options.due_tick = DueTick::At(std::max<int64_t>(prefix->due_ns, 0));
+    if (told_.size() < kMostUnseen) options.receipt = prefix->receipt;
+    const absl::Status status = lane_.lane->Send(priority, payload, absl::InfinitePast(), options);
     if (!status.ok()) return status;
-    agent_is_to_look_ |= due_tick != DueTick::kAtOnce;
+    agent_is_to_look_ |= options.due_tick != DueTick::kAtOnce;
+    awaits_ends_ |= options.receipt != 0 && lane_.lane->to_near_mailbox();
     return 1;
   }
   const absl::StatusOr<size_t> sent =

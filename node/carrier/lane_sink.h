@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -22,9 +23,9 @@
 namespace mailrail {
 
 // One lane of another node to this one: publishes what has come in the lane of shared memory here,
-// and acknowledges it. The two lanes have the same sequence numbers, so what was published says
-// what was accepted. What has no room yet waits here, bounded by the window, each priority for
-// itself. One thread at a time.
+// and acknowledges it. The two lanes have the same sequence numbers, but for what a full mailbox
+// drops, which is counted; so what was published says what was accepted. What has no room yet waits
+// here, bounded by the window, each priority for itself. One thread at a time.
 class LaneSink {
  public:
   struct Windows {
@@ -65,10 +66,17 @@ class LaneSink {
   // destination is closed, or does not take such messages.
   absl::Status Publish(bool look_again, bool* busy);
 
-  // Nothing waits, and nothing is to be acknowledged.
-  bool idle() const { return waiting_rings_ == 0 && ack_due_ == 0; }
+  // Whether messages that want receipts are in the mailbox, or have an end that is not told.
+  bool awaits_ends() const { return awaits_ends_; }
+  // The ends to be told: those that have come, and after Restart all that the origin has not seen.
+  std::vector<CellEnd> TakeEnds();
+  // The origin has seen it.
+  void ForgetEnd(uint64_t receipt);
+
+  // Nothing waits, and nothing is to be acknowledged or told.
+  bool idle() const { return waiting_rings_ == 0 && ack_due_ == 0 && !awaits_ends_; }
   bool empty() const { return waiting_rings_ == 0; }
-  // What changes when there is room, if something waits for it.
+  // What changes when there is room, or a message has come to its end, if something waits for it.
   absl::optional<FutexWord> room_word() const { return room_word_; }
 
   // Writes what is to be acknowledged to the sessions that it came on: at once when it is much, or
@@ -131,6 +139,9 @@ class LaneSink {
   absl::Time ack_at_ = absl::InfiniteFuture();
   absl::optional<FutexWord> room_word_;
   std::vector<absl::string_view> bodies_;  // PublishSome's
+  bool awaits_ends_ = false;
+  std::vector<CellEnd> untold_;
+  absl::flat_hash_map<uint64_t, CellEnd> told_;  // and not seen, by their receipts
   bool agent_is_to_look_ = false;
   absl::optional<uint32_t> told_receivers_;
   bool ended_ = false;

@@ -164,6 +164,12 @@ void Outbound::TakeReceivers(const Peer* peer, const proto::Receivers& receivers
   events_->OnReceivers(receivers.lane(), receivers.count());
 }
 
+void Outbound::TakeReceipts(const Peer* peer, const proto::Receipts& receipts) {
+  const Lane* const lane = Find(peer, receipts.lane());
+  if (lane == nullptr || lane->source.state() == LaneSource::State::kWaiting) return;
+  events_->OnReceipts(peer->node(), receipts);
+}
+
 bool Outbound::SendOf(Lane* lane) {
   LaneSource& source = lane->source;
   bool busy = false;

@@ -34,6 +34,7 @@ class Outbound {
   void PeerDown(const Peer* peer);
 
   absl::Status TakeLaneState(const Peer* peer, const proto::LaneState& state);
+  void TakeReceipts(const Peer* peer, const proto::Receipts& receipts);
   void TakeReceivers(const Peer* peer, const proto::Receivers& receivers);
   absl::Status TakeAck(const Peer* peer, const proto::Ack& ack);
 

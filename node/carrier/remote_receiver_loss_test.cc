@@ -21,8 +21,10 @@ class RemoteReceiverLossTest : public RemoteReceiverTest {
   // Makes alpha's carrier anew, one that soon gives up on deliveries.
   void GiveUpSoon() {
     alpha.on_restart = [&] { OpenAtHome(1); };
+    // As the agent does, which gives it its place again.
+    alpha.events().on_receiver_reached = [&](uint64_t) { OpenAtHome(1); };
     alpha.Stop();
-    alpha.delivery_cutoff = absl::Milliseconds(20);
+    cutoff = absl::Milliseconds(20);
     alpha.Start();
   }
 
@@ -66,6 +68,29 @@ TEST_F(RemoteReceiverLossTest, WhatANodeThatIsAwayWasGivenGoesBackMarked) {
   Send(0, "second");
   // If it wants something before the carrier is there, what was delivered is still for it.
   for (std::string body; body != "second";) body = std::string(ReceiveRemotely().body());
+}
+
+// It acknowledges by hand, and has an hour for that.
+TEST_F(RemoteReceiverLossTest, AReceiverOfANodeThatIsAwayForTooLongIsCutOffUntilItIsReachedAgain) {
+  leases = true;
+  GiveUpSoon();
+  Want(1);
+  Send(0, "first");
+  AwaitDelivered();
+  EXPECT_EQ(alpha.events().Count("cut off beta 5"), 0);
+  beta.on_restart = [&] { AddProxy(true); };
+  beta.Stop();
+  alpha.events().Await("cut off beta 5");
+  const Message message = local.Receive();
+  EXPECT_EQ(message.body(), "first");
+  EXPECT_EQ(message.attempts(), 1);
+  EXPECT_EQ(alpha.events().Count("reached beta 5"), 0);
+  inner.destination.bell()->wanted = 0;
+  beta.Start();
+  alpha.events().Await("reached beta 5");
+  Send(0, "second");
+  for (std::string body; body != "second";) body = std::string(ReceiveRemotely().body());
+  EXPECT_EQ(alpha.events().Count("cut off beta 5"), 1);
 }
 
 TEST_F(RemoteReceiverLossTest, WhatAnAgentBringsThatKnowsNothingOfTheOneBeforeItIsMarked) {

@@ -95,6 +95,9 @@ class RemoteReceiverTest : public ::testing::Test {
     remote.queue = home_queue;
     remote.mailbox = kMailbox;
     remote.options = Taking(home_takes);
+    remote.options.cutoff = cutoff;
+    remote.options.lease_time = absl::Hours(1);
+    remote.leases = leases;
     remote.control = mailbox.destination.control_memory.Map();
     remote.bell = mailbox.destination.bell_memory.Map();
     remote.gate = mailbox.destination.gate_memory.Map();
@@ -140,6 +143,9 @@ class RemoteReceiverTest : public ::testing::Test {
   std::shared_ptr<OutgoingLane> sender;
   std::shared_ptr<MailboxQueue> home_queue;
   size_t home_takes = kLargest;
+  // Of what is opened from now on.
+  absl::Duration cutoff = absl::Hours(1);
+  bool leases = false;
 };
 
 }  // namespace mailrail

@@ -1,6 +1,7 @@
 #include "node/carrier/remote_receivers.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -44,7 +45,9 @@ void RemoteReceivers::Add(RemoteReceiver receiver, Peer* peer) {
   if (entry != nullptr) {
     // What is leased is so in the lane itself, for the number that both queues have.
     entry->receiver.queue = std::move(receiver.queue);
+    entry->receiver.cut_off = receiver.cut_off;
     entry->told_behind.reset();
+    if (entry->receiver.cut_off) Reached(entry.get());
     return;
   }
   entry = std::make_unique<Entry>();
@@ -52,6 +55,8 @@ void RemoteReceivers::Add(RemoteReceiver receiver, Peer* peer) {
   entry->parker = Parker(reinterpret_cast<BellWords*>(receiver.bell.data()),
                          reinterpret_cast<GateWord*>(receiver.gate.data()));
   entry->receiver = std::move(receiver);
+  if (!peer->UpFor(&entry->receiver.peer_incarnation)) entry->unreached = absl::Now();
+  if (entry->receiver.cut_off) Reached(entry.get());
   // What a carrier before us had leased may be with the receiver.
   for (Lease& held : entry->receiver.queue->HeldLeases()) {
     if (entry->lease.has_value()) {
@@ -68,8 +73,8 @@ void RemoteReceivers::Start(Entry* entry, Lease lease, bool again) {
   entry->lease = std::move(lease);
   entry->delivery = next_delivery_++;
   entry->again = again;
-  entry->ends =
-      absl::Now() + (entry->receiver.leases ? entry->receiver.options.lease_time : options_.cutoff);
+  const MailboxOptions& options = entry->receiver.options;
+  entry->ends = absl::Now() + (entry->receiver.leases ? options.lease_time : options.cutoff);
   Send(entry);
 }
 
@@ -119,9 +124,40 @@ void RemoteReceivers::SayCheck(Entry* entry) {
   entry->peer->Write(Side::kDialed, proto::URGENT, std::move(frame));
 }
 
+void RemoteReceivers::Reached(Entry* entry) {
+  if (!entry->peer->UpFor(&entry->receiver.peer_incarnation)) return;
+  entry->unreached = absl::InfiniteFuture();
+  // It gets nothing before the agent has given it a place again: until then its claims are taken
+  // away.
+  if (entry->receiver.cut_off) {
+    events_->OnReceiverReached(entry->peer->node(), entry->receiver.key);
+  }
+}
+
+bool RemoteReceivers::CutOff(Entry* entry, absl::Time now) {
+  if (entry->receiver.cut_off || now - entry->unreached < entry->receiver.options.cutoff) {
+    return false;
+  }
+  options_.log(absl::StrCat("node ", entry->peer->node(), " was not reached for ",
+                            absl::FormatDuration(entry->receiver.options.cutoff),
+                            ": what its receivers hold goes to others"));
+  PutBack(entry, MailboxQueue::Outcome::kReturned);
+  entry->wanted = false;
+  entry->receiver.cut_off = true;
+  events_->OnReceiverCutOff(entry->peer->node(), entry->receiver.key);
+  return true;
+}
+
+void RemoteReceivers::PeerDown(const Peer* peer) {
+  for (const auto& [key, entry] : entries_) {
+    if (key.first == peer) entry->unreached = std::min(entry->unreached, absl::Now());
+  }
+}
+
 void RemoteReceivers::PeerUp(Peer* peer) {
   for (const auto& [key, entry] : entries_) {
     if (key.first != peer) continue;
+    Reached(entry.get());
     SayCheck(entry.get());
     if (!entry->lease.has_value()) continue;
     entry->again = true;
@@ -200,6 +236,7 @@ bool RemoteReceivers::Deliver(absl::Time now, bool look_again) {
 }
 
 bool RemoteReceivers::Look(Entry* entry, absl::Time now, bool look_again, std::vector<Key>* gone) {
+  if (ABSL_PREDICT_FALSE(entry->unreached <= now) && CutOff(entry, now)) return true;
   if (entry->lease.has_value()) {
     if (now < entry->ends) return false;
     options_.log(absl::StrCat("nothing was heard in time of a message that was delivered to node ",

@@ -30,9 +30,10 @@ namespace mailrail {
 // Outcome, too, may be said twice, and must not be taken for that of the next delivery.
 // A delivery of which nothing is heard for too long is given up: the message goes back, one attempt
 // more, and an Outcome that comes later is not heard. "Too long" is the mailbox's lease_time where
-// the receiver acknowledges by hand, which it may ask to be changed, and else the cutoff of all
-// deliveries. Nothing more is delivered to that receiver
-// until it says again what it wants. One thread at a time. `events` outlive it.
+// the receiver acknowledges by hand, which it may ask to be changed, and else its cutoff. Nothing
+// more is delivered to that receiver until it says again what it wants. A receiver whose node is
+// not reached for the cutoff is cut off: what it has goes back, and the agent gives its place to
+// others until it is reached again. One thread at a time. `events` outlive it.
 //
 // The caller sees to it that what it takes from a peer came on a session that the peer dialed.
 class RemoteReceivers {
@@ -41,7 +42,6 @@ class RemoteReceivers {
 
   struct Options {
     Log log;
-    absl::Duration cutoff;    // of a delivery
     uint64_t first_delivery;  // larger than the number of any delivery before
   };
 
@@ -55,6 +55,8 @@ class RemoteReceivers {
 
   // The pair of sessions that we dialed was completed.
   void PeerUp(Peer* peer);
+  // One of them has ended.
+  void PeerDown(const Peer* peer);
   // A session that the peer dialed has ended: what it wants it will say again.
   void SessionEnded(const Peer* peer);
 
@@ -82,7 +84,9 @@ class RemoteReceivers {
     absl::optional<Lease> lease;  // out
     uint64_t delivery = 0;        // the number under which it is out
     absl::Time ends;              // when it is given up
-    bool again = false;           // it was out before: on other sessions, or under another number
+    // Since when its node is not reached.
+    absl::Time unreached = absl::InfiniteFuture();
+    bool again = false;  // it was out before: on other sessions, or under another number
     // queue->version() when the agent was last told that it is behind.
     absl::optional<uint32_t> told_behind;
 
@@ -91,12 +95,17 @@ class RemoteReceivers {
     }
     GateWord* gate() const { return reinterpret_cast<GateWord*>(receiver.gate.data()); }
     bool MayTake() const { return receiver.queue->MayTake(control()); }
-    bool waits() { return wanted && !lease.has_value() && peer->UpFor(&receiver.peer_incarnation); }
+    bool waits() {
+      return wanted && !lease.has_value() && !receiver.cut_off &&
+             peer->UpFor(&receiver.peer_incarnation);
+    }
   };
 
   Entry* Find(Peer* peer, const Session& session, uint64_t key);
   // True when something was done.
   bool Look(Entry* entry, absl::Time now, bool look_again, std::vector<Key>* gone);
+  // Whether its node was not reached for too long, just now: then it is cut off.
+  bool CutOff(Entry* entry, absl::Time now);
   // Leases what is wanted, and has it sent.
   bool TakeNext(Entry* entry, bool closed, std::vector<Key>* gone);
   // Has `lease` sent to the receiver.
@@ -111,6 +120,8 @@ class RemoteReceivers {
   void PutBack(Entry* entry, MailboxQueue::Outcome outcome);
   void PutBackLater(Entry* entry, absl::Duration delay);
   static void SayGone(Peer* peer, uint64_t key);
+  // If its node is reached: that is news.
+  void Reached(Entry* entry);
   // Asks whether there is still such a receiver.
   static void SayCheck(Entry* entry);
 

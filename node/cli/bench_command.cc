@@ -6,6 +6,7 @@
 #include "node/cli/bench/benches.h"
 #include "node/cli/bench/report.h"
 #include "node/cli/commands.h"
+#include "node/cli/selection_flags.h"
 #include "node/config/units.h"
 
 namespace mailrail::cli {
@@ -21,6 +22,7 @@ struct Settings {
 
 constexpr uint64_t kMaxProcesses = 64;
 constexpr uint64_t kMaxBatch = 4096;
+constexpr uint64_t kMaxKeys = 100000;
 
 absl::StatusOr<uint64_t> ReadBodySize(absl::string_view text) {
   const absl::StatusOr<uint64_t> size = ReadSize(text);
@@ -33,6 +35,14 @@ absl::StatusOr<uint64_t> ReadBodySize(absl::string_view text) {
 
 absl::StatusOr<uint64_t> ReadProcesses(absl::string_view text) {
   return ReadNumber(text, 1, kMaxProcesses);
+}
+
+absl::StatusOr<uint64_t> ReadKeys(absl::string_view text) { return ReadNumber(text, 0, kMaxKeys); }
+
+absl::StatusOr<Acknowledgement> ReadAcknowledgement(absl::string_view text) {
+  if (text == "auto") return Acknowledgement::kAutomatic;
+  if (text == "lease") return Acknowledgement::kManual;
+  return absl::InvalidArgumentError("auto or lease");
 }
 
 absl::StatusOr<uint64_t> ReadBatch(absl::string_view text) {
@@ -167,11 +177,24 @@ void AddBenchCommand(CLI::App& app, Action* action) {
   fanin.arguments().senders = 2;
   fanin.Mode(kSpinIfRoom)
       .Flag("--senders", &BenchArguments::senders, ReadProcesses, "how many (default: 2)");
-  Bench(*command, "mailbox", "Senders and receivers of a mailbox",
-        "mailrail bench mailbox --senders 2 --receivers 2", bench::RunMailbox, action)
-      .Mode(kSpinIfRoom)
+  Bench mailbox(*command, "mailbox", "Senders and receivers of a mailbox",
+                "mailrail bench mailbox --senders 2 --receivers 2", bench::RunMailbox, action);
+  AddSelectionFlags(mailbox.command(), &mailbox.arguments().mailbox);
+  AddParsedFlag(mailbox.command(), "--policy", &mailbox.arguments().mailbox.policy,
+                ReadReceivePolicy, "who receives (default: competing)")
+      ->type_name("competing|exclusive|link|broadcast");
+  mailbox.command().add_flag("--receipts", mailbox.arguments().receipts,
+                             "senders ask for a receipt of each message, and take it");
+  AddParsedFlag(mailbox.command(), "--receive", &mailbox.arguments().acknowledgement,
+                ReadAcknowledgement,
+                "messages are received for good, or leased and acknowledged "
+                "(default: auto)")
+      ->type_name("auto|lease");
+  mailbox.Mode(kSpinIfRoom)
       .Flag("--senders", &BenchArguments::senders, ReadProcesses, "how many (default: 1)")
       .Flag("--receivers", &BenchArguments::receivers, ReadProcesses, "how many (default: 1)")
+      .Flag("--keys", &BenchArguments::keys, ReadKeys,
+            "how many keys each sender's messages have, in turn (default: 0, none)")
       .Flag("--batch", &BenchArguments::batch, ReadBatch,
             "send and receive so many with one call (default: 1)");
   Bench(*command, "wakeup", "A direct message there and back, to receivers that sleep",

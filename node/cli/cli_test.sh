@@ -89,6 +89,26 @@ mailboxes_have_the_policy_that_is_asked_for() {
 }
 check MailboxesHaveThePolicyThatIsAskedFor mailboxes_have_the_policy_that_is_asked_for
 
+mailboxes_select_as_they_are_asked_to() {
+  local keys="('order', 'hold_order', 'distribution', 'cutoff_ms')"
+  exits 0 mailbox create select --order per-sender --hold-order --distribution sticky-by-key \
+    --cutoff 5s && exits 0 mailbox stat select -o json &&
+    json "[j[k] for k in $keys] == ['per-sender', True, 'sticky-by-key', 5000]" &&
+    exits 0 mailbox stat select && grep -q 'distribution: *sticky-by-key' "$dir/out" &&
+    exits 0 mailbox ls -o json && json 'any(m["cutoff_ms"] == 5000 for m in j)' &&
+    exits 0 send select hi --key 'order 7' && exits 0 recv select -o json &&
+    json "(j['body'], j['key']) == ('hi', 'order 7')" &&
+    exits 0 mailbox rm select && exits 0 mailbox create select &&
+    exits 0 mailbox stat select -o json &&
+    json "[j[k] for k in $keys] == ['queue', False, 'least-busy', 30000]" &&
+    exits 0 mailbox rm select &&
+    exits 3 mailbox create select --order any && says per-sender &&
+    exits 3 mailbox create select --distribution any && says sticky-by-key &&
+    exits 3 mailbox create select --hold-order --distribution round-robin && says turns &&
+    exits 3 mailbox create select --cutoff 1ms && says cutoff
+}
+check MailboxesSelectAsTheyAreAskedTo mailboxes_select_as_they_are_asked_to
+
 a_third_program_is_refused_on_a_link() {
   local first second
   exits 0 mailbox create pair --policy link || return 1
@@ -399,6 +419,11 @@ every_measurement_measures_something() {
     benches 1 latency --size 0 && benches 1 throughput --size 0 &&
     benches 1 throughput --in-place --size 100000 && benches 1 fanin --senders 3 &&
     benches 1 mailbox && benches 1 mailbox --senders 2 --receivers 2 --batch 8 &&
+    benches 1 mailbox --senders 2 --receivers 2 --order per-sender --batch 8 &&
+    benches 1 mailbox --receivers 2 --distribution sticky-by-key --keys 10 &&
+    benches 1 mailbox --receivers 2 --distribution round-robin --receive lease &&
+    benches 1 mailbox --receivers 2 --hold-order --receive lease --batch 4 &&
+    benches 1 mailbox --receivers 2 --policy exclusive && benches 1 mailbox --policy link &&
     benches 1 wakeup && json 'len(j["futex_ns"]) == 2' && benches 2 priority &&
     exits 0 bench latency --seconds 20ms && grep -q '^round trip  .* [num]s ' "$dir/out" &&
     exits 0 mailbox ls -o json && json 'not any("bench" in m["mailbox"] for m in j)'

@@ -3,6 +3,9 @@
 #ifndef MAILRAIL_NODE_CLI_COMMANDS_H_
 #define MAILRAIL_NODE_CLI_COMMANDS_H_
 
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "mailrail/mailbox.h"
 #include "node/cli/command.h"
 
 namespace mailrail::cli {
@@ -20,6 +23,9 @@ void AddPingCommand(CLI::App& app, Action* action);
 void AddWatchCommand(CLI::App& app, Action* action);
 void AddBenchCommand(CLI::App& app, Action* action);
 void AddVersionCommand(CLI::App& app, Action* action);
+
+// The value of --policy.
+absl::StatusOr<ReceivePolicy> ReadReceivePolicy(absl::string_view text);
 
 }  // namespace mailrail::cli
 

@@ -11,6 +11,7 @@
 #include "node/cli/agent_client.h"
 #include "node/cli/commands.h"
 #include "node/cli/rows.h"
+#include "node/cli/selection_flags.h"
 #include "node/config/units.h"
 
 namespace mailrail::cli {
@@ -37,13 +38,18 @@ absl::StatusOr<uint64_t> ReadAttempts(absl::string_view text) {
   return ReadNumber(text, 0, kMostAttempts);
 }
 
+}  // namespace
+
 absl::StatusOr<ReceivePolicy> ReadReceivePolicy(absl::string_view text) {
   if (text == "competing") return ReceivePolicy::kCompeting;
   if (text == "exclusive") return ReceivePolicy::kExclusive;
   if (text == "link") return ReceivePolicy::kLink;
+  if (text == "broadcast") return ReceivePolicy::kBroadcast;
   return absl::InvalidArgumentError(
-      absl::StrCat("'", text, "' is neither competing nor exclusive nor link"));
+      absl::StrCat("'", text, "' is neither competing nor exclusive nor link nor broadcast"));
 }
+
+namespace {
 
 absl::StatusOr<FullPolicy> ReadPolicy(absl::string_view text) {
   if (text == "block") return FullPolicy::kBlock;
@@ -167,10 +173,12 @@ void AddNames(CLI::App& command, MailboxArguments* arguments) {
 }
 
 void AddCreate(CLI::App& mailbox, Action* action, const ArgumentsPtr& arguments) {
-  CLI::App* command = Add(mailbox, action, "create", "Create mailboxes on this node",
-                          "mailrail mailbox create orders --max-message-bytes 64K\n"
-                          "  mailrail mailbox create jobs --max-attempts 5 --dead-letter failed",
-                          arguments, RunCreate);
+  CLI::App* command =
+      Add(mailbox, action, "create", "Create mailboxes on this node",
+          "mailrail mailbox create orders --max-message-bytes 64K\n"
+          "  mailrail mailbox create news --policy broadcast --when-full drop-oldest\n"
+          "  mailrail mailbox create jobs --max-attempts 5 --dead-letter failed",
+          arguments, RunCreate);
   AddNames(*command, arguments.get());
   AddParsedFlag(*command, "--max-message-bytes", &arguments->max_message_bytes, ReadSize,
                 absl::StrCat("the largest body, as 64K or 4M (default: ",
@@ -200,9 +208,10 @@ void AddCreate(CLI::App& mailbox, Action* action, const ArgumentsPtr& arguments)
       "(default: block)")
       ->type_name("block|reject|drop-oldest|drop-newest");
   AddParsedFlag(*command, "--policy", &arguments->options.policy, ReadReceivePolicy,
-                "who receives: any process, one at a time, or one of at most two processes that "
-                "use it at all (default: competing)")
-      ->type_name("competing|exclusive|link");
+                "who receives: any process, one at a time, one of at most two processes that use "
+                "it at all, or each of them each message (default: competing)")
+      ->type_name("competing|exclusive|link|broadcast");
+  AddSelectionFlags(*command, &arguments->options);
 }
 
 }  // namespace

@@ -181,4 +181,32 @@ purge_drops_what_waits_and_leaves_what_is_leased() {
 }
 check PurgeDropsWhatWaitsAndLeavesWhatIsLeased purge_drops_what_waits_and_leaves_what_is_leased
 
+receivers_of() { exits 0 mailbox stat "$1" -o json && json "j['receivers'] == $2"; }
+
+a_broadcast_mailbox_is_received_by_all() {
+  local readers=() reader
+  exits 0 mailbox create news --policy broadcast --when-full drop-oldest &&
+    exits 0 mailbox create log --policy broadcast --order log &&
+    exits 3 mailbox create q --order log && says 'broadcast' &&
+    exits 3 mailbox create q --dead-letter news && exits 0 send news nobody || return 1
+  "$mailrail" recv news --count 2 >"$dir/reader1" 2>&1 &
+  readers+=($!)
+  "$mailrail" recv news --count 2 "${beta[@]}" >"$dir/reader2" 2>&1 &
+  readers+=($!)
+  pids+=("${readers[@]}")
+  eventually receivers_of news 2 && exits 0 send news one &&
+    eventually grep -q one "$dir/reader1" && eventually grep -q one "$dir/reader2" &&
+    exits 0 mailbox ls && grep -q '^news .* 2 .*drop-oldest  *broadcast  *-$' "$dir/out" &&
+    grep -q '^log .* broadcast-log  *-$' "$dir/out" && ! grep -q '^_news' "$dir/out" &&
+    exits 0 mailbox stat news -o json &&
+    json '(j["waiting"], j["dropped"], len(j["subscriptions"])) == (0, 0, 2)' &&
+    json '{s["receiver"].split("@")[1] for s in j["subscriptions"]} == {"alpha", "beta"}' &&
+    exits 0 mailbox stat news && grep -q '^RECEIVER .*ITS MAILBOX$' "$dir/out" &&
+    grep -q '@beta  .* _news\.[0-9]*$' "$dir/out" && exits 0 send news two "${beta[@]}" || return 1
+  for reader in "${readers[@]}"; do wait "$reader" || return 1; done
+  diff <(printf 'one\ntwo\n') "$dir/reader1" && diff <(printf 'one\ntwo\n') "$dir/reader2" &&
+    eventually receivers_of news 0 && exits 0 mailbox rm news log
+}
+check ABroadcastMailboxIsReceivedByAll a_broadcast_mailbox_is_received_by_all
+
 exit "$failed"

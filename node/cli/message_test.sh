@@ -48,6 +48,21 @@ what_has_lived_its_time_is_received_by_nobody() {
 }
 check WhatHasLivedItsTimeIsReceivedByNobody what_has_lived_its_time_is_received_by_nobody
 
+a_receipt_says_what_became_of_a_message() {
+  local mailbox receiver
+  exits 4 send orders unread --receipt 50ms && exits 0 recv orders || return 1
+  for mailbox in orders far; do
+    "$mailrail" recv "$mailbox" --timeout 20s >"$dir/received" &
+    receiver=$!
+    exits 0 send "$mailbox" hi --receipt 20s && grep -Eq '^received by [0-9.]+@alpha$' "$dir/out" &&
+      wait "$receiver" && grep -qx hi "$dir/received" || return 1
+  done
+  exits 14 send timed late --ttl 1ms --receipt 20s && prints $'expired, now in dead\n' &&
+    says 'not received: 1' && exits 0 recv dead && prints $'late\n' &&
+    exits 3 send orders hi --receipt soon && says duration
+}
+check AReceiptSaysWhatBecameOfAMessage a_receipt_says_what_became_of_a_message
+
 an_acknowledged_message_is_gone() {
   local mailbox
   seq 3 | "$mailrail" send orders && exits 0 recv orders --ack --count 3 && prints $'1\n2\n3\n' &&

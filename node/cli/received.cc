@@ -14,6 +14,7 @@ ReceivedMessage Shown(const Message& message, const std::string& mailbox) {
   shown.mailbox = mailbox;
   shown.headers = message.headers();
   shown.reply_to = std::string(message.reply_to());
+  shown.key = std::string(message.key());
   shown.attempts = message.attempts();
   shown.dead_letter_mailbox = std::string(message.dead_letter_mailbox());
   shown.dead_letter_reason = NameOf(message.dead_letter_reason());

@@ -51,8 +51,32 @@ const char* ReceivePolicyText(const proto::MailboxSpec& spec) {
       return "exclusive";
     case proto::LINK:
       return "link";
+    case proto::BROADCAST:
+      return spec.order() == proto::LOG ? "broadcast-log" : "broadcast";
     default:
       return "competing";
+  }
+}
+
+const char* OrderText(const proto::MailboxSpec& spec) {
+  switch (spec.order()) {
+    case proto::PER_SENDER:
+      return "per-sender";
+    case proto::LOG:
+      return "log";
+    default:
+      return "queue";
+  }
+}
+
+const char* DistributionText(const proto::MailboxSpec& spec) {
+  switch (spec.distribution()) {
+    case proto::ROUND_ROBIN:
+      return "round-robin";
+    case proto::STICKY_BY_KEY:
+      return "sticky-by-key";
+    default:
+      return "least-busy";
   }
 }
 
@@ -85,25 +109,43 @@ Json ToJson(const control::ProcessRow& row) {
           {"watches", row.watches()}};
 }
 
-Json ToJson(const control::MailboxRow& row) {
-  return {{"mailbox", row.name()},
+Json ToJson(const control::SubscriptionRow& row) {
+  return {{"receiver", IdText(row.receiver())},
+          {"mailbox", row.name()},
           {"waiting", row.waiting()},
           {"leased", row.leased()},
-          {"delayed", row.delayed()},
-          {"sent", row.sent()},
-          {"dropped", row.dropped()},
-          {"dead_letters", row.dead_letters()},
-          {"senders", row.senders()},
-          {"receivers", row.receivers()},
-          {"max_message_bytes", row.spec().max_message_bytes()},
-          {"fixed_size", row.spec().fixed_size()},
-          {"capacity_messages", row.spec().capacity_messages()},
-          {"when_full", PolicyText(row.spec())},
-          {"lease_time_ms", row.spec().lease_time_ms()},
-          {"max_attempts", row.spec().max_attempts()},
-          {"dead_letter", row.spec().dead_letter()},
-          {"policy", ReceivePolicyText(row.spec())},
-          {"owner", IdText(row.owner())}};
+          {"dropped", row.dropped()}};
+}
+
+Json ToJson(const control::MailboxRow& row) {
+  Json json = {{"mailbox", row.name()},
+               {"waiting", row.waiting()},
+               {"leased", row.leased()},
+               {"delayed", row.delayed()},
+               {"sent", row.sent()},
+               {"dropped", row.dropped()},
+               {"dead_letters", row.dead_letters()},
+               {"senders", row.senders()},
+               {"receivers", row.receivers()},
+               {"max_message_bytes", row.spec().max_message_bytes()},
+               {"fixed_size", row.spec().fixed_size()},
+               {"capacity_messages", row.spec().capacity_messages()},
+               {"when_full", PolicyText(row.spec())},
+               {"lease_time_ms", row.spec().lease_time_ms()},
+               {"max_attempts", row.spec().max_attempts()},
+               {"dead_letter", row.spec().dead_letter()},
+               {"policy", ReceivePolicyText(row.spec())},
+               {"order", OrderText(row.spec())},
+               {"hold_order", row.spec().hold_order()},
+               {"distribution", DistributionText(row.spec())},
+               {"cutoff_ms", row.spec().cutoff_ms()},
+               {"owner", IdText(row.owner())}};
+  if (row.spec().receive_policy() != proto::BROADCAST) return json;
+  json["subscriptions"] = Json::array();
+  for (const control::SubscriptionRow& subscription : row.subscriptions()) {
+    json["subscriptions"].push_back(ToJson(subscription));
+  }
+  return json;
 }
 
 Json ToJson(const control::LinkRow& row) {
@@ -235,10 +277,22 @@ std::string FormatMailbox(const control::MailboxRow& row, OutputFormat format) {
   if (format == OutputFormat::kJson) return Dump(json, 2);
   std::string text;
   for (const auto& [key, value] : json.items()) {
+    if (value.is_array()) continue;
     const std::string shown = value.is_string() ? value.get<std::string>() : value.dump();
     absl::StrAppendFormat(&text, "%-18s %s\n", absl::StrCat(key, ":"), shown);
   }
-  return text;
+  if (row.subscriptions().empty()) return text;
+  Table table({{"RECEIVER"},
+               {"WAITING", Align::kRight},
+               {"LEASED", Align::kRight},
+               {"DROPPED", Align::kRight},
+               {"ITS MAILBOX"}});
+  for (const control::SubscriptionRow& subscription : row.subscriptions()) {
+    table.AddRow({IdText(subscription.receiver()), absl::StrCat(subscription.waiting()),
+                  absl::StrCat(subscription.leased()), absl::StrCat(subscription.dropped()),
+                  subscription.name()});
+  }
+  return absl::StrCat(text, "\n", table.ToString());
 }
 
 std::string FormatPurged(const std::string& mailbox, uint64_t count, OutputFormat format) {
@@ -331,6 +385,7 @@ std::string FormatMessage(const ReceivedMessage& message, OutputFormat format) {
     json["headers"].push_back({{"name", header.name}, {"value", header.value}});
   }
   if (!message.reply_to.empty()) json["reply_to"] = message.reply_to;
+  if (!message.key.empty()) json["key"] = message.key;
   if (message.attempts > 0) json["attempts"] = message.attempts;
   if (!message.dead_letter_reason.empty()) {
     json["dead_letter"] = {{"reason", message.dead_letter_reason},

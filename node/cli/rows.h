@@ -71,6 +71,7 @@ struct ReceivedMessage {
   std::string mailbox;
   std::vector<Header> headers = {};
   std::string reply_to = {};
+  std::string key = {};
   int attempts = 0;
   std::string dead_letter_reason = {};  // empty: it is no dead letter
   std::string dead_letter_mailbox = {};

@@ -29,6 +29,7 @@ control::Listing TwoMailboxes() {
   row->set_sent(7);
   row->set_dropped(2);
   row->mutable_spec()->set_receive_policy(proto::EXCLUSIVE);
+  row->mutable_spec()->set_order(proto::PER_SENDER);
   row->mutable_owner()->set_node("alpha");
   row->mutable_owner()->set_pid(4711);
   row->mutable_owner()->set_incarnation(3);
@@ -63,6 +64,28 @@ TEST(RowsTest, AQueueIsALineForEachPropertyOrAnObjectOnOneLine) {
             "\"current_messages\":3}\n");
 }
 
+TEST(RowsTest, ABroadcastMailboxIsShownWithItsReceivers) {
+  control::MailboxRow row;
+  row.set_name("news");
+  row.mutable_spec()->set_receive_policy(proto::BROADCAST);
+  control::SubscriptionRow* const subscription = row.add_subscriptions();
+  subscription->set_name("_news.12");
+  subscription->mutable_receiver()->set_node("alpha");
+  subscription->mutable_receiver()->set_pid(4711);
+  subscription->mutable_receiver()->set_incarnation(3);
+  subscription->set_waiting(5);
+  subscription->set_dropped(2);
+  const std::string text = FormatMailbox(row, OutputFormat::kText);
+  EXPECT_NE(text.find("policy:            broadcast\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("\nRECEIVER      WAITING  LEASED  DROPPED  ITS MAILBOX\n"
+                      "4711.3@alpha        5       0        2  _news.12\n"),
+            std::string::npos)
+      << text;
+  const json parsed = json::parse(FormatMailbox(row, OutputFormat::kJson));
+  EXPECT_EQ(parsed["subscriptions"][0]["receiver"], "4711.3@alpha");
+  EXPECT_EQ(parsed["subscriptions"][0]["waiting"], 5);
+}
+
 TEST(RowsTest, MailboxesAreATableOrAnArray) {
   EXPECT_EQ(FormatMailboxes(TwoMailboxes(), OutputFormat::kText),
             "MAILBOX  WAITING  LEASED  SENT  DROPPED  SENDERS  RECEIVERS  MAX BYTES  WHEN FULL  "
@@ -81,6 +104,8 @@ TEST(RowsTest, MailboxesAreATableOrAnArray) {
   EXPECT_EQ(rows[0]["policy"], "competing");
   EXPECT_EQ(rows[0]["owner"], "");
   EXPECT_EQ(rows[1]["policy"], "exclusive");
+  EXPECT_EQ(rows[0]["order"], "queue");
+  EXPECT_EQ(rows[1]["order"], "per-sender");
   EXPECT_EQ(rows[1]["owner"], "4711.3@alpha");
 }
 

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -39,10 +40,12 @@ struct SendArguments {
   uint64_t priority = 0;
   std::vector<Header> headers;
   std::string reply_to;
+  std::string key;
   absl::Duration time_to_live = absl::InfiniteDuration();
   absl::Duration delay = absl::ZeroDuration();
   absl::optional<absl::Duration> timeout;
-  bool to_queue = false;  // to a mailbox alone
+  absl::optional<absl::Duration> receipt;  // how long to wait for receipts, if they are wanted
+  bool to_queue = false;                   // to a mailbox alone
   bool nonblocking = false;
 
   SendOptions options() const {
@@ -50,9 +53,53 @@ struct SendArguments {
             .time_to_live = time_to_live,
             .delay = delay,
             .headers = headers,
-            .reply_to = reply_to};
+            .reply_to = reply_to,
+            .key = key,
+            .receipt = receipt.has_value() ? kReceipt : 0};
   }
+
+  static constexpr uint64_t kReceipt = 1;  // which message it is of is not shown
 };
+
+std::string Describe(const Receipt& receipt) {
+  const std::string to = receipt.dead_letter_mailbox.empty()
+                             ? ""
+                             : absl::StrCat(", now in ", receipt.dead_letter_mailbox);
+  switch (receipt.outcome) {
+    case Receipt::Outcome::kReceived:
+      return receipt.receiver.pid() == 0
+                 ? "received"
+                 : absl::StrCat("received by ", receipt.receiver.ToString());
+    case Receipt::Outcome::kAttempts:
+      return absl::StrCat("handed out as often as the mailbox allows", to);
+    case Receipt::Outcome::kExpired:
+      return absl::StrCat("expired", to);
+    case Receipt::Outcome::kDropped:
+      return absl::StrCat("dropped, as the mailbox was full", to);
+    case Receipt::Outcome::kPurged:
+      return "purged, or destroyed with the mailbox";
+    case Receipt::Outcome::kUnknown:
+      break;
+  }
+  return "not known: the mailbox has gone";
+}
+
+// Prints what becomes of each message that was sent.
+absl::Status PrintReceipts(const SendArguments& arguments, Sender* sender) {
+  if (!arguments.receipt.has_value()) return absl::OkStatus();
+  const absl::Time deadline = absl::Now() + *arguments.receipt;
+  uint64_t not_received = 0;
+  while (true) {
+    const absl::StatusOr<Receipt> receipt = sender->NextReceipt(deadline);
+    if (absl::IsNotFound(receipt.status())) break;  // that was the last
+    if (!receipt.ok()) return receipt.status();
+    not_received += receipt->outcome != Receipt::Outcome::kReceived;
+    printf("%s\n", Describe(*receipt).c_str());
+    fflush(stdout);
+  }
+  if (not_received == 0) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat("not received: ", not_received));
+}
 
 // Memory with `body`, which others can only read.
 absl::StatusOr<Fd> MemoryWith(absl::string_view body) {
@@ -71,11 +118,14 @@ absl::Status SendAttached(const SendArguments& arguments, absl::string_view body
   if (!process.ok()) return process.status();
   absl::StatusOr<Sender> sender = process->Connect(arguments.destination, deadline);
   if (!sender.ok()) return sender.status();
-  return sender->Send(body, arguments.options(), deadline);
+  const absl::Status sent = sender->Send(body, arguments.options(), deadline);
+  return sent.ok() ? PrintReceipts(arguments, &*sender) : sent;
 }
 
 // Has the agent send one message, so that this program need not attach.
 absl::Status Post(const SendArguments& arguments, absl::string_view body) {
+  // Receipts are for who stays.
+  if (arguments.receipt.has_value()) return SendAttached(arguments, body);
   control::Request request;
   control::Post* post = request.mutable_post();
   post->set_destination(arguments.destination);
@@ -86,6 +136,7 @@ absl::Status Post(const SendArguments& arguments, absl::string_view body) {
     added->set_value(header.value);
   }
   post->set_reply_to(arguments.reply_to);
+  post->set_key(arguments.key);
   post->set_to_mailbox(arguments.to_queue);
   post->set_no_wait(arguments.nonblocking);
   if (arguments.time_to_live < absl::Hours(24 * 365 * 100)) {
@@ -169,6 +220,7 @@ absl::Status SendStandardInput(const SendArguments& arguments) {
     status = SendLines(*sender, arguments, *lines, &progress);
   }
   progress.Finish();
+  if (status.ok()) return PrintReceipts(arguments, &*sender);
   return Annotate(absl::StrCat("line ", progress.messages() + 1, ", all before it are sent"),
                   status);
 }
@@ -225,10 +277,24 @@ void AddSendCommand(CLI::App& app, Action* action) {
                    "where answers are to go: a mailbox or a process")
       ->type_name("NAME");
   command
+      ->add_option("--key", arguments->key,
+                   "what it is about: a mailbox may give all messages of a key to one receiver")
+      ->type_name("KEY");
+  command
       ->add_option_function<std::string>(
           "--timeout",
           [arguments](const std::string& text) { arguments->timeout = ReadDuration(text).value(); },
           "how long a message may wait for room (default: 10s for one, inf for lines)")
+      ->type_name("DURATION")
+      ->check([](const std::string& text) {
+        return std::string(ReadDuration(text).status().message());
+      });
+  command
+      ->add_option_function<std::string>(
+          "--receipt",
+          [arguments](const std::string& text) { arguments->receipt = ReadDuration(text).value(); },
+          "wait so long for what becomes of it, and print that: who has received it, or that it "
+          "expired, was dropped, ...; mailboxes only")
       ->type_name("DURATION")
       ->check([](const std::string& text) {
         return std::string(ReadDuration(text).status().message());

@@ -127,7 +127,7 @@ TEST_P(BadInputTest, MailboxOptionsOutOfRangeAreRefused) {
   ExpectError(peer().CreateMailbox(name, {.capacity_messages = kLargestCapacityMessages + 1}),
               kInvalidArgument, "too many");
   EXPECT_THAT(self().OpenMailbox(name), HasCode(absl::StatusCode::kNotFound));
-  ExpectError(peer().CreateMailbox(name, {.policy = static_cast<ReceivePolicy>(3)}),
+  ExpectError(peer().CreateMailbox(name, {.policy = static_cast<ReceivePolicy>(4)}),
               kInvalidArgument, "no policy");
   EXPECT_THAT(peer().CreateMailbox(name, {.capacity_messages = kLargestCapacityMessages}), IsOk());
   EXPECT_THAT(peer().CreateMailbox(NewName(), {.capacity_messages = 1}), IsOk());

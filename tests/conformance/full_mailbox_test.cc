@@ -107,6 +107,19 @@ TEST_P(FullMailboxTest, BatchesAreDroppedAlike) {
               ElementsAre(1, 2, 3, 4, 5, 6, 7, 8));
 }
 
+TEST_P(FullMailboxTest, WhatWasDroppedUnsentIsRememberedThoughTheAgentDies) {
+  Create({.when_full = FullPolicy::kDropNewest});
+  ASSERT_THAT(peer().Send(sender_, Numbered(kSent, {.receipt = 1})), IsOk());
+  for (size_t i = kCapacity; i < kSent; ++i) {
+    ASSERT_OK_AND_ASSIGN(receipt, peer().NextReceipt(sender_));
+    EXPECT_EQ(receipt.outcome, Receipt::Outcome::kDropped);
+  }
+  KillAgent("alpha");
+  EXPECT_THAT(self().Receive(receiver_, kCapacity), IsOk());
+  ASSERT_THAT(peer().Send(sender_, {{.number = 61}}), IsOk());
+  EXPECT_THAT(NumbersOf(self().Receive(receiver_, 1).messages), ElementsAre(61));
+}
+
 TEST_P(FullMailboxTest, WhatReceiversHoldIsNotDropped) {
   Create({.when_full = FullPolicy::kDropOldest});
   ASSERT_OK_AND_ASSIGN(leasing, self().OpenLeasing(name_));

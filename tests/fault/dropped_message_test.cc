@@ -45,7 +45,7 @@ TEST(DroppedMessageTest, OneLargerThanItsMailboxTakesIsCountedWhereMailboxesAreS
   control::Request attach;
   attach.set_id(1);
   attach.mutable_attach()->set_protocol_version(internal::kControlProtocolVersion);
-  attach.mutable_attach()->set_layout_version(2);
+  attach.mutable_attach()->set_layout_version(kLayoutVersion);
   const uint32_t number = Call(socket, attach, &fds).attached().number();
   control::Request connect;
   connect.set_id(2);

@@ -41,7 +41,7 @@ TEST_F(HostileClientTest, RequestsWithEveryKindOfNonsenseAreAnsweredOrRefused) {
       control::Request attach;
       attach.set_id(1);
       attach.mutable_attach()->set_protocol_version(random() % 3);
-      attach.mutable_attach()->set_layout_version(random() % 3);
+      attach.mutable_attach()->set_layout_version(kLayoutVersion - 2 + random() % 3);
       ASSERT_TRUE(SendPacket(socket.get(), attach.SerializeAsString()).ok());
     }
     control::Request request;

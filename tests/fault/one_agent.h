@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/base/seqpacket.h"
+#include "core/mailbox/control_page.h"
 #include "core/process/agent_connection.h"
 #include "mailrail/mailrail.h"
 #include "proto/agent.pb.h"
@@ -51,7 +52,7 @@ class OneAgentTest : public ::testing::Test {
     control::Request attach;
     attach.set_id(1);
     attach.mutable_attach()->set_protocol_version(internal::kControlProtocolVersion);
-    attach.mutable_attach()->set_layout_version(2);
+    attach.mutable_attach()->set_layout_version(kLayoutVersion);
     return attach;
   }
   // The answer; it must be the next that comes.

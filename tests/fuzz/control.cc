@@ -168,7 +168,7 @@ class Control {
     switch (call % 18) {
       case 0:
         request.mutable_attach()->set_protocol_version(input_->Below(3));
-        request.mutable_attach()->set_layout_version(input_->Below(3));
+        request.mutable_attach()->set_layout_version(kLayoutVersion - 2 + input_->Below(3));
         break;
       case 1:
         request.mutable_register_name()->set_name(Name());
@@ -198,8 +198,12 @@ class Control {
         const uint32_t kind = input_->Byte();
         spec->set_fixed_size(kind >= 0xe0);
         // Also one that is not known.
-        spec->set_receive_policy(static_cast<proto::ReceivePolicy>(kind % 4));
+        spec->set_receive_policy(
+            static_cast<proto::ReceivePolicy>(kind % 4 + (kind / 16 == 9 ? 4 : 0)));
         spec->set_owned(kind / 4 % 4 == 1);
+        spec->set_order(static_cast<proto::MailboxOrder>(kind / 8 % 4));
+        spec->set_hold_order(kind / 16 % 2 == 1);
+        spec->set_distribution(static_cast<proto::Distribution>(kind / 32 % 4));
         spec->set_when_full(static_cast<proto::FullPolicy>(input_->Below(5)));
         if (kind / 64 == 2) {
           spec->set_dead_letter("q");
@@ -271,9 +275,17 @@ class Control {
         extend->set_time_ms(input_->Number());
         break;
       }
-      case 1:
-        request.set_look_at_mailbox(input_->Number());
+      case 1: {
+        const uint64_t number = input_->Number();
+        if (number % 4 == 1) {
+          request.set_list_subscriptions(number / 4);
+        } else if (number % 4 == 3) {
+          request.set_connect_subscription(number / 4);
+        } else {
+          request.set_look_at_mailbox(number);
+        }
         break;
+      }
       case 2:
         request.set_lane_expires(input_->Number());
         break;

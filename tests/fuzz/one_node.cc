@@ -32,6 +32,9 @@ OneNode::OneNode(bool carries) : bell_(Destination::Create("carrier").value()) {
     options.node = "alpha";
     options.bell = bell_.MapBell().value();
     options.gate = bell_.MapGate().value();
+    options.name_of = [names = registry_->owner_names()](uint32_t number) {
+      return names->NameOf(number);
+    };
     carrier_ = Carrier::Start(std::move(options), remote_.get());
   } else {
     carrier_ = std::make_unique<RememberingCarrier>();
@@ -71,6 +74,14 @@ OneNode::OneNode(bool carries) : bell_(Destination::Create("carrier").value()) {
       registry_.get(), [this](const std::string& node, uint64_t id, const proto::Reply& reply) {
         remote_->Reply(node, id, reply);
       });
+  FarReceipts::Options receipt_options;
+  receipt_options.notify = [this](uint32_t number, control::Notice notice) {
+    return local_->Notify(number, std::move(notice), nullptr);
+  };
+  receipt_options.send = [this](const std::string& node, proto::Frame frame) {
+    return carrier_->Send(node, std::move(frame));
+  };
+  receipts_ = std::make_unique<FarReceipts>(std::move(receipt_options), registry_.get());
   LocalService::Options local_options;
   local_options.max_processes = 12;
   local_options.max_mailboxes = 8;
@@ -78,9 +89,9 @@ OneNode::OneNode(bool carries) : bell_(Destination::Create("carrier").value()) {
   local_options.log = Ignore;
   local_ = std::make_unique<LocalService>(std::move(local_options), &loop_, registry_.get(),
                                           broker_.get(), memory_.get(), watches_.get(),
-                                          directory_.get(), calls_.get());
+                                          receipts_.get(), directory_.get(), calls_.get());
   remote_->Connect(registry_.get(), broker_.get(), local_.get(), calls_.get(), watches_.get(),
-                   awaited_.get(), carrier_.get());
+                   awaited_.get(), receipts_.get(), carrier_.get());
   registry_->Begin();
 }
 

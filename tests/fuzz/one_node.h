@@ -15,6 +15,7 @@
 #include "mailrail/process_id.h"
 #include "node/agent/awaited_ends.h"
 #include "node/agent/broker.h"
+#include "node/agent/far_receipts.h"
 #include "node/agent/local_service.h"
 #include "node/agent/loop.h"
 #include "node/agent/memory_shares.h"
@@ -61,6 +62,7 @@ class OneNode {
   std::unique_ptr<EmbeddedDirectory> directory_;
   std::unique_ptr<Watches> watches_;
   std::unique_ptr<AwaitedEnds> awaited_;
+  std::unique_ptr<FarReceipts> receipts_;
   std::unique_ptr<Broker> broker_;
   std::unique_ptr<LocalService> local_;
 };

@@ -26,7 +26,8 @@ class ReceiveCells {
  public:
   explicit ReceiveCells(Input* input)
       : input_(input),
-        by_agent_(input->Byte() >= 0xc0),
+        kind_(input->Byte()),
+        by_agent_(kind_ >= 0xc0),
         sound_(kSound, 5, destination_, kFuzzLimits),
         hostile_(kHostile, 6, destination_,
                  {.max_message_bytes = kTooManyBytes, .capacity_messages = 16}),
@@ -34,6 +35,7 @@ class ReceiveCells {
         agents_reader_(kFuzzCells, hostile_memory_->data.data(), hostile_memory_->state.data()) {
     destination_.control().stamped.store(1);
     for (MailboxQueue& queue : receivers_) queue.set_limits(kFuzzLimits);
+    Select();
     Join(kSound, sound_.ReceiverMemory(), false);
     Join(kHostile, hostile_memory_, by_agent_);
   }
@@ -61,6 +63,19 @@ class ReceiveCells {
     size_t receiver;
     Lease lease;
   };
+
+  // Who gets which message, and in what order.
+  void Select() {
+    ReceiverTable::Of(&destination_.control())->Write({7, 8});
+    const auto distribution = static_cast<Distribution>(kind_ / 4 % 4 % 3);
+    in_turn_ = distribution == Distribution::kRoundRobin;
+    for (size_t i = 0; i < 2; ++i) {
+      if (kind_ % 2 == 1) receivers_[i].set_order(MailboxOrder::kPerSender);
+      // No mailbox has both: the next message in turn is another receiver's.
+      if (kind_ / 2 % 2 == 1 && !in_turn_) receivers_[i].HoldOrder(nullptr);
+      receivers_[i].Distribute(distribution, static_cast<uint32_t>(7 + i));
+    }
+  }
 
   void Join(const ProcessId& id, const std::shared_ptr<const CellMemory>& memory, bool by_agent) {
     const uint32_t version = destination_.control().members_version.load() + 1;
@@ -154,8 +169,9 @@ class ReceiveCells {
     Promise(number < sent.size() && sent[number].body == body,
             "the messages of the sound lane come whole");
     Promise(++sent[number].received == 1, "a message comes once");
-    // What was given back goes first, whatever came meanwhile.
-    if (returned_) return;
+    // What was given back goes first, whatever came meanwhile; and who has the one before may be
+    // slower.
+    if (returned_ || in_turn_) return;
     for (size_t before = 0; before < number; ++before) {
       Promise(sent[before].received == 1 || IsLeased(priority, before + 1),
               "the messages of the sound lane come in order");
@@ -234,6 +250,7 @@ class ReceiveCells {
   }
 
   Input* const input_;
+  const uint32_t kind_;
   const bool by_agent_;  // the lane that is spoilt: then prefixes are read
   FuzzDestination destination_;
   CellLane sound_, hostile_;
@@ -243,6 +260,7 @@ class ReceiveCells {
   std::vector<Sent> sent_[kPriorityCount];
   HeldMessages held_;
   std::deque<OpenLease> leases_;
+  bool in_turn_ = false;
   bool returned_ = false;  // something of the sound lane was given back
   bool closed_[2] = {};
 };

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "tests/soak/deliveries.h"
 #include "tests/soak/excuses.h"
+#include "tests/soak/leases.h"
 
 namespace mailrail::soak {
 namespace {
@@ -38,6 +39,11 @@ class Checker {
     if (sent.status.has_value() && !sent.told() && !Excused(sent, destination)) {
       Report(Breach::kStatus,
              absl::StrCat(Text(sent), ": ", absl::StatusCodeToString(*sent.status)));
+    }
+    if (destination.lease_ns != 0) {
+      verdict_.leased += sent.receipts.size();
+      CheckLeases(sent, destination.lease_ns, &verdict_.violations);
+      return;
     }
     if (sent.receipts.size() < 2) return;
     int unmarked = 0;
@@ -76,6 +82,7 @@ class Checker {
       const bool has_reason =
           destination.is_mailbox &&
           (destination.remote_receivers ||
+           (destination.lease_ns != 0 && receipt.sent->receipts.size() > 1) ||
            std::any_of(destination.open.begin(), destination.open.end(),
                        [&](const OpenReceive& open) { return open.struck < receipt.returned; }));
       if (!has_reason) Report(Breach::kMark, Text(*receipt.sent));
@@ -93,7 +100,7 @@ class Checker {
       if (first != nullptr && next_returned < first->claimed_from) {
         Report(Breach::kOrder, absl::StrCat(Text(sent), " AFTER ", Text(*next)));
       }
-      if (sent.told() && sent.receipts.empty()) {
+      if (sent.told() && sent.receipts.empty() && destination.lease_ns == 0) {
         if (destination.is_mailbox) {
           Window& window = (*missing)[&sent];
           if (!destination.remote_receivers) window.EndBy(next_returned);

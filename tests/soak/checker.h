@@ -25,6 +25,10 @@
 //   mark         marked redelivered, though no receiver of the mailbox was killed before
 //   end          the end of a watched process was told wrongly, before it ended, before one of its
 //                messages, twice, or never
+//
+// Of a mailbox whose receivers acknowledge by hand (History::lease_ns) leases.h says what is lost,
+// a duplicate or a mark; no death excuses anything there.
+//
 //   altered      body, size, priority, sender or sequence are not what was sent
 //   status       a call failed that had no reason to
 //
@@ -52,6 +56,7 @@ struct Verdict {
   uint64_t gone_in_inboxes = 0;
   uint64_t gone_taken = 0;
   uint64_t ends_told = 0;
+  uint64_t leased = 0;  // receipts of mailboxes whose receivers acknowledge by hand
 };
 
 // REQUIRES: all processes of `history` have ended, or at least drained what they receive from.

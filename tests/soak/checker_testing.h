@@ -83,6 +83,22 @@ class CheckerTest : public ::testing::Test {
     }
     return history_.lives[process].events.emplace_back(event);
   }
+  // What the last receive returned is acknowledged, or given back.
+  Event& CallSettle(size_t process, bool acknowledges, int64_t call) {
+    Event event = history_.lives[process].events.back();
+    event.kind = EventKind::kSettleCall;
+    event.acknowledges = acknowledges;
+    event.time_ns = call;
+    return history_.lives[process].events.emplace_back(event);
+  }
+  void Settle(size_t process, bool acknowledges, int64_t call, int64_t returned,
+              absl::StatusCode status = absl::StatusCode::kOk) {
+    Event event = CallSettle(process, acknowledges, call);
+    event.kind = EventKind::kSettleReturn;
+    event.status = status;
+    event.time_ns = returned;
+    history_.lives[process].events.push_back(event);
+  }
   void ReceiveNothing(size_t process, uint64_t from, int64_t call, int64_t returned,
                       absl::StatusCode status = absl::StatusCode::kDeadlineExceeded) {
     Event& event = Receive(process, from, 0, call, returned);

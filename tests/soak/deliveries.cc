@@ -13,6 +13,13 @@ std::string Text(const Sent& sent) {
   for (const Receipt* receipt : sent.receipts) {
     absl::StrAppend(&text, ", received by ", receipt->life->name, " ", receipt->call, "..",
                     receipt->returned, receipt->marked ? " redelivered" : "");
+    if (!receipt->settled.has_value()) continue;
+    const Settlement& settled = *receipt->settled;
+    absl::StrAppend(
+        &text, settled.acknowledges ? ", acknowledged " : ", given back ", settled.call, "..",
+        settled.status.has_value()
+            ? absl::StrCat(settled.returned, " ", absl::StatusCodeToString(*settled.status))
+            : "?");
   }
   return text;
 }
@@ -28,6 +35,7 @@ void Deliveries::FindDestinations() {
     destinations_[id].is_mailbox = true;
     destinations_[id].home = home;
   }
+  for (const auto& [id, lease_ns] : history_.lease_ns) destinations_[id].lease_ns = lease_ns;
   for (const Life& life : history_.lives) {
     for (const Event& event : life.events) {
       if (event.kind == EventKind::kAttached) {
@@ -92,6 +100,8 @@ void Deliveries::ReadReceives(const Life& life) {
                absl::StrCat("a receive by ", life.name, " from ", event.destination, " at ",
                             event.time_ns, ": ", absl::StatusCodeToString(event.status)));
       }
+    } else if (event.kind == EventKind::kSettleCall || event.kind == EventKind::kSettleReturn) {
+      ReadSettlement(life, event);
     } else if (event.kind == EventKind::kWatched) {
       destinations_[event.destination].watches[event.peer].asked = true;
     } else if (event.kind == EventKind::kEndTold) {
@@ -124,6 +134,28 @@ void Deliveries::ReadEnd(const Life& life, const Event& event) {
   watch.told = event;
 }
 
+void Deliveries::ReadSettlement(const Life& life, const Event& event) {
+  std::deque<Receipt>& receipts = destinations_[event.destination].receipts;
+  // Lives are read one after the other, and each settles what it has received last.
+  if (receipts.empty() || receipts.back().life != &life ||
+      receipts.back().sent->call.value != event.value) {
+    Report(&violations_, Breach::kPhantom,
+           absl::StrCat("message ", event.value, " is settled by ", life.name,
+                        ", which has not "
+                        "received it"));
+    return;
+  }
+  std::optional<Settlement>& settled = receipts.back().settled;
+  if (event.kind == EventKind::kSettleCall) {
+    settled.emplace();
+    settled->acknowledges = event.acknowledges;
+    settled->call = event.time_ns;
+  } else if (settled.has_value()) {
+    settled->returned = event.time_ns;
+    settled->status = event.status;
+  }
+}
+
 void Deliveries::ReadReceipt(const Life& life, const Event& event, int64_t call,
                              int64_t claimed_from) {
   ++received_;
@@ -138,7 +170,7 @@ void Deliveries::ReadReceipt(const Life& life, const Event& event, int64_t call,
   Sent& sent = *found->second;
   Destination& destination = destinations_[event.destination];
   Receipt& receipt = destination.receipts.emplace_back();
-  receipt = {&sent, &life, call, claimed_from, event.time_ns, event.redelivered};
+  receipt = {&sent, &life, call, claimed_from, event.time_ns, event.redelivered, std::nullopt};
   sent.receipts.push_back(&receipt);
   destination.met.try_emplace({&life, sent.key}, event.time_ns);
   if (sent.refused()) {

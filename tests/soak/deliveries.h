@@ -21,6 +21,14 @@ namespace mailrail::soak {
 
 struct Sent;
 
+// What became of a message that was leased, as its receiver says.
+struct Settlement {
+  bool acknowledges = false;  // else it gave it back
+  int64_t call = 0;
+  int64_t returned = Life::kNever;
+  std::optional<absl::StatusCode> status;  // none: it did not return
+};
+
 // A receive that returned a message.
 struct Receipt {
   const Sent* sent = nullptr;
@@ -29,6 +37,7 @@ struct Receipt {
   int64_t claimed_from = 0;  // not claimed before: the call, or earlier by a receiver elsewhere
   int64_t returned = 0;
   bool marked = false;
+  std::optional<Settlement> settled;
 };
 
 // A receive that returned none.
@@ -77,6 +86,7 @@ struct Destination {
   bool is_mailbox = false;
   int home = 0;
   bool remote_receivers = false;
+  int64_t lease_ns = 0;  // of a mailbox whose receivers acknowledge by hand
   // Of an inbox: whose it is, and what that has watched.
   const Life* owner = nullptr;
   std::map<uint64_t, Watch> watches;
@@ -118,6 +128,7 @@ class Deliveries {
   void ReadReceives(const Life& life);
   void ReadEnd(const Life& life, const Event& event);
   void ReadReceipt(const Life& life, const Event& event, int64_t call, int64_t claimed_from);
+  void ReadSettlement(const Life& life, const Event& event);
 
   const History& history_;
   std::map<uint64_t, Destination> destinations_;

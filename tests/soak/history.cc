@@ -53,7 +53,8 @@ namespace {
 
 constexpr uint8_t kRedelivered = 1;
 constexpr uint8_t kIntact = 2;
-constexpr int kReasonShift = 2;
+constexpr uint8_t kAcknowledges = 4;
+constexpr int kReasonShift = 3;
 
 }  // namespace
 
@@ -107,9 +108,9 @@ void Journal::Append(Event event) {
   line.kind = static_cast<uint8_t>(event.kind);
   line.priority = event.priority;
   line.status = static_cast<uint8_t>(event.status);
-  line.flags =
-      static_cast<uint8_t>((event.redelivered ? kRedelivered : 0) | (event.intact ? kIntact : 0) |
-                           static_cast<int>(event.reason) << kReasonShift);
+  line.flags = static_cast<uint8_t>(
+      (event.redelivered ? kRedelivered : 0) | (event.intact ? kIntact : 0) |
+      (event.acknowledges ? kAcknowledges : 0) | static_cast<int>(event.reason) << kReasonShift);
   line.index = count;
   line.check = line.Check();
   memcpy(&lines()[count], &line, sizeof(line));
@@ -134,6 +135,7 @@ absl::StatusOr<std::vector<Event>> Journal::Read() const {
     event.status = static_cast<absl::StatusCode>(line.status);
     event.redelivered = (line.flags & kRedelivered) != 0;
     event.intact = (line.flags & kIntact) != 0;
+    event.acknowledges = (line.flags & kAcknowledges) != 0;
     event.reason = static_cast<EndReason>(line.flags >> kReasonShift);
     event.bytes = line.bytes;
     event.time_ns = line.time_ns;

@@ -34,6 +34,8 @@ enum class EventKind : uint8_t {
   kWatched,        // peer: its end is to be told in this process's inbox
   kEndTold,        // as kReceiveReturn; the end of peer, reason
   kCallFailed,     // a call to the agent (attach, connect, open, ...): status
+  kSettleCall,     // destination, value: the message received last is acknowledged, or given back
+  kSettleReturn,   // the same, status
 };
 
 // One line of a journal.
@@ -45,6 +47,7 @@ struct Event {
   bool intact = true;  // the body was what belongs to its number and size
   EndReason reason = EndReason::kNone;
   uint32_t bytes = 0;
+  bool acknowledges = false;  // else it is given back
   int64_t time_ns = 0;
   uint64_t destination = 0;
   uint64_t value = 0;     // unique in the whole run
@@ -111,6 +114,8 @@ struct History {
   std::vector<Life> lives;
   std::vector<Outage> outages;
   std::map<uint64_t, int> mailboxes;  // the node at which each is at home
+  // Those of them whose receivers acknowledge by hand: how long a lease is.
+  std::map<uint64_t, int64_t> lease_ns;
   // Nobody can have observed that one call returned before another began when it was by less: what
   // a send has stored is on its way to the memory that others see for as long.
   int64_t unobservable_ns = 0;

@@ -64,7 +64,8 @@ Soak::Soak(Cluster* cluster, uint64_t seed)
       nodes_(cluster, {std::begin(kNodes), std::end(kNodes)}),
       mailboxes_({{1, "orders", "orders@alpha"},
                   {2, "tight", "tight@alpha"},
-                  {3, "shared", "shared@alpha"}}),
+                  {3, "shared", "shared@alpha"},
+                  {4, "work", "work@alpha", /*leases=*/true}}),
       slots_({{Role::kInboxReceiver, 0, "inbox1"},
               {Role::kInboxReceiver, 0, "inbox2"},
               {Role::kInboxReceiver, 1, "inbox3"},
@@ -74,6 +75,8 @@ Soak::Soak(Cluster* cluster, uint64_t seed)
               {Role::kMailboxReceiver, 0, "tight2", 1},
               {Role::kMailboxReceiver, 0, "shared1", 2},
               {Role::kMailboxReceiver, 1, "shared2", 2},
+              {Role::kMailboxReceiver, 0, "work1", 3},
+              {Role::kMailboxReceiver, 0, "work2", 3},
               {Role::kSender, 0, "sender1"},
               {Role::kSender, 0, "sender2"},
               {Role::kSender, 0, "sender3"},
@@ -104,6 +107,7 @@ void Soak::CreateMailboxes() {
     MailboxOptions mailbox;
     mailbox.max_message_bytes = size_t{2} << 20;
     mailbox.capacity_messages = plan.name == "tight" ? 8 : 1024;
+    if (plan.leases) mailbox.lease_time = absl::Nanoseconds(kLeaseNs);
     Require(process->CreateMailbox(plan.name, mailbox).ok(), "a mailbox");
   }
 }
@@ -282,7 +286,10 @@ History Soak::ReadHistory() {
   for (const Outage& outage : nodes_.TakeOutages()) outages_.push_back(outage);
   history.outages = outages_;
   history.unobservable_ns = kUnobservableNs;
-  for (const MailboxPlan& plan : mailboxes_) history.mailboxes[plan.id] = 0;
+  for (const MailboxPlan& plan : mailboxes_) {
+    history.mailboxes[plan.id] = 0;
+    if (plan.leases) history.lease_ns[plan.id] = kLeaseNs;
+  }
   for (size_t i = 0; i < lives_.size(); ++i) {
     history.lives.push_back(lives_[i]);
     absl::StatusOr<std::vector<Event>> events = journals_[i].Read();
@@ -303,6 +310,7 @@ void Soak::CheckRound() {
   counts_.gone_in_inboxes += verdict.gone_in_inboxes;
   counts_.gone_taken += verdict.gone_taken;
   counts_.ends_told += verdict.ends_told;
+  counts_.leased += verdict.leased;
   if (!verdict.violations.empty()) {
     for (const std::string& note : notes_) absl::PrintF("[soak] %s\n", note);
   }

@@ -29,6 +29,7 @@ struct Counts {
   uint64_t gone_in_inboxes = 0;
   uint64_t gone_taken = 0;
   uint64_t ends_told = 0;
+  uint64_t leased = 0;
   uint64_t sender_kills = 0;
   uint64_t receiver_kills = 0;
   uint64_t agent_kills = 0;

@@ -46,14 +46,16 @@ TEST(SoakTest, KillsAndStopsOfAllProcessesBreakNoPromise) {
   const Counts& counts = soak.counts();
   absl::PrintF(
       "[soak] killed: %d senders, %d receivers, %d agents, %d keepers; received %d, of these %d "
-      "redelivered; gone with their receivers: %d in inboxes, %d taken from mailboxes; ends told: "
+      "redelivered, %d leased; gone with their receivers: %d in inboxes, %d taken from mailboxes; "
+      "ends told: "
       "%d\n",
       counts.sender_kills, counts.receiver_kills, counts.agent_kills, counts.keeper_kills,
-      counts.received, counts.redelivered, counts.gone_in_inboxes, counts.gone_taken,
+      counts.received, counts.redelivered, counts.leased, counts.gone_in_inboxes, counts.gone_taken,
       counts.ends_told);
   absl::PrintF("[soak] seed %d: %d messages, %d kills, %d stops, %d violations\n", seed,
                counts.told, counts.kills(), counts.stops, counts.violations);
   EXPECT_GT(counts.received, 0u);
+  EXPECT_GT(counts.leased, 0u);
   EXPECT_GT(counts.sender_kills, 0u);
   EXPECT_GT(counts.receiver_kills, 0u);
 }

@@ -205,6 +205,24 @@ void WatchOnce(Worker& worker, const ProcessId& sender, std::set<uint64_t>* watc
   worker.journal().Append(event);
 }
 
+// Acknowledges a leased message, or gives it back.
+void Settle(Worker& worker, Event event, Message message) {
+  const uint64_t kind = worker.Random(1000);
+  // Sometimes longer than the lease.
+  if (kind < 3) absl::SleepFor(absl::Nanoseconds(worker.Random(2 * kLeaseNs)));
+  event.kind = EventKind::kSettleCall;
+  event.acknowledges = kind < 850;
+  event.time_ns = NowNs();
+  worker.journal().Append(event);
+  const absl::Status status = event.acknowledges
+                                  ? message.Acknowledge()
+                                  : message.GiveBack(absl::Milliseconds(kind < 950 ? 0 : 1));
+  event.kind = EventKind::kSettleReturn;
+  event.status = status.code();
+  event.time_ns = NowNs();
+  worker.journal().Append(event);
+}
+
 void Receive(Worker& worker, Receiver& receiver, uint64_t destination) {
   const bool watches = destination >= kFirstKey;
   std::set<uint64_t> watched;
@@ -218,7 +236,7 @@ void Receive(Worker& worker, Receiver& receiver, uint64_t destination) {
     const absl::Time deadline =
         worker.Random(8) == 0 ? absl::InfinitePast() : absl::Now() + kReceiveTimeout;
     worker.journal().Append(event);
-    const absl::StatusOr<Message> message = receiver.Receive(deadline);
+    absl::StatusOr<Message> message = receiver.Receive(deadline);
     event.kind = EventKind::kReceiveReturn;
     event.time_ns = NowNs();
     event.status = message.status().code();
@@ -239,6 +257,7 @@ void Receive(Worker& worker, Receiver& receiver, uint64_t destination) {
     if (watches && message.ok() && message->end() == EndReason::kNone) {
       WatchOnce(worker, message->sender(), &watched);
     }
+    if (message.ok() && message->leased()) Settle(worker, event, *std::move(message));
     if (message.ok()) continue;
     if (!absl::IsDeadlineExceeded(message.status())) return;  // the checker says what it was
     if (deadline == absl::InfinitePast()) absl::SleepFor(absl::Microseconds(200));
@@ -267,8 +286,11 @@ void RunMailboxReceiver(const Orders& orders, const MailboxPlan& mailbox) {
   Worker worker(orders);
   if (!worker.Attach()) return;
   while (!worker.At(Stage::kReceiversLeave)) {
-    absl::StatusOr<Receiver> receiver =
-        worker.process().OpenMailbox(mailbox.address, absl::Now() + kAgentTimeout);
+    absl::StatusOr<Receiver> receiver = worker.process().OpenMailbox(
+        mailbox.address,
+        {.acknowledgement =
+             mailbox.leases ? Acknowledgement::kManual : Acknowledgement::kAutomatic},
+        absl::Now() + kAgentTimeout);
     if (receiver.ok()) return Receive(worker, *receiver, mailbox.id);
     worker.Retry(receiver.status());
   }

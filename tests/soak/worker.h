@@ -20,7 +20,11 @@ struct MailboxPlan {
   uint64_t id = 0;  // below kFirstKey
   std::string name;
   std::string address;  // as every node knows it
+  bool leases = false;  // its receivers acknowledge by hand
 };
+
+// How long a lease is.
+inline constexpr int64_t kLeaseNs = 250'000'000;
 
 // A worker's orders.
 struct Orders {
@@ -39,7 +43,8 @@ void RunSender(const Orders& orders, const std::vector<MailboxPlan>& mailboxes,
 // Registers `name`, and receives from its inbox until receivers leave. Watches who sends to it.
 void RunInboxReceiver(const Orders& orders, const std::string& name);
 
-// Receives from `mailbox` until receivers leave.
+// Receives from `mailbox` until receivers leave. What it leases it acknowledges, or gives back,
+// sometimes after the lease has ended.
 void RunMailboxReceiver(const Orders& orders, const MailboxPlan& mailbox);
 
 }  // namespace mailrail::soak

@@ -39,6 +39,12 @@ MailboxOptions OptionsOf(const mailrail::proto::MailboxSpec& spec) {
   options.dead_letter = spec.dead_letter();
   options.policy = static_cast<ReceivePolicy>(spec.receive_policy());
   options.owned = spec.owned();
+  options.order = static_cast<MailboxOrder>(spec.order());
+  options.hold_order = spec.hold_order();
+  options.distribution = static_cast<Distribution>(spec.distribution());
+  options.cutoff = spec.cutoff_ms() == 0
+                       ? absl::InfiniteDuration()
+                       : absl::Milliseconds(static_cast<int64_t>(spec.cutoff_ms()));
   return options;
 }
 
@@ -52,7 +58,9 @@ SendOptions OptionsOf(const party::Outgoing& message) {
           .time_to_live = TimeToLiveOf(message),
           .delay = absl::Milliseconds(message.delay_ms()),
           .headers = HeadersOf(message.headers()),
-          .reply_to = message.reply_to()};
+          .reply_to = message.reply_to(),
+          .key = message.key(),
+          .receipt = message.receipt()};
 }
 
 absl::Status SendOne(Sender& sender, party::Way way, const party::Outgoing& message,
@@ -96,6 +104,7 @@ void Describe(const Message& message, party::Received& received) {
     received.mutable_headers()->rbegin()->set_value(header.value);
   }
   received.set_reply_to(std::string(message.reply_to()));
+  received.set_key(std::string(message.key()));
   received.set_dead_letter_reason(static_cast<int>(message.dead_letter_reason()));
   received.set_dead_letter_mailbox(std::string(message.dead_letter_mailbox()));
 }
@@ -228,6 +237,16 @@ void LocalParty::Carry(const party::Command& command, party::Result& result) {
     case party::Command::kSend:
       status = CarrySend(command.send(), deadline, result);
       break;
+    case party::Command::kNextReceipt: {
+      const absl::StatusOr<Receipt> receipt = sender(command.next_receipt()).NextReceipt(deadline);
+      status = receipt.status();
+      if (!receipt.ok()) break;
+      result.mutable_receipt()->set_receipt(receipt->receipt);
+      result.mutable_receipt()->set_outcome(static_cast<uint32_t>(receipt->outcome));
+      *result.mutable_receipt()->mutable_receiver() = ToProto(receipt->receiver);
+      result.mutable_receipt()->set_dead_letter_mailbox(receipt->dead_letter_mailbox);
+      break;
+    }
     case party::Command::kCallAndWait:
       status = CarryCall(command.call_and_wait(), deadline, result);
       break;

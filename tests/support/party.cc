@@ -99,6 +99,14 @@ absl::Status Party::CreateMailbox(absl::string_view name, const MailboxOptions& 
   create.mutable_spec()->set_receive_policy(
       static_cast<mailrail::proto::ReceivePolicy>(options.policy));
   create.mutable_spec()->set_owned(options.owned);
+  create.mutable_spec()->set_order(static_cast<mailrail::proto::MailboxOrder>(options.order));
+  create.mutable_spec()->set_hold_order(options.hold_order);
+  create.mutable_spec()->set_distribution(
+      static_cast<mailrail::proto::Distribution>(options.distribution));
+  if (options.cutoff != absl::InfiniteDuration()) {
+    create.mutable_spec()->set_cutoff_ms(
+        static_cast<uint64_t>(absl::ToInt64Milliseconds(options.cutoff)));
+  }
   return FromProto(Do(std::move(command), deadline).status());
 }
 
@@ -153,10 +161,12 @@ void Describe(const Outgoing& message, party::Outgoing* outgoing) {
     outgoing->mutable_headers()->rbegin()->set_value(header.value);
   }
   outgoing->set_reply_to(message.reply_to);
+  outgoing->set_key(message.key);
   if (message.time_to_live != absl::InfiniteDuration()) {
     outgoing->set_time_to_live_ms(absl::ToInt64Milliseconds(message.time_to_live));
   }
   outgoing->set_delay_ms(absl::ToInt64Milliseconds(message.delay));
+  outgoing->set_receipt(message.receipt);
 }
 
 Received ToReceived(const party::Received& message) {
@@ -171,7 +181,8 @@ Received ToReceived(const party::Received& message) {
           static_cast<DeadLetterReason>(message.dead_letter_reason()),
           message.dead_letter_mailbox(),
           HeadersOf(message.headers()),
-          message.reply_to()};
+          message.reply_to(),
+          message.key()};
 }
 
 }  // namespace
@@ -218,6 +229,17 @@ absl::Status Party::Echo(Handle receiver, Handle sender, size_t count, absl::Tim
   command.mutable_echo()->set_sender(sender);
   command.mutable_echo()->set_count(count);
   return FromProto(Do(std::move(command), deadline).status());
+}
+
+absl::StatusOr<Receipt> Party::NextReceipt(Handle sender, absl::Time deadline) {
+  party::Command command;
+  command.set_next_receipt(sender);
+  const party::Result result = Do(std::move(command), deadline);
+  if (absl::Status status = FromProto(result.status()); !status.ok()) return status;
+  return Receipt{.receipt = result.receipt().receipt(),
+                 .outcome = static_cast<Receipt::Outcome>(result.receipt().outcome()),
+                 .receiver = FromProto(result.receipt().receiver()),
+                 .dead_letter_mailbox = result.receipt().dead_letter_mailbox()};
 }
 
 absl::StatusOr<Received> Party::Call(Handle sender, const Outgoing& request, absl::Time deadline) {

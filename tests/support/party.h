@@ -13,6 +13,7 @@
 #include "mailrail/mailbox.h"
 #include "mailrail/message.h"
 #include "mailrail/process_id.h"
+#include "mailrail/sender.h"
 #include "tests/support/eventually.h"
 #include "tests/support/party.pb.h"
 
@@ -30,6 +31,8 @@ struct Outgoing {
   std::string reply_to = {};
   absl::Duration time_to_live = absl::InfiniteDuration();
   absl::Duration delay = absl::ZeroDuration();
+  std::string key = {};
+  uint64_t receipt = 0;
 };
 
 // What a received message was. `intact`: its body is MakeBody(number, bytes).
@@ -46,6 +49,7 @@ struct Received {
   std::string dead_letter_mailbox;
   std::vector<Header> headers;
   std::string reply_to;
+  std::string key;
 };
 
 struct SendOrder {
@@ -122,6 +126,9 @@ class Party {
   // Sends a request, and returns its answer.
   absl::StatusOr<Received> Call(Handle sender, const Outgoing& request,
                                 absl::Time deadline = Patience());
+
+  // As Sender::NextReceipt.
+  absl::StatusOr<Receipt> NextReceipt(Handle sender, absl::Time deadline = Patience());
 
   // Receives `count` requests, and answers each by its own body before it receives the next.
   absl::Status Answer(Handle receiver, size_t count, absl::Time deadline = Patience());

@@ -30,6 +30,10 @@ inline constexpr size_t kMaxHeaderBytes = 4096;
 // The most that a mailbox may set for how often a message is handed out.
 inline constexpr uint32_t kMostAttempts = 30;
 
+// How many processes at most may have a mailbox open to receive from whose messages are assigned to
+// them (Distribution).
+inline constexpr size_t kMostAssignedReceivers = 512;
+
 // The most that is shown of a body in a mailbox (Process::Browse).
 inline constexpr size_t kMostBrowsedBytes = size_t{32} << 10;
 

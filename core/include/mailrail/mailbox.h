@@ -47,7 +47,8 @@ enum class ReceivePolicy {
   // received goes back to its place first. The others' receives wait; a TryReceive returns
   // kDeadlineExceeded (at once; on another node than the mailbox's after up to 100 ms), and neither
   // WaitAny nor a descriptor tells them of messages that they may not take. A process that lives
-  // keeps the right whatever it does: also while it is stopped, and while its node is not reached.
+  // keeps the right whatever it does, also while it is stopped; while its node is not reached, it
+  // does until the mailbox's cutoff.
   kExclusive,
 
   // At most two processes are associated with it, on whatever nodes: OpenMailbox and ConnectMailbox
@@ -57,6 +58,75 @@ enum class ReceivePolicy {
   // mailbox's node has heard of that; between nodes, when what it had sent has arrived. Who only
   // created it is not associated. Only attached processes send to it.
   kLink,
+
+  // Each receiver gets each message whose send was called after its OpenMailbox had returned, and
+  // none whose send had returned before that was called; each Receiver by itself, also of one
+  // process. (What is on its way from another node counts as sent when it has come to the mailbox's
+  // node.) What is sent while there is no receiver is for nobody: OK, and not counted.
+  //
+  // Order per sender, and priority, hold at each receiver. Message::sequence rises from message to
+  // message, from wherever it begins. Capacity, leases, attempts and dead letters are each
+  // receiver's own: what a receiver gives back comes to it again. What is left for a receiver that
+  // closes, detaches or dies is dropped, and counted.
+  //
+  // kBlock and kReject: a send waits, or is refused, while any receiver has no room, so that all
+  // get it or none; a slow receiver thus holds the senders up. (What comes from another node, or
+  // with MailboxOrder::kLog, each gets when it has room.) kDropOldest, kDropNewest: for each
+  // receiver by
+  // itself; a slow one then harms itself alone, and with kDropOldest has the latest, which is what
+  // most want. Where all is held that kDropOldest could drop, that receiver does not get the new
+  // one.
+  //
+  // Only a send that was cut off by its process's death may have reached some and not others. A
+  // send copies the body for each receiver. Peek and Browse show what the agent has yet to hand to
+  // the receivers; StatMailbox counts over all of them. No mailbox for dead letters.
+  kBroadcast,
+};
+
+// What a mailbox promises of the order in which messages of equal priority are received for the
+// first time.
+enum class MailboxOrder {
+  // It is one queue for the senders of its own node: of two sends, one of which had returned before
+  // the other was called, the first goes first, whoever made them.
+  kQueue,
+
+  // Only each sender's own messages keep their order; the senders take turns. It costs less where
+  // there are several: neither a time stamp for each message, nor a look at all senders for the
+  // oldest one.
+  kPerSender,
+
+  // Of a broadcast mailbox: all receivers get the messages of one priority in one and the same
+  // order, whoever sends them, from whatever node. They pass through the agent of its node, and
+  // through room of the mailbox's own before they come to each receiver's. (With any other order a
+  // broadcast mailbox keeps each sender's, at each receiver.)
+  kLog,
+};
+
+// Which of the receivers of a competing mailbox gets a message that nobody has had, or that has
+// come back. Receivers are processes here, on whatever node: all Receivers of one are one.
+enum class Distribution {
+  // Whichever is free takes the first.
+  kLeastBusy,
+
+  // They take turns: of each sender, at each priority, every message goes to another one than the
+  // one before it, in the order in which they opened the mailbox.
+  kRoundRobin,
+
+  // All messages of a key (SendOptions::key) go to one receiver, in order; keys are spread over the
+  // receivers evenly. One without a key goes to whichever is free.
+  kStickyByKey,
+
+  // Of both of the latter:
+  // - While the same processes have the mailbox open this is so without exception. When one joins,
+  //   closes its last Receiver or dies, turns begin anew, and some keys move: of n receivers to the
+  //   one that joins a part of 1/(n+1) of them, and from one that goes its own alone. What is not
+  //   handed out yet goes with them; what the former one holds still it may be working on while the
+  //   new one gets what follows, unless hold_order is set.
+  // - A receiver that is slow, or has the mailbox open and does not receive, holds up its own share
+  //   alone, until that has used up the sender's room, or its first message is twice
+  //   capacity_messages back: then the mailbox is full for that sender.
+  // - A sender's messages keep their order among those that one receiver gets, not among all.
+  // - At most kMostAssignedReceivers processes may have the mailbox open: kResourceExhausted.
 };
 
 // Fixed when a mailbox is created.
@@ -89,6 +159,27 @@ struct MailboxOptions {
   // created, and no link. When it is empty, or was destroyed, they are dropped, and counted.
   std::string dead_letter = "";
   ReceivePolicy policy = ReceivePolicy::kCompeting;
+  MailboxOrder order = MailboxOrder::kQueue;
+
+  // When true, nothing of a sender is handed out at a priority while an earlier message of it at
+  // that priority is leased, has been given back (also for later) or has come back otherwise: it
+  // waits until that one is acknowledged, or a dead letter. So what one sender has sent is worked
+  // on one after the other, by however many receivers, and in order, also when a receiver dies. A
+  // message that was sent for later (SendOptions::delay) holds up none before it was handed out;
+  // what `mailrail send` posts counts as one sender's. With kStickyByKey this holds for the
+  // messages of each key by themselves; with kRoundRobin it is kInvalidArgument.
+  bool hold_order = false;
+
+  // With kCompeting alone; with another policy anything but kLeastBusy is kInvalidArgument.
+  Distribution distribution = Distribution::kLeastBusy;
+
+  // How long receivers of another node keep what is leased to them, and their place, while that
+  // node is not reached. After it, what they hold goes back, marked as redelivered, though they may
+  // be working on it; and until their node is reached again the messages that are assigned to them,
+  // and the exclusive right, go to others. Then they are the last that opened it, and go on by
+  // themselves. A receiver that acknowledges automatically has this long, too, to take what was
+  // brought to its node. From 10 ms on; InfiniteDuration waits for ever.
+  absl::Duration cutoff = absl::Seconds(30);
 
   // The mailbox belongs to the process that creates it, and is destroyed, as by DestroyMailbox,
   // when that process detaches or dies: who waits to send or receive is told (kUnavailable).

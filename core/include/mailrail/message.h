@@ -111,6 +111,9 @@ class Message {
   // Where its answers are to go, as a name for Process::Connect; empty: nowhere. As body().
   absl::string_view reply_to() const;
 
+  // What it was sent with (SendOptions); empty: without one. As body().
+  absl::string_view key() const;
+
   // What has ended; kNothing for any other message.
   Ended ended() const;
 

@@ -38,7 +38,8 @@ struct ReceiveOptions {
 // The receiving end of a mailbox, or of a process's inbox. No receive returns a message while a
 // better one (higher priority), whose send had returned before the receive was called, is left to
 // be taken. Several receivers of one mailbox compete: each message goes to one of them. Of an
-// exclusive mailbox (ReceivePolicy) one process receives, and the others wait for their turn.
+// exclusive mailbox (ReceivePolicy) one process receives, and the others wait for their turn; of a
+// broadcast mailbox each receiver gets each message.
 //
 // Move-only. Thread-compatible. Must not outlive its Process.
 //

@@ -14,6 +14,7 @@
 #include "absl/types/span.h"
 #include "mailrail/limits.h"
 #include "mailrail/message.h"
+#include "mailrail/process_id.h"
 
 namespace mailrail {
 
@@ -39,11 +40,42 @@ struct SendOptions {
   absl::Duration delay = absl::ZeroDuration();
 
   // What the receiver is told beside the body, in this order; names need not differ. Names and
-  // values together, with reply_to, are at most kMaxHeaderBytes (kInvalidArgument).
+  // values together, with reply_to and key, are at most kMaxHeaderBytes (kInvalidArgument).
   std::vector<Header> headers = {};
 
   // Where answers are to go, as a name for Process::Connect.
   std::string reply_to = {};
+
+  // What it is about: an order's number, say. A mailbox may see to it that one receiver gets all
+  // messages of a key (Distribution::kStickyByKey). It counts as a header does.
+  std::string key = {};
+
+  // Not 0: its sender asks for a receipt, which says this number (Sender::NextReceipt). Mailboxes
+  // only: who receives from an inbox is known (kInvalidArgument for a process).
+  uint64_t receipt = 0;
+};
+
+// What became of a message whose sender had asked (SendOptions::receipt).
+struct Receipt {
+  enum class Outcome : uint8_t {
+    kReceived = 0,  // by `receiver`; where that acknowledges by hand: and acknowledged
+    kAttempts = 1,  // it was handed out as often as its mailbox allows (MailboxOptions)
+    kExpired = 2,   // nobody had received it in its time
+    kDropped = 3,   // by the mailbox, which was full (FullPolicy)
+    kPurged = 4,    // with the mailbox's other messages, or with the mailbox
+    kUnknown = 5,   // the mailbox, or its node, has gone, and it cannot be told any more
+  };
+
+  uint64_t receipt = 0;  // as in SendOptions
+  Outcome outcome = Outcome::kUnknown;
+
+  // With kReceived. Its pid is 0 when it is not known any more who that was: its process ended long
+  // before this was asked for.
+  ProcessId receiver = {};
+
+  // Where it went instead: the mailbox's dead letters, with kAttempts, kExpired and kDropped, if
+  // that has any.
+  std::string dead_letter_mailbox = {};
 };
 
 // Room for one message, to be written in place. Commit sends it; dying without Commit gives the
@@ -103,20 +135,32 @@ class Sender {
   // Sends the bodies in order. Returns how many were sent: all of them, or those before the first
   // that had no room until the deadline, or that came too late for a destination that has ended. An
   // error only when none was sent; so none is sent when one of them is too large
-  // (kInvalidArgument).
+  // (kInvalidArgument). With SendOptions::receipt each of them gets one.
   absl::StatusOr<size_t> SendBatch(absl::Span<const absl::string_view> bodies,
                                    const SendOptions& options = {},
                                    absl::Time deadline = absl::InfiniteFuture());
 
   // Sends a request, and waits for its answer: what whoever received it gave Process::Reply. The
   // first answer counts; one that comes later is dropped. A request that is not received until the
-  // deadline has expired (time_to_live). options.reply_to is to be empty. Any number of threads may
-  // call, each by a Sender of its own. Errors as Send, and
+  // deadline has expired (time_to_live). options.reply_to is to be empty, and so is
+  // options.receipt. Any number of threads may call, each by a Sender of its own. Errors as Send,
+  // and
   //   kDeadlineExceeded  no answer until the deadline; the request may have been, or be, served
   //   kUnavailable       at once: no process receives from the mailbox. Or the process, or the
   //                      mailbox, went while this waited: the request may have been served
   absl::StatusOr<Message> Call(absl::string_view body, const SendOptions& options = {},
                                absl::Time deadline = absl::Now() + absl::Seconds(10));
+
+  // What became of the next message, in any order, that was sent by this handle with
+  // SendOptions::receipt. The outcome is exact: it is read where the receivers claim their
+  // messages. Of
+  // a mailbox of another node it comes when that tells it, which it does for at most 65,536
+  // messages whose receipts this process has not read; later ones have none. Receipts that are not
+  // taken take a little memory, and end with the handle.
+  //   kDeadlineExceeded    no message that was sent so has an end yet
+  //   kNotFound            there is none to wait for
+  //   kAborted             as of Send
+  absl::StatusOr<Receipt> NextReceipt(absl::Time deadline = absl::InfiniteFuture());
 
   // Reserves room for `size` bytes, to be written in place. Large bodies are written straight into
   // shared memory.
@@ -129,6 +173,8 @@ class Sender {
  private:
   friend class Process;
   explicit Sender(std::unique_ptr<internal::SenderImpl> impl);
+  absl::StatusOr<size_t> SendEach(absl::Span<const absl::string_view> bodies,
+                                  const SendOptions& options, absl::Time deadline);
   std::unique_ptr<internal::SenderImpl> impl_;
 };
 

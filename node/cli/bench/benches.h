@@ -26,6 +26,12 @@ struct BenchArguments {
   uint64_t batch = 1;
   uint64_t senders = 1;
   uint64_t receivers = 1;
+  // Of mailbox: what it is, how it is received from, how many keys messages have (0: none), and
+  // whether senders ask for receipts, and take them.
+  MailboxOptions mailbox;
+  Acknowledgement acknowledgement = Acknowledgement::kAutomatic;
+  uint64_t keys = 0;
+  bool receipts = false;
   uint64_t bulk_size = 1024;
   std::string node;                // of remote
   std::string name = kServerName;  // of remote and serve

@@ -34,6 +34,11 @@ class Flood {
     style_.batch = arguments.batch;
     // The caller's pid: no other has a mailbox of this name.
     if (mailbox) mailbox_ = absl::StrCat("bench-", getpid());
+    const bool broadcasts = arguments.mailbox.policy == ReceivePolicy::kBroadcast;
+    is_queue_ = mailbox && arguments.mailbox.order == MailboxOrder::kQueue && !broadcasts;
+    copies_ = mailbox && broadcasts ? arguments.receivers : 1;
+    style_.keys = arguments.keys;
+    style_.receipts = arguments.receipts;
     // The first sender and the first receiver come first: L is measured between them.
     const size_t members = arguments.senders + arguments.receivers;
     mode_ = ModeFor(arguments.mode, members, crew_.processors());
@@ -47,7 +52,8 @@ class Flood {
     const absl::Status status = crew_.Run();
     if (!mailbox_.empty()) RemoveMailbox();
     if (!status.ok()) return status;
-    if (shared_->sent != shared_->received || shared_->sent_sum != shared_->received_sum) {
+    if (copies_ * shared_->sent != shared_->received ||
+        copies_ * shared_->sent_sum != shared_->received_sum) {
       return absl::DataLossError(absl::StrCat("sent ", shared_->sent.load(), " messages, received ",
                                               shared_->received.load(), ", or others"));
     }
@@ -81,7 +87,7 @@ class Flood {
     absl::StatusOr<Process> process = crew_.Join();
     if (!process.ok()) return process.status();
     if (index == 0 && !mailbox_.empty()) {
-      MailboxOptions options;
+      MailboxOptions options = arguments_.mailbox;
       options.max_message_bytes = std::max(options.max_message_bytes, style_.size);
       if (absl::Status status = process->CreateMailbox(mailbox_, options); !status.ok()) {
         return status;
@@ -101,6 +107,7 @@ class Flood {
       return status;
     }
     ++shared_->senders_done;
+    if (absl::Status status = sender.TakeReceipts(); !status.ok()) return status;
     if (index == 0) {
       while (shared_->senders_done < arguments_.senders) absl::SleepFor(absl::Microseconds(50));
       // One at a time, so that no receiver takes another's in one batch.
@@ -133,7 +140,8 @@ class Flood {
     crew_.Meet();
     absl::optional<Receiver> opened;
     if (!mailbox_.empty()) {
-      absl::StatusOr<Receiver> receiver = process->OpenMailbox(mailbox_);
+      absl::StatusOr<Receiver> receiver =
+          process->OpenMailbox(mailbox_, {.acknowledgement = arguments_.acknowledgement});
       if (!receiver.ok()) return receiver.status();
       opened.emplace(*std::move(receiver));
     }
@@ -146,6 +154,8 @@ class Flood {
     const absl::Status status =
         style_.batch == 1 ? Receive(receiver, meter) : ReceiveBatches(receiver, meter);
     if (!status.ok()) return status;
+    // What is still to come is then the others'.
+    opened.reset();
     ++shared_->receivers_done;
     crew_.MeasureLine();
     return absl::OkStatus();
@@ -155,17 +165,18 @@ class Flood {
     uint64_t count = 0, sum = 0;
     bool end = false;
     while (true) {
-      const absl::StatusOr<Message> message = end ? receiver.TryReceive() : receiver.Receive();
+      absl::StatusOr<Message> message = end ? receiver.TryReceive() : receiver.Receive();
       if (end && absl::IsDeadlineExceeded(message.status())) break;
       if (!message.ok()) return message.status();
       if (IsEnd(*message, style_.size)) {
-        // An inbox has an order for each sender: those of others, all sent before, may be left.
-        if (!mailbox_.empty()) break;
+        if (absl::Status status = Acknowledge(*message); !status.ok()) return status;
+        if (is_queue_) break;
         end = true;
         continue;
       }
       const absl::StatusOr<uint64_t> number = NumberIn(*message, style_.size, style_.body);
       if (!number.ok()) return number.status();
+      if (absl::Status status = Acknowledge(*message); !status.ok()) return status;
       sum += *number;
       ++count;
       meter.Add(1);
@@ -178,12 +189,13 @@ class Flood {
   absl::Status ReceiveBatches(Receiver& receiver, SliceMeter& meter) {
     uint64_t count = 0, sum = 0;
     bool end = false;
-    while (!end || mailbox_.empty()) {
-      const absl::StatusOr<std::vector<Message>> batch =
+    while (!end || !is_queue_) {
+      absl::StatusOr<std::vector<Message>> batch =
           receiver.ReceiveBatch(style_.batch, end ? absl::InfinitePast() : absl::InfiniteFuture());
       if (end && absl::IsDeadlineExceeded(batch.status())) break;
       if (!batch.ok()) return batch.status();
-      for (const Message& message : *batch) {
+      for (Message& message : *batch) {
+        if (absl::Status status = Acknowledge(message); !status.ok()) return status;
         if (IsEnd(message, style_.size)) {
           end = true;
           continue;
@@ -198,6 +210,11 @@ class Flood {
     shared_->received += count;
     shared_->received_sum += sum;
     return absl::OkStatus();
+  }
+
+  // When it was leased.
+  static absl::Status Acknowledge(Message& message) {
+    return message.leased() ? message.Acknowledge() : absl::OkStatus();
   }
 
   void RemoveMailbox() {
@@ -215,6 +232,10 @@ class Flood {
   NumberedSender::Style style_;
   WaitMode mode_;
   std::string mailbox_;
+  // Whether what ends a flow is received after all that was sent before it, by whomever. An inbox
+  // has an order for each sender.
+  bool is_queue_ = false;
+  uint64_t copies_ = 1;  // of each message that is received
 };
 
 std::string HowMany(uint64_t count, const char* what) {

@@ -3,10 +3,14 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "node/cli/bench/exchange.h"
 
 namespace mailrail::bench {
 namespace {
+
+// How often a sender that asks for receipts takes those that have come.
+constexpr size_t kSendsBetweenReceipts = 64;
 
 absl::StatusOr<Message> Next(Receiver& receiver, const ProcessId* peer) {
   return peer == nullptr ? receiver.Receive() : receiver.ReceiveFrom(*peer);
@@ -36,9 +40,12 @@ NumberedSender::NumberedSender(Sender sender, const Style& style)
       style_(style),
       options_{style.priority},
       bodies_(style.batch, std::string(style.size, '\0')),
-      views_(bodies_.begin(), bodies_.end()) {}
+      views_(bodies_.begin(), bodies_.end()) {
+  for (size_t i = 0; i < style.keys; ++i) keys_.push_back(absl::StrCat("key", i));
+}
 
 absl::Status NumberedSender::Send(uint64_t number, absl::Time deadline) {
+  if (!keys_.empty()) options_.key = keys_[number % keys_.size()];
   if (!style_.in_place) {
     WriteBody(bodies_[0].data(), style_.size, number, style_.body);
     return sender_.Send(bodies_[0], options_, deadline);
@@ -49,8 +56,30 @@ absl::Status NumberedSender::Send(uint64_t number, absl::Time deadline) {
   return claim->Commit(deadline);
 }
 
+absl::Status NumberedSender::TakeReceipts(absl::Time deadline) {
+  if (!style_.receipts) return absl::OkStatus();
+  while (true) {
+    const absl::StatusOr<Receipt> receipt = sender_.NextReceipt(deadline);
+    if (absl::IsNotFound(receipt.status())) return absl::OkStatus();
+    if (deadline == absl::InfinitePast() && absl::IsDeadlineExceeded(receipt.status())) {
+      return absl::OkStatus();
+    }
+    if (!receipt.ok()) return receipt.status();
+    if (receipt->outcome != Receipt::Outcome::kReceived) {
+      return absl::DataLossError("a message was not received");
+    }
+  }
+}
+
 absl::Status NumberedSender::SendBatch(uint64_t number) {
+  if (style_.receipts) {
+    options_.receipt = number;
+    if (++sends_ % kSendsBetweenReceipts == 0) {
+      if (absl::Status status = TakeReceipts(absl::InfinitePast()); !status.ok()) return status;
+    }
+  }
   if (style_.batch == 1) return Send(number);
+  if (!keys_.empty()) options_.key = keys_[number / style_.batch % keys_.size()];
   for (std::string& body : bodies_) WriteBody(body.data(), style_.size, number++, style_.body);
   // Without a deadline all are sent, unless the destination has ended.
   const absl::StatusOr<size_t> sent = sender_.SendBatch(views_, options_);

@@ -31,6 +31,8 @@ class NumberedSender {
     BodyStyle body = BodyStyle::kWhole;
     int priority = 0;
     size_t batch = 1;
+    size_t keys = 0;        // so many, one after the other; 0: none
+    bool receipts = false;  // asks for one for each message, and takes them, some at a time
   };
 
   NumberedSender(Sender sender, const Style& style);
@@ -41,8 +43,16 @@ class NumberedSender {
   // Sends a batch: `number` and those after it.
   absl::Status SendBatch(uint64_t number);
 
-  // Sends what ends a flow: an empty body, or one of a byte where the flow's are empty.
-  absl::Status SendEnd() { return sender_.Send(style_.size == 0 ? "." : "", options_); }
+  // Waits for all receipts that are to come. kDataLoss when a message was not received.
+  absl::Status TakeReceipts(absl::Time deadline = absl::InfiniteFuture());
+
+  // Sends what ends a flow: an empty body, or one of a byte where the flow's are empty. It has no
+  // key, and no receipt.
+  absl::Status SendEnd() {
+    options_.key.clear();
+    options_.receipt = 0;
+    return sender_.Send(style_.size == 0 ? "." : "", options_);
+  }
 
   // Sends a body of its own kind.
   absl::Status SendText(absl::string_view text) { return sender_.Send(text, options_); }
@@ -50,7 +60,9 @@ class NumberedSender {
  private:
   Sender sender_;
   const Style style_;
-  const SendOptions options_;
+  SendOptions options_;
+  size_t sends_ = 0;
+  std::vector<std::string> keys_;
   std::vector<std::string> bodies_;
   std::vector<absl::string_view> views_;
 };
