@@ -1,6 +1,6 @@
 // Configuration that all programs of a cluster follow. `broadcast keep` has it, `broadcast follow`
 // prints it, and `mailrail send settings-keeper color=red` changes it for all at once; `stop` ends
-// them.
+// the keeper, and with it its mailbox, which those who follow are told of.
 #include <iostream>
 #include <map>
 #include <string>
@@ -43,10 +43,12 @@ absl::Status Keep(mailrail::Process& process) {
       process.Reply(*message, all, {.headers = {{kVersion, absl::StrCat(version)}}}).IgnoreError();
       continue;
     }
+    if (body == "stop") return absl::OkStatus();
     const size_t equals = body.find('=');
-    if (equals != std::string::npos) settings[body.substr(0, equals)] = body.substr(equals + 1);
+    if (equals == std::string::npos) continue;
+    settings[body.substr(0, equals)] = body.substr(equals + 1);
     absl::Status status = followers->Send(body, {.headers = {{kVersion, absl::StrCat(++version)}}});
-    if (!status.ok() || body == "stop") return status;
+    if (!status.ok()) return status;
   }
 }
 
@@ -62,8 +64,11 @@ absl::Status Follow(mailrail::Process& process) {
   uint64_t version = VersionOf(*all);
   while (true) {
     absl::StatusOr<mailrail::Message> change = changes->Receive();
+    if (absl::IsUnavailable(change.status())) {
+      std::cout << "the keeper has ended" << std::endl;
+      return absl::OkStatus();
+    }
     if (!change.ok()) return change.status();
-    if (change->body() == "stop") return absl::OkStatus();
     if (VersionOf(*change) <= version) continue;  // it was in what we began with
     version = VersionOf(*change);
     std::cout << "change " << version << ": " << change->body() << std::endl;

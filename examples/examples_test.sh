@@ -163,14 +163,16 @@ broadcast() {
   in_background "$cluster_folder/late" "^begins with color=red" beta broadcast follow
   followers+=($!)
   (cluster_exec gamma "$mailrail" send settings-keeper color=blue)
-  until grep -q "^change 3: color=blue" "$cluster_folder/news-alpha"; do sleep 0.02; done
+  for node in news-alpha news-beta news-gamma late; do
+    until grep -q "^change 3: color=blue" "$cluster_folder/$node"; do sleep 0.02; done
+  done
   (cluster_exec alpha "$mailrail" send settings-keeper stop)
   wait "$keeper"
   for follower in "${followers[@]}"; do wait "$follower"; done
-  for node in alpha beta gamma; do
-    prints "^change 2: color=red" "^change 3: color=blue" <"$cluster_folder/news-$node"
+  for node in news-alpha news-beta news-gamma; do
+    prints "^change 2: color=red" "^the keeper has ended" <"$cluster_folder/$node"
   done
-  prints "^change 3: color=blue" <"$cluster_folder/late"
+  prints "^the keeper has ended" <"$cluster_folder/late"
 }
 
 zero_copy() {
