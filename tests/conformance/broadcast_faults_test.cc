@@ -46,13 +46,15 @@ TEST_P(KilledSenderTest, ReceiversDifferByItsLastMessageAtMost) {
   ASSERT_OK_AND_ASSIGN(sender, peer().ConnectMailbox(name));
   std::thread sending(
       [&, to = sender] { peer().Send(to, Numbered(kMany), Patience(), {.ledger = kPage}); });
-  std::atomic<bool> ended{false};
+  // How many it was told of, once it is dead.
+  std::atomic<uint64_t> told{UINT64_MAX};
   std::vector<std::vector<uint64_t>> received(readers.size());
   std::vector<std::thread> receiving;
   for (size_t i = 0; i < readers.size(); ++i) {
     receiving.emplace_back([&, i] {
+      const absl::Time deadline = Patience();
       while (true) {
-        const bool last = ended;
+        const bool last = received[i].size() >= told || absl::Now() > deadline;
         const ReceiveResult result =
             self().Receive(readers[i], kMany, absl::Now() + absl::Milliseconds(300));
         for (const uint64_t number : NumbersOf(result.messages)) received[i].push_back(number);
@@ -63,8 +65,7 @@ TEST_P(KilledSenderTest, ReceiversDifferByItsLastMessageAtMost) {
   EXPECT_TRUE(Eventually([&] { return ledger().Count(kPage) >= 1000; }));
   peer().End();
   sending.join();
-  const uint64_t told = ledger().Count(kPage);
-  ended = true;
+  told = ledger().Count(kPage);
   for (std::thread& thread : receiving) thread.join();
   for (const std::vector<uint64_t>& numbers : received) {
     EXPECT_THAT(numbers, ElementsAreArray(FromTo(1, numbers.size())));
