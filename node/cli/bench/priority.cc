@@ -123,7 +123,9 @@ absl::Status AnswerAll(Crew& crew, const Urgent& what, Shared& shared) {
     if (!status.ok()) return status;
     ++answered;
     for (int spins = 0; shared.announced == answered; ++spins) {
-      if (spins % kSpinsBeforeYield == kSpinsBeforeYield - 1) sched_yield();
+      // Where both have a processor this would let others have it, when the message is about to come.
+      const bool yields = what.mode != WaitMode::kSpin;
+      if (yields && spins % kSpinsBeforeYield == kSpinsBeforeYield - 1) sched_yield();
     }
   }
   crew.MeasureLine();
