@@ -57,9 +57,11 @@ void FutexWaitAny(absl::Span<const FutexWord> words, absl::Duration timeout) {
   }
 }
 
-void FutexWakeAll(const SharedAtomic<uint32_t>* word) {
+void FutexWake(const SharedAtomic<uint32_t>* word, int count) {
   Step();
-  syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+  syscall(SYS_futex, word, FUTEX_WAKE, count, nullptr, nullptr, 0);
 }
+
+void FutexWakeAll(const SharedAtomic<uint32_t>* word) { FutexWake(word, INT_MAX); }
 
 }  // namespace mailrail

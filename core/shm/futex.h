@@ -27,7 +27,8 @@ struct FutexWord {
 // The same for several words; REQUIRES: 1 <= words.size() <= kMaxFutexWords.
 void FutexWaitAny(absl::Span<const FutexWord> words, absl::Duration timeout);
 
-// Wakes all that sleep on `word`. Works through a read-only mapping.
+// Wakes `count` of those that sleep on `word`, or all. Works through a read-only mapping.
+void FutexWake(const SharedAtomic<uint32_t>* word, int count);
 void FutexWakeAll(const SharedAtomic<uint32_t>* word);
 
 }  // namespace mailrail

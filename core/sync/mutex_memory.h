@@ -1,0 +1,56 @@
+#ifndef MAILRAIL_CORE_SYNC_MUTEX_MEMORY_H_
+#define MAILRAIL_CORE_SYNC_MUTEX_MEMORY_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/shm/futex.h"
+#include "core/sync/sync_layout.h"
+
+namespace mailrail {
+
+// A mutex in shared memory. The state is its holder, with two flags; it has no cells.
+//
+//   lock     state: nobody -> me
+//   unlock   state: me -> nobody; then, where kMayWait was set: gate += 1, wake one
+//   wait     g = gate; state: set kMayWait while somebody holds it; look again; sleep while gate == g
+//
+// So lock and unlock of a mutex for which nobody waits are one compare-and-swap each. It is not
+// fair: one that comes by may be quicker than one that was woken. Thread-safe.
+class MutexMemory : public SyncMemory {
+ public:
+  static constexpr SyncKind kKind = SyncKind::kMutex;
+  static constexpr size_t kBytes = BytesFor(0);
+
+  // REQUIRES: Check(memory, ..., kKind) was OK.
+  explicit MutexMemory(char* memory) : SyncMemory(memory) {}
+
+  // `has_slept`: whether `me` has slept for it since it has tried first.
+  Acquired TryLock(Holder me, bool has_slept);
+
+  // False when it is not held by `me` (any more): it was taken away.
+  bool Unlock(Holder me);
+
+  // Announces that somebody will sleep. Try again before sleeping on the word.
+  FutexWord Park();
+
+  // A fencing token for `me`, who holds it; 0 when it does not.
+  uint64_t Fence(Holder me);
+
+  // Nobody's: Holder{}.
+  Holder holder() const;
+  bool HeldBy(Holder me) const { return holder() == me; }
+
+  // Takes away what a process holds that has ended; the next holder is told. Whether there was
+  // something.
+  bool RemoveHolder(uint32_t number);
+
+ private:
+  // Flags of the state.
+  static constexpr uint64_t kMayWait = 1;  // somebody may sleep
+  static constexpr uint64_t kDied = 2;     // the last holder has died with it; nobody holds it
+};
+
+}  // namespace mailrail
+
+#endif  // MAILRAIL_CORE_SYNC_MUTEX_MEMORY_H_

@@ -1,0 +1,138 @@
+#include "core/sync/shared_mutex_memory.h"
+
+namespace mailrail {
+namespace {
+
+// Where a reader begins to look for a cell: threads that follow each other are a cache line apart.
+uint32_t FirstCell(Holder me) { return (me.number * 37 + me.thread) * 16; }
+
+}  // namespace
+
+Acquired SharedMutexMemory::TryLockShared(Holder me, uint32_t* cell) {
+  uint64_t state = header().state.load();
+  if (IsHeld(state)) return Holder::Unpack(state) == me ? Acquired::kHeldBySelf : Acquired::kNo;
+  const uint32_t first = FirstCell(me);
+  for (uint32_t i = 0; i < count(); ++i) {
+    const uint32_t index = (first + i * 17) % count();
+    uint64_t nobody = 0;
+    if (!this->cell(index).compare_exchange_strong(nobody, me.Pack())) continue;
+    state = header().state.load();
+    if (!IsHeld(state)) {
+      *cell = index;
+      return (state & kDied) != 0 ? Acquired::kAfterDeath : Acquired::kYes;
+    }
+    UnlockShared(me, index);
+    return Acquired::kNo;
+  }
+  return Acquired::kNo;
+}
+
+bool SharedMutexMemory::UnlockShared(Holder me, uint32_t cell) {
+  uint64_t mine = me.Pack();
+  if (!this->cell(cell).compare_exchange_strong(mine, 0)) return false;
+  ReaderLeft();
+  return true;
+}
+
+void SharedMutexMemory::ReaderLeft() {
+  const bool draining = (header().state.load() & kDraining) != 0;
+  if (header().sleepers.load() != 0) header().sleepers.store(0);
+  else if (!draining) return;
+  WakeAll();
+}
+
+Acquired SharedMutexMemory::TryLock(Holder me, bool has_slept) {
+  const uint64_t mine = me.Pack() | (has_slept ? kMayWait : 0);
+  uint64_t state = header().state.load();
+  while (true) {
+    if (IsHeld(state)) {
+      return Holder::Unpack(state) == me ? Acquired::kHeldBySelf : Acquired::kNo;
+    }
+    if (header().state.compare_exchange_weak(state, mine)) break;
+  }
+  return (state & kDied) != 0 ? Acquired::kAfterDeath : Acquired::kYes;
+}
+
+bool SharedMutexMemory::Drained(Holder me) {
+  for (uint32_t i = 0; i < count(); ++i) {
+    if (cell(i).load() != 0) return false;
+  }
+  uint64_t state = header().state.load();
+  while ((state & kDraining) != 0 && Holder::Unpack(state) == me &&
+         !header().state.compare_exchange_weak(state, state & ~kDraining)) {
+  }
+  return true;
+}
+
+bool SharedMutexMemory::Unlock(Holder me) {
+  uint64_t state = me.Pack();
+  while (!header().state.compare_exchange_weak(state, 0)) {
+    if (Holder::Unpack(state) != me) return false;
+  }
+  // Readers, who all may go on now, or the next that writes.
+  if ((state & kMayWait) != 0) WakeAll();
+  return true;
+}
+
+FutexWord SharedMutexMemory::Park() {
+  const FutexWord word = gate();
+  uint64_t state = header().state.load();
+  while (IsHeld(state) && (state & kMayWait) == 0 &&
+         !header().state.compare_exchange_weak(state, state | kMayWait)) {
+  }
+  // All cells may be in use.
+  if (!IsHeld(state)) header().sleepers.store(1);
+  return word;
+}
+
+FutexWord SharedMutexMemory::ParkForReaders(Holder me) {
+  const FutexWord word = gate();
+  uint64_t state = header().state.load();
+  while (Holder::Unpack(state) == me && (state & kDraining) == 0 &&
+         !header().state.compare_exchange_weak(state, state | kDraining)) {
+  }
+  return word;
+}
+
+uint64_t SharedMutexMemory::Fence(Holder me, uint32_t cell) {
+  const uint64_t fence = NextFence();
+  const bool holds = cell == kNoCell ? writer() == me : this->cell(cell).load() == me.Pack();
+  return holds ? fence : 0;
+}
+
+Holder SharedMutexMemory::writer() const { return Holder::Unpack(header().state.load()); }
+
+bool SharedMutexMemory::ReadBy(Holder me) const {
+  for (uint32_t i = 0; i < count(); ++i) {
+    if (cell(i).load() == me.Pack()) return true;
+  }
+  return false;
+}
+
+uint32_t SharedMutexMemory::Readers(Holder* readers, uint32_t max) const {
+  uint32_t found = 0;
+  for (uint32_t i = 0; i < count() && found < max; ++i) {
+    const uint64_t word = cell(i).load();
+    if (IsHeld(word)) readers[found++] = Holder::Unpack(word);
+  }
+  return found;
+}
+
+bool SharedMutexMemory::RemoveHolder(uint32_t number) {
+  bool removed = false;
+  uint64_t state = header().state.load();
+  while (IsHeldBy(state, number)) {
+    if (header().state.compare_exchange_weak(state, kDied)) {
+      removed = true;
+      break;
+    }
+  }
+  for (uint32_t i = 0; i < count(); ++i) {
+    uint64_t word = cell(i).load();
+    removed |= IsHeldBy(word, number) && cell(i).compare_exchange_strong(word, 0);
+  }
+  if (removed) WakeAll();
+  return removed;
+}
+
+}  // namespace mailrail

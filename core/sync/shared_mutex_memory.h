@@ -1,0 +1,72 @@
+#ifndef MAILRAIL_CORE_SYNC_SHARED_MUTEX_MEMORY_H_
+#define MAILRAIL_CORE_SYNC_SHARED_MUTEX_MEMORY_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/shm/futex.h"
+#include "core/sync/sync_layout.h"
+
+namespace mailrail {
+
+// A mutex in shared memory that one may hold to write or many to read. The state is who writes, or
+// waits for the readers to leave and keeps new ones out until then; each reader is a cell.
+//
+//   read    cell: nobody -> me; state: nobody? else cell: me -> nobody, and wait
+//   write   state: nobody -> me; all cells nobody? else wait, holding the state
+//
+// A reader's cell and its look at the state, and a writer's state and its look at the cells, must
+// not change places: all are sequentially consistent. Readers spread over the cells, so they do not
+// share a cache line but by chance. Writers go before readers. Thread-safe.
+class SharedMutexMemory : public SyncMemory {
+ public:
+  static constexpr SyncKind kKind = SyncKind::kSharedMutex;
+  static constexpr uint32_t kReaders = 1024;  // at a time; others wait
+  static constexpr size_t kBytes = BytesFor(kReaders);
+  static constexpr uint32_t kNoCell = ~0u;
+
+  // REQUIRES: Check(memory, ..., kKind) was OK.
+  explicit SharedMutexMemory(char* memory) : SyncMemory(memory) {}
+
+  // `*cell`: where the reader stands, for UnlockShared. kAfterDeath: the last that wrote has died
+  // with it, and nobody has written since.
+  Acquired TryLockShared(Holder me, uint32_t* cell);
+  // False when it was taken away.
+  bool UnlockShared(Holder me, uint32_t cell);
+
+  // The right to be the next that writes. `has_slept` as MutexMemory's.
+  Acquired TryLock(Holder me, bool has_slept);
+  // Whether no reader is left, for the holder of that right, who then writes.
+  bool Drained(Holder me);
+  // Gives the right up, whether all had left or not. False when it was taken away.
+  bool Unlock(Holder me);
+
+  // Announce that somebody will sleep: for the right to write or to read, or for readers to leave.
+  // Try again before sleeping on the word.
+  FutexWord Park();
+  FutexWord ParkForReaders(Holder me);
+
+  // As MutexMemory's, of who writes or reads.
+  uint64_t Fence(Holder me, uint32_t cell);
+
+  Holder writer() const;
+  // Whether this thread reads it.
+  bool ReadBy(Holder me) const;
+  // Those that read it now, at most `max` of them, into `readers`; how many.
+  uint32_t Readers(Holder* readers, uint32_t max) const;
+
+  // As MutexMemory's.
+  bool RemoveHolder(uint32_t number);
+
+ private:
+  // Flags of the state.
+  static constexpr uint64_t kMayWait = 1;   // somebody may sleep until it is nobody's
+  static constexpr uint64_t kDied = 2;      // the last that wrote has died with it
+  static constexpr uint64_t kDraining = 4;  // its holder may sleep until the readers have left
+
+  void ReaderLeft();
+};
+
+}  // namespace mailrail
+
+#endif  // MAILRAIL_CORE_SYNC_SHARED_MUTEX_MEMORY_H_
