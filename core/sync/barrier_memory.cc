@@ -8,9 +8,9 @@ bool BarrierMemory::Arrive(Holder me, Place* place) {
     uint64_t word = cell(i).load();
     // One that leaves keeps its cell until it has.
     const bool taken = IsHeld(word) && (word & kTag) == (generation & kTag);
+    // It succeeds in this generation alone, since the next one begins when no cell is as it was: so
+    // this party was counted, even if the barrier is tripped before it looks again.
     if (taken || !cell(i).compare_exchange_strong(word, me.Pack() | (generation & kTag))) continue;
-    // What was written for a generation that has passed counts for none.
-    if (this->generation() != generation) return false;
     *place = {generation, i};
     TryTrip(generation);
     return true;
@@ -41,7 +41,7 @@ bool BarrierMemory::Depart(uint32_t generation, uint32_t cell, uint64_t leaving)
   while (GenerationOf(state) == generation) {
     const uint64_t next = (state & ~uint64_t{0xffffffff}) | ((state + 1) & 0xffffffff);
     if (!header().state.compare_exchange_strong(state, next)) continue;
-    this->cell(cell).compare_exchange_strong(leaving, 0);
+    this->cell(cell).compare_exchange_strong(leaving, leaving & kTag);
     return true;
   }
   return false;

@@ -16,7 +16,7 @@ namespace mailrail {
 //   trip     all cells are of this generation: generation += 1, unless `changes` has changed
 //            since they were looked at
 //   leave    cell: me -> me, leaving, which does not count; changes += 1 while it still is this
-//            generation, else all have passed; cell: -> nobody
+//            generation, else all have passed; cell: -> nobody, this generation
 //
 // So any of those that wait may trip it, if the last one to come has died before it did, and one
 // that leaves either was counted, and has passed, or was not. Thread-safe.

@@ -45,9 +45,9 @@ class SyncKillTest : public ::testing::Test {
       });
     };
     for (int i = 0; i < kProcesses; ++i) start();
-    for (uint64_t kill = 0; kill < kKills; ++kill) {
+    for (uint64_t kill = 0; kill < kKills / 4; ++kill) {
       // Until they have got somewhere, for a random while.
-      const uint64_t until = progress().rounds + random_.Below(200);
+      const uint64_t until = progress().rounds + random_.Below(20);
       while (progress().rounds < until + 3) {
         for (auto& [number, process] : processes) ASSERT_TRUE(process.Running());
       }
