@@ -14,8 +14,8 @@ namespace mailrail {
 //   wait     cell: nobody -> me; (unlock the mutex;) sleep until it says kNotified; -> nobody
 //   notify   cell of one that waits: -> notified; its word += 1, wake it
 //
-// A notification is one waiter's, and is never lost nor had twice: one whose waiter has died goes to
-// another. Waiters are notified in about the order in which they came. Thread-safe.
+// A notification is one waiter's, and is never lost nor had twice: one whose waiter has died goes
+// to another. Waiters are notified in about the order in which they came. Thread-safe.
 class ConditionMemory : public SyncMemory {
  public:
   static constexpr SyncKind kKind = SyncKind::kCondition;

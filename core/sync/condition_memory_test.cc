@@ -90,10 +90,12 @@ TEST_F(ConditionMemoryTest, AsManyGoOnAsWereNotified) {
         uint32_t place = 0;
         ASSERT_TRUE(condition.Enlist(me, &place));
         bool notified = false;
-        TryUntil([&](bool slept) {
-          notified = condition.Notified(me, place);
-          return notified || (slept && stop);
-        }, [&] { return condition.Park(place); });
+        TryUntil(
+            [&](bool slept) {
+              notified = condition.Notified(me, place);
+              return notified || (slept && stop);
+            },
+            [&] { return condition.Park(place); });
         if (!notified) notified = condition.Leave(me, place);
         if (notified) ++had;
       }

@@ -13,7 +13,8 @@ namespace mailrail {
 //
 //   lock     state: nobody -> me
 //   unlock   state: me -> nobody; then, where kMayWait was set: gate += 1, wake one
-//   wait     g = gate; state: set kMayWait while somebody holds it; look again; sleep while gate == g
+//   wait     g = gate; state: set kMayWait while somebody holds it; look again; sleep while gate ==
+//   g
 //
 // So lock and unlock of a mutex for which nobody waits are one compare-and-swap each. It is not
 // fair: one that comes by may be quicker than one that was woken. Thread-safe.

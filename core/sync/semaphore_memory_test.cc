@@ -84,11 +84,14 @@ TEST_F(SemaphoreMemoryTest, TwoUnitsWakeTwo) {
     threads.emplace_back([&, i] {
       SemaphoreMemory semaphore = object_.view();
       uint32_t cell = 0;
-      TryUntilWoken([&](bool slept) { return semaphore.TryAcquire({10 + i, 1}, slept, &cell); },
-                    [&] {
-                      ++parked;
-                      return semaphore.Park();
-                    });
+      TryUntilWoken(
+          [&](bool slept) {
+            return semaphore.TryAcquire({10 + i, 1}, slept, &cell);
+          },
+          [&] {
+            ++parked;
+            return semaphore.Park();
+          });
       ++done;
     });
   }

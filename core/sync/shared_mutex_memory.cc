@@ -36,8 +36,10 @@ bool SharedMutexMemory::UnlockShared(Holder me, uint32_t cell) {
 
 void SharedMutexMemory::ReaderLeft() {
   const bool draining = (header().state.load() & kDraining) != 0;
-  if (header().sleepers.load() != 0) header().sleepers.store(0);
-  else if (!draining) return;
+  if (header().sleepers.load() != 0)
+    header().sleepers.store(0);
+  else if (!draining)
+    return;
   WakeAll();
 }
 

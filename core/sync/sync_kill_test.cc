@@ -1,5 +1,5 @@
-// Processes that use one object are killed at random moments, again and again, and what they held is
-// removed as the agent does it: the survivors go on, and nothing is held by the dead.
+// Processes that use one object are killed at random moments, again and again, and what they held
+// is removed as the agent does it: the survivors go on, and nothing is held by the dead.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -30,8 +30,8 @@ class SyncKillTest : public ::testing::Test {
  protected:
   Progress& progress() { return *reinterpret_cast<Progress*>(progress_.writable()); }
 
-  // Runs `kProcesses` of `body`, which go on for ever, kills one after the other, and calls `removed`
-  // for the number of each that is dead; after each, the others make progress.
+  // Runs `kProcesses` of `body`, which go on for ever, kills one after the other, and calls
+  // `removed` for the number of each that is dead; after each, the others make progress.
   template <typename Memory>
   void Run(const TestObject<Memory>& object,
            const std::function<void(Memory, uint32_t number, Progress*)>& body) {

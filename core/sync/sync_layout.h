@@ -1,6 +1,6 @@
-// The memory of a named mutex, shared mutex, semaphore, condition or barrier: one header, and cells.
-// All processes that use it map it for reading and writing: they are trusted with it, as with what
-// it guards.
+// The memory of a named mutex, shared mutex, semaphore, condition or barrier: one header, and
+// cells. All processes that use it map it for reading and writing: they are trusted with it, as
+// with what it guards.
 //
 //   offset  size         what
 //        0  640          SyncHeader
@@ -13,11 +13,11 @@
 // agent does when one has ended. What one that was declared gone writes after that is found by
 // whoever waits for it too long, and asks the agent.
 //
-// Nobody counts sleepers: a count that includes one who was killed would stay wrong. Who is about to
-// sleep says so in a flag, and looks again; who wakes clears the flag; who was asleep sets it again
-// when it goes on, for others may sleep still. One that is killed between being woken and setting the
-// flag delays others until they look by themselves (kLookAgain), or until the agent, who has seen
-// it die, wakes all.
+// Nobody counts sleepers: a count that includes one who was killed would stay wrong. Who is about
+// to sleep says so in a flag, and looks again; who wakes clears the flag; who was asleep sets it
+// again when it goes on, for others may sleep still. One that is killed between being woken and
+// setting the flag delays others until they look by themselves (kLookAgain), or until the agent,
+// who has seen it die, wakes all.
 #ifndef MAILRAIL_CORE_SYNC_SYNC_LAYOUT_H_
 #define MAILRAIL_CORE_SYNC_SYNC_LAYOUT_H_
 
@@ -115,9 +115,9 @@ class SyncMemory {
   // What to sleep on, once nothing was found that is worth staying awake for.
   FutexWord gate() const { return {&header_->gate, header_->gate.load()}; }
 
-  // Wakes one of those that sleep, or all of them. One that has slept and gives up wakes another, who
-  // would have been woken in its place. The agent wakes all when a process has ended that may have
-  // been on its way to wake somebody.
+  // Wakes one of those that sleep, or all of them. One that has slept and gives up wakes another,
+  // who would have been woken in its place. The agent wakes all when a process has ended that may
+  // have been on its way to wake somebody.
   void WakeOne();
   void WakeAll();
 

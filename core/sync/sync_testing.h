@@ -25,8 +25,8 @@ class TestObject {
   TwiceMapped memory_;
 };
 
-// Tries until it succeeds, as one who waits does: announces that it will sleep, tries again, sleeps.
-// `attempt(has_slept)`; `park()` is the word. It sleeps at most kLookAgain at a time.
+// Tries until it succeeds, as one who waits does: announces that it will sleep, tries again,
+// sleeps. `attempt(has_slept)`; `park()` is the word. It sleeps at most kLookAgain at a time.
 template <typename Attempt, typename Park>
 void TryUntil(Attempt attempt, Park park) {
   bool has_slept = false;
