@@ -6,6 +6,8 @@ bool BarrierMemory::Arrive(Holder me, Place* place) {
   const uint32_t generation = this->generation();
   for (uint32_t i = 0; i < count(); ++i) {
     uint64_t word = cell(i).load();
+    // After that: else it may be the place of one that has come for the next.
+    if (this->generation() != generation) return false;
     // One that leaves keeps its cell until it has.
     const bool taken = IsHeld(word) && (word & kTag) == (generation & kTag);
     // It succeeds in this generation alone, since the next one begins when no cell is as it was: so

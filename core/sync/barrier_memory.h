@@ -33,8 +33,8 @@ class BarrierMemory : public SyncMemory {
   // REQUIRES: Check(memory, ..., kKind) was OK.
   explicit BarrierMemory(char* memory) : SyncMemory(memory) {}
 
-  // Takes a place, and trips the barrier when it was the last one. False when all places are taken,
-  // by parties that have not noticed yet that it is tripped: again.
+  // Takes a place, and trips the barrier when it was the last one. False when it was tripped
+  // meanwhile, or all places are taken: again.
   bool Arrive(Holder me, Place* place);
   // Whether all have come. Who waits asks this before each sleep, since it trips it for a dead one.
   bool Passed(const Place& place);

@@ -65,6 +65,14 @@ MODELS = [
     Model("joining", "join", "", [
         "GRANT_BEFORE_VERSION", "NO_LOOK_AFTER_JOIN", "NO_SECOND_LOOK", "NO_VERSION",
         "VERSION_AFTER_GRANT_AND_NOTICE", "VERSION_READ_BEFORE_CANDIDATE"]),
+    Model("barrier", "barrier", "GENERATIONS=2 LEAVES=1", [
+        "ARRIVED_LOOKS_AGAIN", "GIVEN_UP_AS_NEW", "GIVEN_UP_BEFORE_CHANGES",
+        "NO_SECOND_LOOK_AT_GENERATION", "NOTHING_CHANGES", "WHO_LEAVES_COUNTS"]),
+    Model("barrier, a party fails", "barrier", "GENERATIONS=2 LEAVES=0 FAILS", []),
+    Model("semaphore", "semaphore", "", [
+        "GATE_READ_AFTER_LOOK", "NOTHING_PASSED_ON", "NO_FLAG_AGAIN", "NO_LOOK_AGAIN",
+        "SLEEPERS_READ_BEFORE_FREED"]),
+    Model("semaphore, somebody fails", "semaphore", "FAILS", ["AGENT_DOES_NOT_WAKE"]),
     Model("second look", "look", "", [
         "CLAIM_WITHOUT_COMPARE", "LOST_CLAIM_TAKES_THE_NEXT", "NO_SECOND_LOOK",
         "ONE_SECOND_LOOK"]),
