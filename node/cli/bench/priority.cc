@@ -123,7 +123,8 @@ absl::Status AnswerAll(Crew& crew, const Urgent& what, Shared& shared) {
     if (!status.ok()) return status;
     ++answered;
     for (int spins = 0; shared.announced == answered; ++spins) {
-      // Where both have a processor this would let others have it, when the message is about to come.
+      // Where both have a processor this would let others have it, when the message is about to
+      // come.
       const bool yields = what.mode != WaitMode::kSpin;
       if (yields && spins % kSpinsBeforeYield == kSpinsBeforeYield - 1) sched_yield();
     }
