@@ -59,16 +59,17 @@ ReceiverImpl::~ReceiverImpl() {
   // What was received is then not counted as lost.
   queue_->Flush();
   if (is_inbox_) return;
-  SetWanted(0);
+  SetWanted(false);
   process_->CloseReceiver(destination_id_, queue_.get());
 }
 
-void ReceiverImpl::SetWanted(uint32_t count, bool taken) {
+void ReceiverImpl::SetWanted(bool wanted, bool taken) {
   if (!remote()) return;
   // Once more for the next one: the carrier sees that the last is taken only when it looks.
-  if (wanted_ == count && !(taken && count > 0)) return;
-  wanted_ = count;
-  reinterpret_cast<BellWords*>(memory_->bell.data())->wanted.exchange(count);
+  if (wanted_ == wanted && !(taken && wanted)) return;
+  wanted_ = wanted;
+  if (wanted && ++asked_ == 0) ++asked_;
+  reinterpret_cast<BellWords*>(memory_->bell.data())->wanted.exchange(wanted ? asked_ : 0);
   RingGate(reinterpret_cast<GateWord*>(memory_->carrier_gate.data()));
 }
 
@@ -197,10 +198,10 @@ absl::Status ReceiverImpl::Finish(Got got, const ProcessId* only_from, absl::Tim
     if (absl::Status status = EndStatus(only_from); !status.ok()) return status;
     if (asks && deadline < absl::Now() + kRemoteTry) deadline = absl::Now() + kRemoteTry;
     if (deadline == absl::InfinitePast() || deadline <= absl::Now()) return nothing_;
-    if (asks) SetWanted(1);
+    if (asks) SetWanted(true);
     got = Wait(only_from, deadline, message);
   }
-  if (asks) SetWanted(0);
+  if (asks) SetWanted(false);
   switch (got) {
     case Got::kMessage:
       return absl::OkStatus();
@@ -311,7 +312,7 @@ FutexWord ReceiverImpl::Park(absl::Duration* longest) {
   absl::optional<absl::MutexLock> lock;
   if (watched_) lock.emplace(&watch_mutex_);
   queue_->Flush();
-  SetWanted(1);
+  SetWanted(true);
   const FutexWord word = Announce();
   *longest = std::min(*longest, parker_.LookAgainAfter());
   return word;
@@ -321,18 +322,18 @@ void ReceiverImpl::Join() {
   absl::MutexLock lock(&watch_mutex_);
   ++sets_;
   watched_ = true;
-  SetWanted(1);
+  SetWanted(true);
 }
 
 void ReceiverImpl::Leave() {
   absl::MutexLock lock(&watch_mutex_);
   if (--sets_ > 0 || event_.valid()) return;
   watched_ = false;
-  SetWanted(0);
+  SetWanted(false);
 }
 
 void ReceiverImpl::Unpark(bool keep_wanted) {
-  if (!keep_wanted && !watched_) SetWanted(0);
+  if (!keep_wanted && !watched_) SetWanted(false);
 }
 
 absl::StatusOr<int> ReceiverImpl::Descriptor() {
@@ -354,7 +355,7 @@ bool ReceiverImpl::SignalOrPark(FutexWord* word, absl::Duration* longest) {
   if (signaled_) return true;
   *word = Announce();
   *longest = std::min(*longest, parker_.LookAgainAfter());
-  SetWanted(1);
+  SetWanted(true);
   if (!MayReturn()) return false;
   const uint64_t one = 1;
   while (write(event_.get(), &one, sizeof(one)) < 0 && errno == EINTR) {

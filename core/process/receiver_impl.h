@@ -159,7 +159,7 @@ class ReceiverImpl final : public Waitable, public Watched {
   absl::Status Finish(Got got, const ProcessId* only_from, absl::Time deadline, Message* message);
   // For a mailbox of another node: says that a message is wanted, or not any more, after a receive
   // that has `taken` one or none.
-  void SetWanted(uint32_t count, bool taken = false);
+  void SetWanted(bool wanted, bool taken = false);
   bool remote() const { return memory_->carrier_gate.valid(); }
 
   ProcessImpl* const process_;
@@ -176,7 +176,8 @@ class ReceiverImpl final : public Waitable, public Watched {
   WaitMode wait_mode_ = WaitMode::kAdaptive;
   uint32_t taken_over_ = 0;  // the version up to which MayReturn knows of all lanes
   AdaptiveSpin adaptive_spin_;
-  uint32_t wanted_ = 0;
+  bool wanted_ = false;
+  uint32_t asked_ = 0;  // the last number by which it said so
   Resting resting_;
 
   // While its descriptor is in use, or it is in a set: other threads look too, so looks are taken

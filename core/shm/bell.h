@@ -47,7 +47,8 @@ struct BellWords {
   alignas(128) SharedAtomic<uint64_t> parks;
   // A sole receiver that is up again stores parks here: nobody sleeps, nobody need ring.
   alignas(128) SharedAtomic<uint64_t> awake;
-  // A receiver of a mailbox on another node: how many messages it waits for (0 or 1).
+  // A receiver of a mailbox on another node: 0 while it waits for no message, and for each one that
+  // it waits for another number than for the one before.
   alignas(128) SharedAtomic<uint32_t> wanted;
 };
 static_assert(sizeof(BellWords) == 384 && alignof(BellWords) == 128);

@@ -80,7 +80,7 @@ class RememberingCarrier : public Carrier {
   void RemoveReceiver(const std::string&, uint64_t, bool) override {}
   void AddProxy(ReceiverProxy) override {}
   void RemoveProxy(const std::string&, uint64_t) override {}
-  void ExtendLease(uint64_t, absl::Duration) override {}
+  void ExtendLease(uint64_t, int, uint64_t, absl::Duration) override {}
   void Poke() override {}
   void ForgetPeer(const std::string& node) override { forgotten.insert(node); }
   bool Send(const std::string&, proto::Frame) override { return false; }

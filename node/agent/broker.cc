@@ -157,9 +157,10 @@ void Broker::LookAtLane(uint64_t lane_id) {
 
 absl::Status Broker::ExtendLease(LocalProcess* process, const control::ExtendLease& lease) {
   if (process->proxies.contains(lease.destination_id())) {
-    carrier_->ExtendLease(lease.destination_id(),
-                          absl::Milliseconds(static_cast<int64_t>(
-                              std::min<uint64_t>(lease.time_ms(), uint64_t{1} << 40))));
+    carrier_->ExtendLease(
+        lease.destination_id(), static_cast<int>(lease.priority()), lease.sequence(),
+        absl::Milliseconds(
+            static_cast<int64_t>(std::min<uint64_t>(lease.time_ms(), uint64_t{1} << 40))));
     return absl::OkStatus();
   }
   return sweeper_.Extend(process->number, lease);
@@ -304,8 +305,9 @@ void Broker::CloseRemoteReceiver(const std::string& node, uint64_t key) {
 }
 
 absl::StatusOr<Proxy*> Broker::AddProxy(LocalProcess* process, const std::string& node,
-                                        const std::string& mailbox, const MailboxOptions& options) {
-  absl::StatusOr<Proxy*> proxy = registry_->AddProxy(process, node, mailbox, options);
+                                        const std::string& mailbox, const MailboxOptions& options,
+                                        bool leases) {
+  absl::StatusOr<Proxy*> proxy = registry_->AddProxy(process, node, mailbox, options, leases);
   if (!proxy.ok()) return proxy;
   control::Notice notice;
   control::LaneJoined* joined = notice.mutable_lane_joined();

@@ -136,7 +136,8 @@ class Broker {
 
   // --- Mailboxes of other nodes.
   absl::StatusOr<Proxy*> AddProxy(LocalProcess* process, const std::string& node,
-                                  const std::string& mailbox, const MailboxOptions& options);
+                                  const std::string& mailbox, const MailboxOptions& options,
+                                  bool leases);
   void StartProxy(const Proxy& proxy);
   // The mailbox that a proxy of this node stands for was destroyed at its home.
   void CloseProxy(const std::string& node, uint64_t key);

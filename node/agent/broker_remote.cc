@@ -5,6 +5,7 @@
 #include "core/process/grants.h"
 #include "node/agent/broker.h"
 #include "node/agent/mapped_lanes.h"
+#include "node/carrier/proxy_note.h"
 
 namespace mailrail {
 
@@ -119,13 +120,13 @@ void Broker::CloseProxy(const std::string& node, uint64_t key) {
 
 void Broker::StartProxy(const Proxy& proxy) {
   MailboxOptions options = proxy.options;
-  options.capacity_messages = 16;
+  options.capacity_messages = proxy.geometry.slots;
   options.when_full = FullPolicy::kBlock;
   absl::StatusOr<std::shared_ptr<OutgoingLane>> lane =
       MapCellSender(absl::StrCat("mailbox ", proxy.mailbox), options, proxy.geometry, proxy.data,
                     proxy.state, proxy.destination, options_.budget);
   absl::StatusOr<Mapping> bell = proxy.destination.MapBell();
-  absl::StatusOr<Mapping> control = proxy.destination.MapControl();
+  absl::StatusOr<Mapping> control = proxy.destination.MapControl(kProxyControlBytes);
   if (!lane.ok() || !bell.ok() || !control.ok()) {
     options_.log(absl::StrCat("cannot map the proxy of mailbox ", proxy.mailbox, ": ",
                               lane.status().ToString()));
@@ -135,6 +136,7 @@ void Broker::StartProxy(const Proxy& proxy) {
   receiver.key = proxy.id;
   receiver.peer_node = proxy.node;
   receiver.peer_incarnation = registry_->PeerIncarnation(proxy.node);
+  receiver.leases = proxy.leases;
   receiver.bell = *std::move(bell);
   receiver.control = *std::move(control);
   receiver.lane = *std::move(lane);

@@ -348,7 +348,7 @@ TEST_F(BrokerTest, ReceiversAreToldWhichLanesTheAgentWrites) {
           ->JoinMailbox(mailbox, Endpoint::OfProcess(process->number), process->id, process->uid, 0)
           .ok());
   ASSERT_TRUE(broker_->OpenReceiver(process, mailbox, /*leases=*/false).ok());
-  ASSERT_TRUE(broker_->AddProxy(process, "beta", "far", {}).ok());
+  ASSERT_TRUE(broker_->AddProxy(process, "beta", "far", {}, /*leases=*/false).ok());
   LinkOf(process);
   ASSERT_TRUE(broker_->AgentLane(process).ok());
   ASSERT_TRUE(broker_->LinkLocal(process, process).ok());

@@ -6,9 +6,9 @@
 
 namespace mailrail {
 
-absl::StatusOr<Destination> Destination::Create(const std::string& name) {
+absl::StatusOr<Destination> Destination::Create(const std::string& name, size_t control_bytes) {
   Destination destination;
-  absl::StatusOr<Fd> control = CreateMemory(name + ".control", sizeof(ControlPage));
+  absl::StatusOr<Fd> control = CreateMemory(name + ".control", control_bytes);
   if (!control.ok()) return control.status();
   absl::StatusOr<Fd> bell = CreateMemory(name + ".bell", sizeof(BellWords));
   if (!bell.ok()) return bell.status();
@@ -42,8 +42,8 @@ absl::Status Destination::Map() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Mapping> Destination::MapControl() const {
-  return Mapping::Map(control_, sizeof(ControlPage), Access::kReadWrite);
+absl::StatusOr<Mapping> Destination::MapControl(size_t bytes) const {
+  return Mapping::Map(control_, bytes, Access::kReadWrite);
 }
 absl::StatusOr<Mapping> Destination::MapBell() const {
   return Mapping::Map(bell_, sizeof(BellWords), Access::kReadWrite);

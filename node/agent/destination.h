@@ -1,6 +1,7 @@
 #ifndef MAILRAIL_NODE_AGENT_DESTINATION_H_
 #define MAILRAIL_NODE_AGENT_DESTINATION_H_
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -21,8 +22,9 @@ class Destination {
  public:
   Destination() = default;
 
-  // New memory; `name` shows in /proc/PID/maps.
-  static absl::StatusOr<Destination> Create(const std::string& name);
+  // New memory; `name` shows in /proc/PID/maps. Behind the control page there may be more.
+  static absl::StatusOr<Destination> Create(const std::string& name,
+                                            size_t control_bytes = sizeof(ControlPage));
   // What an agent before this one created: control, bell, gate. REQUIRES: 3 descriptors.
   static absl::StatusOr<Destination> Adopt(std::vector<Fd> fds);
 
@@ -55,7 +57,7 @@ class Destination {
   void Ring();
 
   // Mappings of its own for a part of the agent that sends to or receives from it.
-  absl::StatusOr<Mapping> MapControl() const;
+  absl::StatusOr<Mapping> MapControl(size_t bytes = sizeof(ControlPage)) const;
   absl::StatusOr<Mapping> MapBell() const;
   absl::StatusOr<Mapping> MapGate() const;
   // All that a sender needs: this control page, with the bell and gate of `bell`, which is this or

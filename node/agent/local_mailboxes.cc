@@ -224,14 +224,15 @@ void LocalService::OpenFarMailbox(const CallPtr& call, const FoundMailbox& found
                                   const std::string& name) {
   LocalProcess* caller = Caller(*call);
   if (caller == nullptr) return;
-  absl::StatusOr<Proxy*> proxy = broker_->AddProxy(caller, found.node, name, found.options);
+  const bool leases = call->request.open_mailbox().leases();
+  absl::StatusOr<Proxy*> proxy = broker_->AddProxy(caller, found.node, name, found.options, leases);
   if (!proxy.ok()) return Respond(*call, proxy.status());
   proto::Request request;
   proto::OpenReceiver* open = request.mutable_open_receiver();
   open->set_mailbox(name);
   ToProto(caller->id, open->mutable_receiver());
   open->set_receiver_key((*proxy)->id);
-  open->set_leases(call->request.open_mailbox().leases());
+  open->set_leases(leases);
   peers_->Call(found.node, std::move(request), call->deadline,
                [this, call, id = (*proxy)->id](absl::StatusOr<proto::Reply> reply) {
                  const Proxy* opened_proxy = registry_->FindProxy(id);

@@ -163,6 +163,7 @@ struct Proxy {
   std::string node;
   std::string mailbox;
   MailboxOptions options;
+  bool leases = false;  // it acknowledges by hand
   CellGeometry geometry;
   Destination destination;
   uint64_t lane_id = 0;
@@ -268,7 +269,8 @@ class Registry {
 
   // --- Proxies.
   absl::StatusOr<Proxy*> AddProxy(LocalProcess* process, const std::string& node,
-                                  const std::string& mailbox, const MailboxOptions& options);
+                                  const std::string& mailbox, const MailboxOptions& options,
+                                  bool leases);
   void RemoveProxy(uint64_t id);
   Proxy* FindProxy(uint64_t id);
 

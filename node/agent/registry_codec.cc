@@ -203,6 +203,7 @@ state::Proxy Encode(const Proxy& proxy) {
   value.set_slots(proxy.geometry.slots);
   value.set_slab_bytes(proxy.geometry.slab_bytes);
   value.set_lane_id(proxy.lane_id);
+  value.set_leases(proxy.leases);
   return value;
 }
 
@@ -215,6 +216,7 @@ void Decode(const state::Proxy& value, Proxy* proxy) {
   proxy->geometry.slots = value.slots();
   proxy->geometry.slab_bytes = value.slab_bytes();
   proxy->lane_id = value.lane_id();
+  proxy->leases = value.leases();
 }
 
 state::Watch Encode(const Watch& watch) {

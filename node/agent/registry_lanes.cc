@@ -1,10 +1,13 @@
 // The registry's lanes, links and proxies: whatever has memory for messages.
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/shm/memory.h"
+#include "mailrail/limits.h"
 #include "node/agent/registry.h"
 #include "node/agent/registry_codec.h"
+#include "node/carrier/proxy_note.h"
 
 namespace mailrail {
 namespace {
@@ -22,6 +25,14 @@ std::string SenderKey(uint64_t mailbox, const Endpoint& sender, uint64_t origin_
 // What one process writes it seals itself, once it has mapped it.
 MoreSeals SealsFor(const Endpoint& writer) {
   return writer.kind == Endpoint::Kind::kProcess ? MoreSeals::kAllowed : MoreSeals::kRefused;
+}
+
+// One message at a time is on its way to a receiver; what it has leased stays where it came.
+CellGeometry GeometryOfProxy(size_t max_message_bytes, bool leases) {
+  if (!leases) return CellGeometry::For(16, max_message_bytes);
+  const size_t bytes =
+      std::min(kMostFarLeases * (max_message_bytes + kMaxHeaderBytes), kMostFarLeaseBytes);
+  return CellGeometry::For(2 * kMostFarLeases, std::max(max_message_bytes, bytes / 2));
 }
 
 }  // namespace
@@ -193,8 +204,8 @@ Link* Registry::FindInbound(const std::string& node, uint64_t lane) {
 }
 
 absl::StatusOr<Proxy*> Registry::AddProxy(LocalProcess* process, const std::string& node,
-                                          const std::string& mailbox,
-                                          const MailboxOptions& options) {
+                                          const std::string& mailbox, const MailboxOptions& options,
+                                          bool leases) {
   auto proxy = std::make_unique<Proxy>();
   proxy->id = NewId();
   proxy->lane_id = NewId();
@@ -202,9 +213,10 @@ absl::StatusOr<Proxy*> Registry::AddProxy(LocalProcess* process, const std::stri
   proxy->node = node;
   proxy->mailbox = mailbox;
   proxy->options = options;
-  // One message at a time is on its way to a receiver.
-  proxy->geometry = CellGeometry::For(16, options.max_message_bytes);
-  absl::StatusOr<Destination> destination = Destination::Create("mailrail.proxy");
+  proxy->leases = leases;
+  proxy->geometry = GeometryOfProxy(options.max_message_bytes, leases);
+  absl::StatusOr<Destination> destination =
+      Destination::Create("mailrail.proxy", kProxyControlBytes);
   if (!destination.ok()) return destination.status();
   proxy->destination = *std::move(destination);
   absl::StatusOr<Fd> data = CreateMemory("mailrail.lane", proxy->geometry.data_bytes());

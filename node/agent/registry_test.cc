@@ -63,7 +63,7 @@ TEST_F(RegistryTest, EverythingComesBackFromTheKeeper) {
   Link* link = before->AddLink(self, Endpoint::OfRemoteProcess(remote), {}).value();
   link->inbound_lane = 12;
   before->SaveLink(*link);
-  const uint64_t proxy = before->AddProxy(process, "beta", "far", options).value()->id;
+  const uint64_t proxy = before->AddProxy(process, "beta", "far", options, true).value()->id;
   before->SavePeer("beta", 42);
 
   auto after = Restored();
@@ -75,6 +75,7 @@ TEST_F(RegistryTest, EverythingComesBackFromTheKeeper) {
   EXPECT_EQ(same->dropped, 3u);
   EXPECT_EQ(same->expired, 4u);
   EXPECT_TRUE(same->proxies.contains(proxy));
+  EXPECT_TRUE(after->FindProxy(proxy)->leases);
   EXPECT_EQ(same->mailboxes.size(), 2u);
   LocalMailbox* restored = after->FindMailbox("orders");
   ASSERT_NE(restored, nullptr);

@@ -96,8 +96,8 @@ class CarrierImpl final : public Carrier {
       proxies_.Add(std::move(proxy), peer);
     });
   }
-  void ExtendLease(uint64_t key, absl::Duration time) override {
-    tasks_.Add([this, key, time] { proxies_.Extend(key, time); });
+  void ExtendLease(uint64_t key, int priority, uint64_t position, absl::Duration time) override {
+    tasks_.Add([=, this] { proxies_.Extend(key, priority, position, time); });
   }
   void RemoveProxy(const std::string& node, uint64_t key) override {
     tasks_.Add([=, this] { proxies_.Remove(peers_.Get(node), key); });
@@ -168,6 +168,7 @@ class CarrierImpl final : public Carrier {
   absl::Mutex turn_;
   bool stopping_ = false;
   absl::Time looked_;  // when everything was looked at, announced or not
+  uint32_t rung_ = 0;  // the gate, as the last turn has found it
   // When the carrier's thread, which sleeps, looks again.
   absl::Time sleeps_until_ = absl::InfinitePast();
   // What that thread is to wait for may have changed since it fell asleep.
@@ -339,6 +340,7 @@ absl::Status CarrierImpl::TakeOffer(Peer* peer, const std::shared_ptr<Session>& 
       }
       return absl::OkStatus();
     case proto::Frame::kReceiverCheck:
+      proxies_.TakeCheck(peer, *session, frame->receiver_check().receiver_key());
       events_->OnProxyCheck(peer->node(), frame->receiver_check().receiver_key());
       return absl::OkStatus();
     default:
@@ -348,13 +350,15 @@ absl::Status CarrierImpl::TakeOffer(Peer* peer, const std::shared_ptr<Session>& 
 
 bool CarrierImpl::Turn() {
   bool busy = tasks_.Run();
+  // Read before all looks: who settles something after one rings after it.
+  const uint32_t rung = std::exchange(rung_, gate()->gate.load());
   const absl::Time now = absl::Now();
   const bool look_again = now - looked_ >= kLookAgain || now < looked_;
   if (look_again) looked_ = now;
   busy |= inbound_.Publish(now, look_again);
   busy |= outbound_.Send(now);
   busy |= receivers_.Deliver(now, look_again);
-  busy |= proxies_.Look();
+  busy |= proxies_.Look(/*all=*/look_again || rung != rung_);
   peers_.Flush();
   if (busy) {
     absl::MutexLock lock(&mu_);

@@ -70,10 +70,11 @@ struct ReceiverProxy {
   std::string peer_node;               // the mailbox's home
   std::shared_ptr<OutgoingLane> lane;  // a cell lane; recovered already
   uint32_t number = 0;                 // the lane's sender's, which is no receiver's
+  bool leases = false;                 // it acknowledges by hand, and may hold several
   Mapping bell;                        // BellWords of the private mailbox: `wanted`
-  // The private mailbox's page of memory whose first part is the ControlPage, read-write: in its
-  // last part the carrier keeps what one after it must know (ProxyNote). Without it, a receiver may
-  // get again, marked, what it had received, if the agent dies before the home has heard of it.
+  // The memory that begins with the private mailbox's ControlPage, kProxyControlBytes, read-write:
+  // behind that the carrier keeps what one after it must know (ProxyNote). Without it, a receiver
+  // may get again, marked, what it had received, if the agent dies before the home has heard of it.
   Mapping control;
   uint64_t peer_incarnation = 0;  // as above
 };
@@ -211,9 +212,9 @@ class Carrier : public SessionHandler {
   // The receiver is gone: what it had not taken is reported as not taken, and the home is told,
   // also of one that was never added.
   virtual void RemoveProxy(const std::string& node, uint64_t key) = 0;
-  // The lease of what was delivered to this proxy last ends so long from now: tells the home, if it
-  // is connected.
-  virtual void ExtendLease(uint64_t key, absl::Duration time) = 0;
+  // The lease of what stands there in this proxy's private lane ends so long from now: tells the
+  // home, if it is connected.
+  virtual void ExtendLease(uint64_t key, int priority, uint64_t position, absl::Duration time) = 0;
 
   // A destination was closed, lanes have joined the queue of a remote receiver, or it may receive
   // now: looks at all.

@@ -36,8 +36,8 @@ TestMemory::TestMemory(size_t bytes) : bytes_(bytes), fd_(CreateMemory("test", b
 
 Mapping TestMemory::Map(Access access) const { return Mapping::Map(fd_, bytes_, access).value(); }
 
-TestDestination::TestDestination()
-    : control_memory(sizeof(ControlPage)),
+TestDestination::TestDestination(size_t control_bytes)
+    : control_memory(control_bytes),
       bell_memory(sizeof(BellWords)),
       gate_memory(sizeof(GateWord)),
       control_map(control_memory.Map()),

@@ -47,7 +47,7 @@ class TestMemory {
 
 // What an inbox or a mailbox shares with its senders and receivers.
 struct TestDestination {
-  TestDestination();
+  explicit TestDestination(size_t control_bytes = sizeof(ControlPage));
   DestinationMemory ForSender() const;
   ControlPage* control() const { return reinterpret_cast<ControlPage*>(control_map.data()); }
   BellWords* bell() const { return reinterpret_cast<BellWords*>(bell_map.data()); }

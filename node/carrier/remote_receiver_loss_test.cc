@@ -8,7 +8,7 @@
 
 #include "core/message/prefix.h"
 #include "gtest/gtest.h"
-#include "node/carrier/proxies.h"
+#include "node/carrier/proxy_note.h"
 #include "node/carrier/remote_receiver_testing.h"
 
 namespace mailrail {
@@ -41,7 +41,7 @@ class RemoteReceiverLossTest : public RemoteReceiverTest {
 
 TEST_F(RemoteReceiverLossTest, WhatAStoppedReceiverDoesNotTakeGoesBackMarked) {
   GiveUpSoon();
-  Want(1);
+  Want(true);
   Send(0, "first");
   AwaitDelivered();
   const Message message = local.Receive();
@@ -56,7 +56,7 @@ TEST_F(RemoteReceiverLossTest, WhatAStoppedReceiverDoesNotTakeGoesBackMarked) {
 TEST_F(RemoteReceiverLossTest, WhatANodeThatIsAwayWasGivenGoesBackMarked) {
   GiveUpSoon();
   beta.on_restart = [&] { AddProxy(true); };
-  Want(1);
+  Want(true);
   Send(0, "first");
   AwaitDelivered();
   beta.Stop();
@@ -74,7 +74,7 @@ TEST_F(RemoteReceiverLossTest, WhatANodeThatIsAwayWasGivenGoesBackMarked) {
 TEST_F(RemoteReceiverLossTest, AReceiverOfANodeThatIsAwayForTooLongIsCutOffUntilItIsReachedAgain) {
   leases = true;
   GiveUpSoon();
-  Want(1);
+  Want(true);
   Send(0, "first");
   AwaitDelivered();
   EXPECT_EQ(alpha.events().Count("cut off beta 5"), 0);
@@ -95,7 +95,7 @@ TEST_F(RemoteReceiverLossTest, AReceiverOfANodeThatIsAwayForTooLongIsCutOffUntil
 
 TEST_F(RemoteReceiverLossTest, WhatAnAgentBringsThatKnowsNothingOfTheOneBeforeItIsMarked) {
   beta.on_restart = [&] { AddProxy(true); };
-  Want(1);
+  Want(true);
   Send(0, "first");
   AwaitDelivered();
   beta.Stop();
@@ -104,7 +104,7 @@ TEST_F(RemoteReceiverLossTest, WhatAnAgentBringsThatKnowsNothingOfTheOneBeforeIt
   EXPECT_FALSE(before.redelivered());
   // What the carrier that published it had noted is lost.
   const Mapping control = inner.destination.control_memory.Map();
-  memset(control.data() + ProxyNote::kOffset, 0, sizeof(ProxyNote));
+  memset(control.data() + ProxyNote::kOffset, 0, ProxyNote::kCount * sizeof(ProxyNote));
   beta.Start();
   const Message after = receiver.Receive();
   EXPECT_EQ(after.body(), "first");
@@ -132,7 +132,7 @@ TEST_F(RemoteReceiverLossTest, ALaneThatForgesASenderIsReceivedFromNoMore) {
   Prefix prefix;
   prefix.sender = ProcessId("alpha", 77, 8);
   const std::string encoded = EncodePrefix(prefix);
-  Want(1);
+  Want(true);
   ASSERT_TRUE(sender->Send(0, {encoded, "forged"}, kForEver).ok());
   alpha.events().Await(kDropped);
   Send(0, "after it");

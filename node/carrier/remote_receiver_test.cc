@@ -68,17 +68,17 @@ TEST_F(RemoteReceiverTest, CompetesWithALocalReceiver) {
 }
 
 TEST_F(RemoteReceiverTest, AWithdrawnWantLeavesTheMessageToOthers) {
-  Want(1);
-  Want(0);
+  Want(true);
+  Want(false);
   Send(0, "for whoever comes");
   EXPECT_EQ(local.Receive().body(), "for whoever comes");
 }
 
 TEST_F(RemoteReceiverTest, ADeliveryThatIsNotWantedAnyMoreGoesBack) {
-  Want(1);
+  Want(true);
   Send(0, "delivered");
   AwaitDelivered();
-  Want(0);
+  Want(false);
   const Message message = local.Receive();
   EXPECT_EQ(message.body(), "delivered");
   EXPECT_EQ(message.attempts(), 0);  // nobody has seen it
@@ -86,7 +86,7 @@ TEST_F(RemoteReceiverTest, ADeliveryThatIsNotWantedAnyMoreGoesBack) {
 }
 
 TEST_F(RemoteReceiverTest, ADeliveryGoesBackWhenTheReceiverIsGone) {
-  Want(1);
+  Want(true);
   Send(0, "delivered");
   AwaitDelivered();
   beta.carrier().RemoveProxy("alpha", kKey);
@@ -97,7 +97,7 @@ TEST_F(RemoteReceiverTest, ADeliveryGoesBackWhenTheReceiverIsGone) {
 }
 
 TEST_F(RemoteReceiverTest, WhatAGoneReceiverHadTakenDoesNotComeAgain) {
-  Want(1);
+  Want(true);
   Send(0, "taken");
   EXPECT_EQ(receiver.Receive().body(), "taken");
   beta.carrier().RemoveProxy("alpha", kKey);
@@ -106,7 +106,7 @@ TEST_F(RemoteReceiverTest, WhatAGoneReceiverHadTakenDoesNotComeAgain) {
 }
 
 TEST_F(RemoteReceiverTest, AReceiverThatLeavesWhileTheHomeIsAwayIsReportedLater) {
-  Want(1);
+  Want(true);
   Send(0, "delivered");
   AwaitDelivered();
   alpha.on_restart = [&] { OpenAtHome(1); };
@@ -130,12 +130,12 @@ TEST_F(RemoteReceiverTest, IsToldThatTheMailboxIsDestroyed) {
 TEST_F(RemoteReceiverTest, IsToldOfADestroyedMailboxWhenItAsks) {
   mailbox.destination.Close(CloseReason::kDestroyed);
   alpha.carrier().RemoveReceiver("beta", kKey, /*tell=*/false);
-  Want(1);
+  Want(true);
   beta.events().Await("destroyed alpha 5");
 }
 
 TEST_F(RemoteReceiverTest, ARemovedReceiverGivesBackWhatItHasLeased) {
-  Want(1);
+  Want(true);
   Send(0, "leased");
   AwaitDelivered();
   alpha.carrier().RemoveReceiver("beta", kKey, /*tell=*/true);
@@ -145,7 +145,7 @@ TEST_F(RemoteReceiverTest, ARemovedReceiverGivesBackWhatItHasLeased) {
 }
 
 TEST_F(RemoteReceiverTest, WhatMayHaveBeenSeenIsMarkedWhenItComesAgain) {
-  Want(1);
+  Want(true);
   Send(0, "cut off");
   AwaitDelivered();
   alpha.carrier().RemoveReceiver("beta", kKey, /*tell=*/false);
@@ -211,14 +211,14 @@ TEST_F(RemoteReceiverTest, EachIsReceivedOnceThoughWantsAreWithdrawnAndSessionsC
     return true;
   };
   for (size_t received = 0, round = 0; received < kMessages; ++round) {
-    Want(1);
+    Want(true);
     for (uint64_t looks = random() % 300; looks > 0; --looks) {
       if (note(receiver.TryReceive(), &next_there)) {
         ++received;
         break;
       }
     }
-    Want(0);
+    Want(false);
     received += note(receiver.TryReceive(), &next_there);
     if (round % 10 == 9) received += note(local.TryReceive(), &next_here);
     if (round % 20 == 0) {
@@ -256,9 +256,9 @@ TEST_F(RemoteReceiverTest, ReceivesEachOnceThoughItsOwnCarrierIsMadeAnew) {
     // At any step between the want and the outcome.
     std::thread restart;
     if (i % 25 == 0) restart = std::thread([&] { beta.Stop(), beta.Start(); });
-    Want(1);
+    Want(true);
     const Message message = receiver.Receive();
-    Want(0);
+    Want(false);
     ASSERT_TRUE(message.body() == Pattern(i, 100)) << i;
     if (restart.joinable()) restart.join();
   }
@@ -267,7 +267,7 @@ TEST_F(RemoteReceiverTest, ReceivesEachOnceThoughItsOwnCarrierIsMadeAnew) {
 
 TEST_F(RemoteReceiverTest, WhatWasDeliveredBeforeARestartCanStillBeTakenBack) {
   beta.on_restart = [&] { AddProxy(true); };
-  Want(1);
+  Want(true);
   Send(0, "delivered");
   AwaitDelivered();
   beta.Stop();
@@ -279,7 +279,7 @@ TEST_F(RemoteReceiverTest, WhatWasDeliveredBeforeARestartCanStillBeTakenBack) {
 
 TEST_F(RemoteReceiverTest, WhatWasTakenWhileNoCarrierRanIsReportedByTheNext) {
   beta.on_restart = [&] { AddProxy(true); };
-  Want(1);
+  Want(true);
   Send(0, "delivered");
   AwaitDelivered();
   beta.Stop();

@@ -11,6 +11,7 @@
 #include "gtest/gtest.h"
 #include "node/carrier/carrier.h"
 #include "node/carrier/carrier_testing.h"
+#include "node/carrier/proxy_note.h"
 
 namespace mailrail {
 
@@ -26,16 +27,18 @@ inline constexpr size_t kLargest = 100'000;
 inline MailboxOptions Taking(size_t max_message_bytes) {
   MailboxOptions options;
   options.max_message_bytes = max_message_bytes;
-  options.capacity_messages = 64;
+  options.capacity_messages = 128;
   return options;
 }
 
 // A mailbox with one lane, and its memory.
 class TestMailbox {
  public:
-  explicit TestMailbox(uint64_t lane)
-      : lane_(lane),
-        geometry_(CellGeometry::For(64, kLargest)),
+  explicit TestMailbox(uint64_t lane,
+                       const CellGeometry& geometry = CellGeometry::For(128, kLargest))
+      : destination(kProxyControlBytes),
+        lane_(lane),
+        geometry_(geometry),
         data_(geometry_.data_bytes()),
         state_(geometry_.state_bytes()) {
     destination.control()->members_version = 1;
@@ -60,6 +63,9 @@ class TestMailbox {
                                            of_agent);
   }
 
+  // What is waiting, leased and so on.
+  CellReader::Counts Count() { return NewIncoming()->reader().Count(); }
+
   TestDestination destination;
 
  private:
@@ -70,8 +76,13 @@ class TestMailbox {
 
 class RemoteReceiverTest : public ::testing::Test {
  protected:
-  RemoteReceiverTest()
-      : mailbox(11), receiver(&inner.destination, kLocalNumber), local(&mailbox.destination, 8u) {
+  explicit RemoteReceiverTest(bool by_hand = false,
+                              const CellGeometry& inner_geometry = CellGeometry::For(128, kLargest))
+      : mailbox(11),
+        inner(22, inner_geometry),
+        receiver(&inner.destination, kLocalNumber),
+        local(&mailbox.destination, 8u),
+        leases(by_hand) {
     nodes.AwaitUp();
     sender = mailbox.NewSender(1);
     receiver.queue().Join(inner.NewIncoming(), 1);
@@ -96,7 +107,7 @@ class RemoteReceiverTest : public ::testing::Test {
     remote.mailbox = kMailbox;
     remote.options = Taking(home_takes);
     remote.options.cutoff = cutoff;
-    remote.options.lease_time = absl::Hours(1);
+    remote.options.lease_time = lease_time;
     remote.leases = leases;
     remote.control = mailbox.destination.control_memory.Map();
     remote.bell = mailbox.destination.bell_memory.Map();
@@ -110,21 +121,23 @@ class RemoteReceiverTest : public ::testing::Test {
     proxy.peer_node = "alpha";
     proxy.lane = inner.NewSender(kProxyNumber, recover);
     proxy.number = kProxyNumber;
+    proxy.leases = leases;
     proxy.bell = inner.destination.bell_memory.Map();
     proxy.control = inner.destination.control_memory.Map();
     beta.carrier().AddProxy(std::move(proxy));
   }
 
-  void Want(uint32_t count) {
-    inner.destination.bell()->wanted = count;
+  void Want(bool wanted) {
+    if (wanted) ++asked;
+    inner.destination.bell()->wanted = wanted ? asked : 0;
     RingGate(beta.carrier_gate());
   }
 
   // As a receiving process does.
   Message ReceiveRemotely() {
-    Want(1);
+    Want(true);
     Message message = receiver.Receive();
-    Want(0);
+    Want(false);
     return message;
   }
 
@@ -137,15 +150,17 @@ class RemoteReceiverTest : public ::testing::Test {
   TestNode& alpha = nodes.alpha;
   TestNode& beta = nodes.beta;
   TestMailbox mailbox;
-  TestMailbox inner{22};  // the private mailbox that stands for it on beta
+  TestMailbox inner;  // the private mailbox that stands for it on beta
   TestReceiver<MailboxQueue> receiver;
   TestReceiver<MailboxQueue> local;  // another receiver of the mailbox, on its own node
   std::shared_ptr<OutgoingLane> sender;
   std::shared_ptr<MailboxQueue> home_queue;
   size_t home_takes = kLargest;
+  uint32_t asked = 0;
   // Of what is opened from now on.
   absl::Duration cutoff = absl::Hours(1);
-  bool leases = false;
+  absl::Duration lease_time = absl::Hours(1);
+  bool leases;
 };
 
 }  // namespace mailrail

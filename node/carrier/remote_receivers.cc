@@ -9,28 +9,9 @@
 #include "core/mailbox/control_page.h"
 #include "core/message/message_extras.h"
 #include "core/message/prefix.h"
-#include "node/carrier/record_codec.h"
+#include "node/carrier/lease_name.h"
 
 namespace mailrail {
-
-absl::StatusOr<ProcessId> ToProcessId(const proto::ProcessRef& process) {
-  return ProcessId::Parse(
-      absl::StrCat(process.pid(), ".", process.incarnation(), "@", process.node()));
-}
-
-bool SameMessage(const proto::LeaseName& a, const proto::LeaseName& b) {
-  return a.lane() == b.lane() && a.priority() == b.priority() && a.sequence() == b.sequence();
-}
-
-proto::LeaseName RemoteReceivers::NameOf(const Entry& entry) {
-  proto::LeaseName name;
-  name.set_lane(entry.lease->lane->id());
-  name.set_priority(static_cast<uint32_t>(entry.lease->priority));
-  name.set_sequence(entry.lease->sequence);
-  name.set_attempts(entry.lease->attempts);
-  name.set_delivery(entry.delivery);
-  return name;
-}
 
 RemoteReceivers::Entry* RemoteReceivers::Find(Peer* peer, const Session& session, uint64_t key) {
   const auto found = entries_.find({peer, key});
@@ -59,53 +40,74 @@ void RemoteReceivers::Add(RemoteReceiver receiver, Peer* peer) {
   if (entry->receiver.cut_off) Reached(entry.get());
   // What a carrier before us had leased may be with the receiver.
   for (Lease& held : entry->receiver.queue->HeldLeases()) {
-    if (entry->lease.has_value()) {
-      entry->receiver.queue->Finish(held, MailboxQueue::Outcome::kReturned);
-      events_->OnMessageReturned(entry->receiver.mailbox);
-    } else {
-      Start(entry.get(), std::move(held), /*again=*/true);
+    if (entry->outs.size() < entry->most()) {
+      Start(entry.get(), std::move(held), /*recovered=*/true);
+      continue;
     }
+    entry->receiver.queue->Finish(held, MailboxQueue::Outcome::kReturned);
+    events_->OnMessageReturned(entry->receiver.mailbox);
   }
   SayCheck(entry.get());
 }
 
-void RemoteReceivers::Start(Entry* entry, Lease lease, bool again) {
-  entry->lease = std::move(lease);
-  entry->delivery = next_delivery_++;
-  entry->again = again;
-  const MailboxOptions& options = entry->receiver.options;
-  entry->ends = absl::Now() + (entry->receiver.leases ? options.lease_time : options.cutoff);
-  Send(entry);
+RemoteReceivers::Place RemoteReceivers::FindOut(Entry* entry, uint64_t delivery) {
+  const Place place =
+      std::lower_bound(entry->outs.begin(), entry->outs.end(), delivery,
+                       [](const Out& out, uint64_t number) { return out.delivery < number; });
+  return place != entry->outs.end() && place->delivery == delivery ? place : entry->outs.end();
 }
 
-void RemoteReceivers::PutBack(Entry* entry, MailboxQueue::Outcome outcome) {
-  if (!entry->lease.has_value()) return;
-  entry->receiver.queue->Finish(*entry->lease, outcome);
-  entry->lease.reset();
+RemoteReceivers::Place RemoteReceivers::FindOut(Entry* entry, const proto::Outcome& outcome) {
+  const Place place = FindOut(entry, outcome.lease().delivery());
+  // Of a number before a restart only "taken" can be believed: what was given back then may be with
+  // the receiver again.
+  if (place != entry->outs.end() || !outcome.taken()) return place;
+  return std::find_if(entry->outs.begin(), entry->outs.end(), [&](const Out& out) {
+    return out.recovered && outcome.lease().delivery() < out.delivery &&
+           SameMessage(NameOf(out.lease, out.delivery), outcome.lease());
+  });
+}
+
+void RemoteReceivers::Start(Entry* entry, Lease lease, bool recovered) {
+  Out out;
+  out.lease = std::move(lease);
+  out.delivery = next_delivery_++;
+  out.again = out.recovered = recovered;
+  const MailboxOptions& options = entry->receiver.options;
+  out.ends = absl::Now() + (entry->receiver.leases ? options.lease_time : options.cutoff);
+  if (Send(entry, out)) entry->outs.push_back(std::move(out));
+}
+
+void RemoteReceivers::PutBack(Entry* entry, const Out& out, MailboxQueue::Outcome outcome) {
+  entry->receiver.queue->Finish(out.lease, outcome);
   RingGate(entry->gate());
   if (outcome == MailboxQueue::Outcome::kReturned && entry->receiver.options.max_attempts != 0) {
     events_->OnMessageReturned(entry->receiver.mailbox);
   }
 }
 
-void RemoteReceivers::PutBackLater(Entry* entry, absl::Duration delay) {
+void RemoteReceivers::PutBackLater(Entry* entry, const Out& out, absl::Duration delay) {
   entry->receiver.queue->FinishLater(
-      *entry->lease, DueTick::After(MonotonicTime(), absl::ToInt64Nanoseconds(delay)));
-  entry->lease.reset();
+      out.lease, DueTick::After(MonotonicTime(), absl::ToInt64Nanoseconds(delay)));
   events_->OnMessageReturned(entry->receiver.mailbox);
+}
+
+void RemoteReceivers::PutBackAll(Entry* entry) {
+  for (const Out& out : entry->outs) PutBack(entry, out, MailboxQueue::Outcome::kReturned);
+  entry->outs.clear();
 }
 
 void RemoteReceivers::Remove(Peer* peer, uint64_t key, bool tell) {
   const auto found = entries_.find({peer, key});
   if (found == entries_.end()) return;
-  PutBack(found->second.get(), MailboxQueue::Outcome::kReturned);
+  PutBackAll(found->second.get());
   entries_.erase(found);
   if (tell) SayGone(peer, key);
 }
 
 void RemoteReceivers::RemoveAllOf(Peer* peer) {
   for (const auto& [key, entry] : entries_) {
-    if (key.first == peer) PutBack(entry.get(), MailboxQueue::Outcome::kReturned);
+    if (key.first == peer) PutBackAll(entry.get());
   }
   absl::erase_if(entries_, [&](const auto& entry) { return entry.first.first == peer; });
 }
@@ -141,7 +143,7 @@ bool RemoteReceivers::CutOff(Entry* entry, absl::Time now) {
   options_.log(absl::StrCat("node ", entry->peer->node(), " was not reached for ",
                             absl::FormatDuration(entry->receiver.options.cutoff),
                             ": what its receivers hold goes to others"));
-  PutBack(entry, MailboxQueue::Outcome::kReturned);
+  PutBackAll(entry);
   entry->wanted = false;
   entry->receiver.cut_off = true;
   events_->OnReceiverCutOff(entry->peer->node(), entry->receiver.key);
@@ -159,9 +161,13 @@ void RemoteReceivers::PeerUp(Peer* peer) {
     if (key.first != peer) continue;
     Reached(entry.get());
     SayCheck(entry.get());
-    if (!entry->lease.has_value()) continue;
-    entry->again = true;
-    Send(entry.get());
+    std::vector<Out> outs;
+    outs.swap(entry->outs);
+    for (Out& out : outs) {
+      out.again = true;
+      if (out.held) SendName(entry.get(), out);
+      if (out.held || Send(entry.get(), out)) entry->outs.push_back(std::move(out));
+    }
   }
 }
 
@@ -178,42 +184,44 @@ void RemoteReceivers::TakeWant(Peer* peer, const Session& session, const proto::
     SayGone(peer, want.receiver_key());
     return;
   }
+  for (const uint64_t delivery : want.held()) {
+    const Place place = FindOut(entry, delivery);
+    if (place != entry->outs.end()) place->held = true;
+  }
   entry->wanted = want.count() > 0;
 }
 
 void RemoteReceivers::TakeOutcome(Peer* peer, const Session& session,
                                   const proto::Outcome& outcome) {
   Entry* const entry = Find(peer, session, outcome.receiver_key());
-  if (entry == nullptr || !entry->lease.has_value()) return;
-  if (entry->delivery != outcome.lease().delivery()) {
-    // Of a number before a restart only "taken" can be believed: what was given back then may be
-    // with the receiver again.
-    if (!entry->again || !outcome.taken() || !SameMessage(NameOf(*entry), outcome.lease())) return;
-  }
-  entry->wanted = false;
+  if (entry == nullptr) return;
+  const Place place = FindOut(entry, outcome);
+  if (place == entry->outs.end()) return;
+  if (!place->held) entry->wanted = false;
+  const Out out = std::move(*place);
+  entry->outs.erase(place);
   if (outcome.taken()) {
-    entry->receiver.queue->Finish(*entry->lease, MailboxQueue::Outcome::kReceived);
-    entry->lease.reset();
+    entry->receiver.queue->Finish(out.lease, MailboxQueue::Outcome::kReceived);
   } else if (outcome.refused()) {
-    Drop(entry, "was refused by the receiver's node");
+    Drop(entry, out, "was refused by the receiver's node");
   } else if (outcome.returned() && outcome.delay_ms() > 0) {
     const int64_t most_ms = absl::ToInt64Milliseconds(internal::kLongestDelay);
-    PutBackLater(entry, absl::Milliseconds(static_cast<int64_t>(std::min<uint64_t>(
-                            outcome.delay_ms(), static_cast<uint64_t>(most_ms)))));
+    PutBackLater(entry, out,
+                 absl::Milliseconds(static_cast<int64_t>(
+                     std::min<uint64_t>(outcome.delay_ms(), static_cast<uint64_t>(most_ms)))));
   } else if (outcome.returned()) {
-    PutBack(entry, MailboxQueue::Outcome::kReturned);
+    PutBack(entry, out, MailboxQueue::Outcome::kReturned);
   } else {
-    PutBack(entry, MailboxQueue::Outcome::kWithdrawn);
+    PutBack(entry, out, MailboxQueue::Outcome::kWithdrawn);
   }
 }
 
 void RemoteReceivers::TakeExtend(Peer* peer, const Session& session, const proto::Extend& extend) {
   Entry* const entry = Find(peer, session, extend.receiver_key());
-  if (entry == nullptr || !entry->lease.has_value() || !entry->receiver.leases ||
-      entry->delivery != extend.lease().delivery()) {
-    return;
-  }
-  entry->ends = absl::Now() + absl::Milliseconds(static_cast<int64_t>(
+  if (entry == nullptr || !entry->receiver.leases) return;
+  const Place place = FindOut(entry, extend.lease().delivery());
+  if (place == entry->outs.end()) return;
+  place->ends = absl::Now() + absl::Milliseconds(static_cast<int64_t>(
                                   std::min<uint64_t>(extend.time_ms(), uint64_t{1} << 40)));
 }
 
@@ -237,20 +245,30 @@ bool RemoteReceivers::Deliver(absl::Time now, bool look_again) {
 
 bool RemoteReceivers::Look(Entry* entry, absl::Time now, bool look_again, std::vector<Key>* gone) {
   if (ABSL_PREDICT_FALSE(entry->unreached <= now) && CutOff(entry, now)) return true;
-  if (entry->lease.has_value()) {
-    if (now < entry->ends) return false;
-    options_.log(absl::StrCat("nothing was heard in time of a message that was delivered to node ",
-                              entry->peer->node(), "; it went back to its mailbox"));
-    PutBack(entry, MailboxQueue::Outcome::kReturned);
-    entry->wanted = false;
-    return true;
-  }
+  const bool gave_up = GiveUp(entry, now);
   const bool closed = entry->control().closed.load() != 0;
-  if (entry->waits() && entry->MayTake()) return TakeNext(entry, closed, gone);
+  if (entry->waits() && entry->MayTake()) return TakeNext(entry, closed, gone) || gave_up;
+  // Of what is on its way it will be said what became of it.
+  if (entry->in_doubt()) return gave_up;
   // What is left in a closed one is the agent's to sweep; nobody here asks for it.
   if (closed) gone->push_back({entry->peer, entry->receiver.key});
   if (look_again) entry->receiver.queue->TakeOverChanges();
-  return closed;
+  return closed || gave_up;
+}
+
+bool RemoteReceivers::GiveUp(Entry* entry, absl::Time now) {
+  size_t count = 0;
+  std::erase_if(entry->outs, [&](const Out& out) {
+    if (now < out.ends) return false;
+    PutBack(entry, out, MailboxQueue::Outcome::kReturned);
+    if (!out.held) entry->wanted = false;
+    ++count;
+    return true;
+  });
+  if (count == 0) return false;
+  options_.log(absl::StrCat("nothing was heard in time of what was delivered to node ",
+                            entry->peer->node(), "; so many went back to their mailbox: ", count));
+  return true;
 }
 
 bool RemoteReceivers::TakeNext(Entry* entry, bool closed, std::vector<Key>* gone) {
@@ -259,7 +277,7 @@ bool RemoteReceivers::TakeNext(Entry* entry, bool closed, std::vector<Key>* gone
   switch (queue.TakeLease(entry->control(), &lease)) {
     case ReceiveQueue::Taken::kMessage:
       entry->told_behind.reset();
-      Start(entry, std::move(lease), /*again=*/false);
+      Start(entry, std::move(lease), /*recovered=*/false);
       return true;
     case ReceiveQueue::Taken::kNothing:
       if (closed) gone->push_back({entry->peer, entry->receiver.key});
@@ -280,13 +298,13 @@ bool RemoteReceivers::TakeNext(Entry* entry, bool closed, std::vector<Key>* gone
   return false;
 }
 
-void RemoteReceivers::Drop(Entry* entry, absl::string_view why) {
-  entry->receiver.queue->Finish(*entry->lease, MailboxQueue::Outcome::kReceived);
-  CountDropped(entry, why);
+void RemoteReceivers::Drop(Entry* entry, const Out& out, absl::string_view why) {
+  entry->receiver.queue->Finish(out.lease, MailboxQueue::Outcome::kReceived);
+  CountDropped(entry, out, why);
 }
 
-void RemoteReceivers::CountDropped(Entry* entry, absl::string_view why) {
-  const ProcessId& sender = entry->lease->lane->sender();
+void RemoteReceivers::CountDropped(Entry* entry, const Out& out, absl::string_view why) {
+  const ProcessId& sender = out.lease.lane->sender();
   events_->OnMessageDropped(entry->receiver.mailbox);
   ++dropped_;
   // Not a line for each: who sends them decides how many there are.
@@ -294,14 +312,28 @@ void RemoteReceivers::CountDropped(Entry* entry, absl::string_view why) {
     options_.log(absl::StrCat("a message of ", sender.ToString(), " ", why, "; it was dropped, as ",
                               dropped_, " in all"));
   }
-  entry->lease.reset();
 }
 
-void RemoteReceivers::Send(Entry* entry) {
-  const Lease& lease = *entry->lease;
+void RemoteReceivers::SendName(Entry* entry, const Out& out) {
+  if (!entry->peer->UpFor(&entry->receiver.peer_incarnation)) return;
+  proto::Frame frame;
+  proto::Delivery* const delivery = frame.mutable_delivery();
+  delivery->set_receiver_key(entry->receiver.key);
+  *delivery->mutable_lease() = NameOf(out.lease, out.delivery);
+  delivery->set_again(true);
+  delivery->set_held(true);
+  entry->peer->Write(Side::kDialed, proto::URGENT, std::move(frame));
+}
+
+bool RemoteReceivers::Send(Entry* entry, const Out& out) {
+  const Lease& lease = out.lease;
+  const auto drop = [&](absl::string_view why) {
+    Drop(entry, out, why);
+    return false;
+  };
   const uint64_t largest = entry->receiver.options.max_message_bytes +
                            (lease.record.has_prefix ? kLargestPrefixBytes : 0);
-  if (lease.record.length > largest) return Drop(entry, "is larger than its mailbox takes");
+  if (lease.record.length > largest) return drop("is larger than its mailbox takes");
   // Copied once: the sender could change it.
   std::string bytes(lease.record.data, lease.record.length);
   ProcessId sender = lease.lane->sender();
@@ -310,11 +342,12 @@ void RemoteReceivers::Send(Entry* entry) {
   if (lease.record.has_prefix &&
       (!DecodePrefix(&body, &prefix) || (prefix.NeedsAgent() && !lease.lane->by_agent()))) {
     entry->receiver.queue->Refuse(lease);
-    return CountDropped(entry, "is not well-formed");
+    CountDropped(entry, out, "is not well-formed");
+    return false;
   }
   if (prefix.sender.has_value()) sender = *prefix.sender;
   if (!CheckMessage(entry->receiver.options, body.size(), lease.priority).ok()) {
-    return Drop(entry, "is not of a size that its mailbox takes");
+    return drop("is not of a size that its mailbox takes");
   }
   proto::Frame frame;
   proto::Delivery* const delivery = frame.mutable_delivery();
@@ -333,15 +366,16 @@ void RemoteReceivers::Send(Entry* entry) {
   delivery->mutable_sender()->set_node(sender.node());
   delivery->mutable_sender()->set_pid(sender.pid());
   delivery->mutable_sender()->set_incarnation(sender.incarnation());
-  if (!ToProcessId(delivery->sender()).ok()) return Drop(entry, "does not say who sent it");
-  if (!entry->peer->UpFor(&entry->receiver.peer_incarnation)) return;
+  if (!ToProcessId(delivery->sender()).ok()) return drop("does not say who sent it");
+  if (!entry->peer->UpFor(&entry->receiver.peer_incarnation)) return true;
   delivery->set_receiver_key(entry->receiver.key);
-  *delivery->mutable_lease() = NameOf(*entry);
-  delivery->set_again(entry->again);
+  *delivery->mutable_lease() = NameOf(out.lease, out.delivery);
+  delivery->set_again(out.again);
   bytes.erase(0, bytes.size() - body.size());
   delivery->set_body(std::move(bytes));
   entry->peer->Write(Side::kDialed, lease.priority >= kUrgentPriority ? proto::URGENT : proto::BULK,
                      std::move(frame));
+  return true;
 }
 
 void RemoteReceivers::Park(std::vector<FutexWord>* words) {

@@ -274,6 +274,7 @@ void HostileFrames::FillReceiving(proto::Frame* frame) {
     case 0:
       frame->mutable_want()->set_receiver_key(AnyKey());
       frame->mutable_want()->set_count(input_->Below(3));
+      if (frame->want().count() == 2) frame->mutable_want()->add_held(last_lease_.delivery());
       break;
     case 1: {
       proto::Delivery* const delivery = frame->mutable_delivery();
@@ -282,6 +283,7 @@ void HostileFrames::FillReceiving(proto::Frame* frame) {
       if (input_->Bool()) FillProcess(delivery->mutable_sender());
       delivery->set_body(std::string(input_->Below(3000), 'd'));
       delivery->set_again(input_->Bool());
+      delivery->set_held(delivery->again() && delivery->body().size() % 2 == 1);
       break;
     }
     case 2: {

@@ -54,7 +54,8 @@ MODELS = [
         "NO_ZERO_AT_START", "PADDING_BEFORE_ZERO", "PADDING_ENDS_THE_WALK", "ROUND_WITHOUT_ROOM",
         "TOO_SMALL_TO_GO_ROUND"]),
     Model("leases that expire", "lease", "", [
-        "ANY_OUTCOME", "EXPIRED_UNMARKED", "GONE_UNMARKED", "OUTCOME_BY_MESSAGE"]),
+        "ANY_OUTCOME", "EXPIRED_UNMARKED", "GIVEN_BACK_UNMARKED", "GONE_UNMARKED",
+        "OUTCOME_BY_MESSAGE"]),
     Model("a receiver that is gone and runs", "gone", "", [
         "NO_LOOK_AFTER_CLAIM", "NO_OWNER", "NO_SEQUENCE", "RELEASED_BEFORE_GONE"]),
     Model("the exclusive right moves", "exclusive", "", [

@@ -34,6 +34,11 @@ inline constexpr uint32_t kMostAttempts = 30;
 // them (Distribution).
 inline constexpr size_t kMostAssignedReceivers = 512;
 
+// How many messages of a mailbox of another node a Receiver that acknowledges by hand has at most,
+// and how many bytes of their bodies; two of the mailbox's largest messages may be more.
+inline constexpr size_t kMostFarLeases = 64;
+inline constexpr size_t kMostFarLeaseBytes = size_t{256} << 20;
+
 // The most that is shown of a body in a mailbox (Process::Browse).
 inline constexpr size_t kMostBrowsedBytes = size_t{32} << 10;
 

@@ -148,9 +148,7 @@ class Process {
   absl::StatusOr<Receiver> OpenMailbox(absl::string_view name,
                                        absl::Time deadline = absl::Now() + absl::Seconds(10));
 
-  // The same, with options. Of a mailbox of another node a receiver that acknowledges by hand has
-  // one message leased at a time: what it is to receive next comes after that one is acknowledged
-  // or given back.
+  // The same, with options.
   absl::StatusOr<Receiver> OpenMailbox(absl::string_view name, const ReceiveOptions& options,
                                        absl::Time deadline = absl::Now() + absl::Seconds(10));
 

@@ -30,7 +30,11 @@ enum class Acknowledgement {
   kManual,     // when Message::Acknowledge says so; until then it is leased to this process
 };
 
-// How to receive from a mailbox.
+// How to receive from a mailbox. Who acknowledges by hand may have any number of messages leased.
+// Of a mailbox of another node a Receiver has at most kMostFarLeases of them, and
+// kMostFarLeaseBytes (mailrail/limits.h); when it has, its receives wait until one is acknowledged,
+// given back or destroyed, whether or not the lease of one has ended; and when that Receiver is
+// destroyed, what it has goes back.
 struct ReceiveOptions {
   Acknowledgement acknowledgement = Acknowledgement::kAutomatic;
 };
