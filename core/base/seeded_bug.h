@@ -17,7 +17,9 @@
   DO(CLOSED_NOT_READ_AFTER_PUBLISH)      \
   DO(COPY_AFTER_CLAIM)                   \
   DO(CURSOR_BEFORE_COPY)                 \
+  DO(END_NOT_READ)                       \
   DO(GONE_NOT_READ_AFTER_CLAIM)          \
+  DO(GROUP_GOES_ON)                      \
   DO(HEAD_NOT_ZEROED_AHEAD)              \
   DO(HOLDER_NOT_READ_AFTER_CLAIM)        \
   DO(INTENT_NOT_WRITTEN)                 \
@@ -27,13 +29,16 @@
   DO(NO_LOOK_BEFORE_SLEEP)               \
   DO(NO_SECOND_LOOK)                     \
   DO(OWNER_NOT_NAMED)                    \
+  DO(RECEIPT_BEFORE_POSITION)            \
   DO(RECORD_LENGTH_NOT_CHECKED)          \
+  DO(RETURNED_IS_SETTLED)                \
   DO(RETURNS_BUMPED_ONCE)                \
   DO(RING_BODY_NOT_CHECKED)              \
   DO(RUNG_BEFORE_RING)                   \
   DO(SLAB_FREED_TWICE)                   \
   DO(SLOT_REUSED_BEFORE_DONE)            \
-  DO(STREAMS_READ_BEFORE_PARKS)
+  DO(STREAMS_READ_BEFORE_PARKS)          \
+  DO(TABLE_HALF_WRITTEN)
 
 namespace mailrail::internal {
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/base/seeded_bug.h"
 #include "core/lane/cell_reader.h"
 
 namespace mailrail {
@@ -18,6 +19,7 @@ uint64_t Score(uint32_t key, uint32_t receiver) {
 
 // Whether what is in this phase may be handed out again.
 bool IsOpen(Phase phase) {
+  if (SEEDED_BUG(RETURNED_IS_SETTLED) && phase == Phase::kReturned) return false;
   return phase == Phase::kLeased || phase == Phase::kReturned || phase == Phase::kDelayed;
 }
 

@@ -11,8 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/lane/cell_testing.h"
-#include "core/lane/child_process.h"
+#include "core/lane/cell_snapshot.h"
 
 namespace mailrail {
 namespace {
@@ -223,25 +222,10 @@ class Everybody {
   std::string renumbered_;
 };
 
-// The parts of a lane's memory that the test uses.
-struct LaneSnapshot : Snapshot {
-  explicit LaneSnapshot(const CellLane& lane) {
-    const CellGeometry& geometry = lane.geometry;
-    Add(lane.data.readable(), geometry.data_bytes(),
-        {{0, 4096},
-         {geometry.order_offset(kPriority), geometry.block_bytes()},
-         {geometry.slab_offset(), geometry.slab_bytes}});
-    Add(lane.state.readable(), geometry.state_bytes(),
-        {{0, 4096}, {geometry.state_offset(kPriority), size_t{8} * geometry.slots}});
-  }
-  char* data() const { return copy(0); }
-  char* state() const { return copy(1); }
-};
-
 class CellStepsTest : public ::testing::Test {
  protected:
   // Takes the copied lane up, and checks that it holds what was not settled, once and whole.
-  void CheckCopy(LaneSnapshot* snapshot, const Progress& progress) {
+  void CheckCopy(CellSnapshot* snapshot, const Progress& progress) {
     ++checks_;
     snapshot->Restore();
     CellWriter writer(kSmallCells, kCapacity, snapshot->data(), snapshot->state());
@@ -327,7 +311,7 @@ TEST_F(CellStepsTest, EveryInstructionLeavesALaneThatIsTakenUpAgain) {
     // A way into the lane at full speed, then step by step.
     const auto before = static_cast<size_t>(random.Below(300));
     const std::vector<Operation> plan = Plan(&random, static_cast<int>(before) + 60);
-    LaneSnapshot snapshot(lane);
+    CellSnapshot snapshot(lane, kPriority);
     const Steps result =
         StepThrough([&] { Everybody(lane, progress_memory).Execute(plan, before); },
                     [&] {
@@ -360,7 +344,7 @@ TEST_F(CellStepsTest, ASenderThatADyingReceiverDidNotWakeIsWokenByTheNext) {
       ASSERT_TRUE(setup.Take(kPriority, slot, position, kOwners[0], true));
     }
     const FutexWord word = writer.ParkForRoom();
-    LaneSnapshot snapshot(lane);
+    CellSnapshot snapshot(lane, kPriority);
     const auto dying = [&] {
       const Mapping data = lane.data.MapReadable(), state = lane.state.MapWritable();
       CellReader reader(lane.geometry, data.data(), state.data());

@@ -129,7 +129,7 @@ void CellWriter::Release(int priority, uint32_t slot) {
   use.slab_bytes = 0;
   if (ABSL_PREDICT_FALSE(use.receipt != 0)) {
     CellEnd end;
-    if (EndOf(priority, slot, &end)) ends_.push_back(end);
+    if (!SEEDED_BUG(END_NOT_READ) && EndOf(priority, slot, &end)) ends_.push_back(end);
     use.receipt = 0;
   }
   queue.free.push_back(slot);
@@ -213,9 +213,14 @@ void CellWriter::Publish(int priority, uint32_t slot, Publication publication,
     states(priority)[slot].store(CellState{static_cast<uint32_t>(position - 1)}.Pack());
   }
   queue.uses[slot].position = position;
+  if (SEEDED_BUG(RECEIPT_BEFORE_POSITION) && options.receipt != 0) {
+    Ask(priority, slot, position, options.receipt);
+  }
   // Release, partner of the receivers' acquire in Peek: who sees the position sees the message.
   slots(priority)[slot].sequence.store(position, std::memory_order_release);
-  if (ABSL_PREDICT_FALSE(options.receipt != 0)) Ask(priority, slot, position, options.receipt);
+  if (ABSL_PREDICT_FALSE(options.receipt != 0) && !SEEDED_BUG(RECEIPT_BEFORE_POSITION)) {
+    Ask(priority, slot, position, options.receipt);
+  }
   if (ABSL_PREDICT_FALSE(options.due_tick != DueTick::kAtOnce)) {
     // From now on it is the agent's. Receivers pass its entry over, as that of a claimed one.
     states(priority)[slot].store(

@@ -460,5 +460,27 @@ TEST_F(HoldInterruptedTest, NothingIsHandedOutBesideAnEarlierMessageThatIsDueJus
   Run();
 }
 
+// The same, and the first message, which another holds, comes back in the midst of it.
+class HoldInterruptedByReturnTest : public HoldInterruptedTest {
+ protected:
+  void Begin() override {
+    HoldInterruptedTest::Begin();
+    CellReader reader = lane_->NewReader();
+    held_ = *Lease(&reader, kPriority, kHeir);
+  }
+  void Other() override {
+    CellReader reader = lane_->NewReader();
+    ASSERT_TRUE(reader.Return(kPriority, held_.head.slot, held_.head.position, kHeir));
+  }
+  // Either it is found, or nothing is.
+  void Check() override { EXPECT_NE(LeasedBy(kMe), 2u); }
+
+  Leased held_;
+};
+
+TEST_F(HoldInterruptedByReturnTest, NothingIsHandedOutBesideAnEarlierMessageThatComesBack) {
+  Run();
+}
+
 }  // namespace
 }  // namespace mailrail

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/name.h"
+#include "core/base/seeded_bug.h"
 #include "mailrail/limits.h"
 
 namespace mailrail {
@@ -23,7 +24,8 @@ bool ReceiverTable::Write(const std::vector<uint32_t>& receivers) {
 
 bool ReceiverTable::Read(uint32_t* seen, std::vector<uint32_t>* receivers) const {
   const uint32_t before = version.load();
-  if (before == *seen || before % 2 != 0) return false;
+  if (before == *seen) return false;
+  if (before % 2 != 0 && !SEEDED_BUG(TABLE_HALF_WRITTEN)) return false;
   const size_t size = std::min<size_t>(count.load(), kMostAssignedReceivers);
   std::vector<uint32_t> read(size);
   for (size_t i = 0; i < size; ++i) read[i] = numbers[i].load();

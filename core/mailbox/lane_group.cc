@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/seeded_bug.h"
 #include "core/shm/futex.h"
 #include "core/shm/stamp.h"
 
@@ -135,6 +136,10 @@ LaneGroup::Tried LaneGroup::Try(int priority, const Payload& payload, const Cell
     const Tried tried = FindRoom(lanes_[i].get(), priority, payload.size(), &rooms_[i]);
     if (tried == Tried::kSent) continue;
     full_ = lanes_[i];
+    if (SEEDED_BUG(GROUP_GOES_ON)) {
+      rooms_[i].skipped = true;
+      continue;
+    }
     FreeRooms();
     return tried;
   }

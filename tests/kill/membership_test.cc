@@ -7,8 +7,6 @@
 namespace mailrail {
 namespace {
 
-constexpr size_t kSmall = 40, kLarge = 20000;
-
 class Attaches : public Scenario {
  public:
   using Scenario::Scenario;

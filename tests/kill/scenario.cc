@@ -44,8 +44,9 @@ bool Scenario::ReceiveNext(Receiver& receiver, absl::Time deadline) {
 }
 
 void Scenario::SendFromPeer(Sender& sender, size_t size, int priority) {
-  const absl::Status status =
-      sender.Send(MakeBody(++from_peer_, size), {.priority = priority}, GoOnDeadline());
+  SendOptions options = OptionsOf(++from_peer_);
+  options.priority = priority;
+  const absl::Status status = sender.Send(MakeBody(from_peer_, size), options, GoOnDeadline());
   EXPECT_TRUE(status.ok()) << status;
 }
 
@@ -75,7 +76,7 @@ void Scenario::ExpectAllOfThePeers(const std::vector<Received>& received, bool k
   std::set<uint64_t> by_victim(page().numbers, page().numbers + noted);
   EXPECT_EQ(by_victim.size(), noted) << "the victim has received one twice";
   std::set<uint64_t> by_others;
-  std::map<int, uint64_t> last;  // by priority
+  std::map<uint64_t, uint64_t> last;  // by group
   int redelivered = 0;
   for (const Received& message : received) {
     if (message.sender != world_.peer().id()) continue;
@@ -85,8 +86,8 @@ void Scenario::ExpectAllOfThePeers(const std::vector<Received>& received, bool k
         << message.number << " came again, after the victim had received it";
     redelivered += message.redelivered;
     if (message.redelivered) continue;
-    EXPECT_GT(message.number, last[message.priority]) << "out of order, and not marked";
-    last[message.priority] = message.number;
+    EXPECT_GT(message.number, last[GroupOf(message)]) << "out of order, and not marked";
+    last[GroupOf(message)] = message.number;
   }
   EXPECT_LE(redelivered, given_back + (killed ? 1 : 0));
   int missing = 0;

@@ -15,6 +15,11 @@
 
 namespace mailrail {
 
+// Bodies that stand in a lane itself, and in the room for large ones.
+inline constexpr size_t kSmall = 40, kLarge = 20000;
+// In this order the peer sends, where a victim receives.
+inline constexpr size_t kSizes[] = {kSmall, kLarge, kSmall, 500, kLarge, kSmall};
+
 // One case: what a victim does, and what those who live on find. Half of it runs in the victim,
 // half in the driver; they share no more than the Page.
 class Scenario {
@@ -72,6 +77,13 @@ class Scenario {
   static bool ReceiveNext(Receiver& receiver, absl::Time deadline);
 
   // --- In the driver.
+  // What the peer says of its message with this number, beside its priority.
+  virtual SendOptions OptionsOf(uint64_t /*number*/) const { return {}; }
+  // Messages of the peer keep their order if this is the same of them; usually if they have the
+  // same priority.
+  virtual uint64_t GroupOf(const Received& message) const {
+    return static_cast<uint64_t>(message.priority);
+  }
   // The peer's next message of this size.
   void SendFromPeer(Sender& sender, size_t size, int priority = 0);
   // What the victim was told OK for, and maybe the one message more that it was sending, has come

@@ -15,8 +15,6 @@
 namespace mailrail {
 namespace {
 
-constexpr size_t kSmall = 40, kLarge = 20000;
-
 // To the inbox of the witness, or to the mailbox "work".
 enum class To { kInbox, kMailbox };
 

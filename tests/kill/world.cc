@@ -13,7 +13,20 @@
 namespace mailrail {
 namespace {
 
-constexpr const char* kMailboxes[] = {"common", "work", "tight", "turn", "bed"};
+constexpr const char* kMailboxes[] = {"common", "work",   "tight", "turn", "bed",
+                                      "news",   "strict", "rota",  "keyed"};
+
+MailboxOptions OptionsOf(absl::string_view mailbox) {
+  MailboxOptions options;
+  if (mailbox == "work" || mailbox == "turn") options.max_message_bytes = World::kWorkMaxBytes;
+  if (mailbox == "turn") options.policy = ReceivePolicy::kExclusive;
+  if (mailbox == "tight") options.capacity_messages = 1;
+  if (mailbox == "news") options.policy = ReceivePolicy::kBroadcast;
+  if (mailbox == "strict") options.hold_order = true;
+  if (mailbox == "rota") options.distribution = Distribution::kRoundRobin;
+  if (mailbox == "keyed") options.distribution = Distribution::kStickyByKey;
+  return options;
+}
 
 template <typename T>
 std::unique_ptr<T> Take(absl::StatusOr<T> made) {
@@ -82,13 +95,10 @@ World::World(Cluster* cluster) : cluster_(cluster) {
   other_ = Take(Process::Attach(options_));
   sleeper_ = Take(Process::Attach(options_));
   witness_id_ = witness_->id().ToString();
+  other_id_ = other_->id().ToString();
   sleeper_id_ = sleeper_->id().ToString();
-  for (const std::string name : kMailboxes) {
-    MailboxOptions options;
-    if (name == "work" || name == "turn") options.max_message_bytes = kWorkMaxBytes;
-    if (name == "turn") options.policy = ReceivePolicy::kExclusive;
-    if (name == "tight") options.capacity_messages = 1;
-    Require(peer_->CreateMailbox(name, options).ok(), "a mailbox");
+  for (const char* name : kMailboxes) {
+    Require(peer_->CreateMailbox(name, OptionsOf(name)).ok(), "a mailbox");
   }
   to_other_ = Take(peer_->Connect(other_->id()));
   to_sleeper_ = Take(peer_->Connect(sleeper_->id()));
@@ -97,10 +107,20 @@ World::World(Cluster* cluster) : cluster_(cluster) {
   to_tight_ = Take(peer_->ConnectMailbox("tight"));
   to_turn_ = Take(peer_->ConnectMailbox("turn"));
   to_bed_ = Take(peer_->ConnectMailbox("bed"));
+  to_news_ = Take(peer_->ConnectMailbox("news"));
+  to_strict_ = Take(peer_->ConnectMailbox("strict"));
+  to_rota_ = Take(peer_->ConnectMailbox("rota"));
+  to_keyed_ = Take(peer_->ConnectMailbox("keyed"));
   from_common_ = Take(other_->OpenMailbox("common"));
   from_work_ = Take(other_->OpenMailbox("work"));
   from_tight_ = Take(other_->OpenMailbox("tight"));
   from_bed_ = Take(sleeper_->OpenMailbox("bed"));
+  for (size_t i = 0; i < from_news_.size(); ++i) {
+    from_news_[i] = Take((i == 2 ? sleeper_ : other_)->OpenMailbox("news"));
+  }
+  from_strict_ = Take(other_->OpenMailbox("strict", {.acknowledgement = Acknowledgement::kManual}));
+  from_rota_ = Take(other_->OpenMailbox("rota"));
+  from_keyed_ = Take(other_->OpenMailbox("keyed"));
 }
 
 World::~World() {
@@ -140,6 +160,10 @@ void World::ExpectNothingIsLeft() {
   ExpectEmpty(*from_work_, "work");
   ExpectEmpty(*from_tight_, "tight");
   ExpectEmpty(*from_bed_, "bed");
+  for (const auto& reader : from_news_) ExpectEmpty(*reader, "news");
+  ExpectEmpty(*from_strict_, "strict");
+  ExpectEmpty(*from_rota_, "rota");
+  ExpectEmpty(*from_keyed_, "keyed");
 }
 
 Account World::TakeAccount() {

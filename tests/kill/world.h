@@ -1,6 +1,7 @@
 #ifndef MAILRAIL_TESTS_KILL_WORLD_H_
 #define MAILRAIL_TESTS_KILL_WORLD_H_
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -53,8 +54,9 @@ class World {
   Process& other() { return *other_; }
   Process& sleeper() { return *sleeper_; }
   const AttachOptions& options() const { return options_; }
-  // Of the witness and the sleeper: a victim cannot ask them.
+  // A victim cannot ask them.
   const std::string& witness_id() const { return witness_id_; }
+  const std::string& other_id() const { return other_id_; }
   const std::string& sleeper_id() const { return sleeper_id_; }
 
   // The mailbox "common": the other receives. The peer sends in OthersGoOn alone.
@@ -71,6 +73,19 @@ class World {
   Receiver& from_bed() { return *from_bed_; }
   Sender& to_bed() { return *to_bed_; }
   Sender& to_sleeper() { return *to_sleeper_; }
+  // The broadcast mailbox "news": the peer sends, the other receives twice, and the sleeper.
+  Sender& to_news() { return *to_news_; }
+  std::array<Receiver*, 3> from_news() {
+    return {from_news_[0].get(), from_news_[1].get(), from_news_[2].get()};
+  }
+  // The mailbox "strict", which holds the order: the peer sends, the other leases.
+  Sender& to_strict() { return *to_strict_; }
+  Receiver& from_strict() { return *from_strict_; }
+  // The mailboxes "rota" and "keyed", whose receivers take turns, or have keys: as "work".
+  Sender& to_rota() { return *to_rota_; }
+  Receiver& from_rota() { return *from_rota_; }
+  Sender& to_keyed() { return *to_keyed_; }
+  Receiver& from_keyed() { return *from_keyed_; }
 
   // The peer sends to the other, directly and through a mailbox; it comes, whole.
   void OthersGoOn();
@@ -85,10 +100,12 @@ class World {
   Cluster* const cluster_;
   AttachOptions options_;
   std::unique_ptr<Process> witness_, peer_, other_, sleeper_;
-  std::string witness_id_, sleeper_id_;
+  std::string witness_id_, other_id_, sleeper_id_;
   std::unique_ptr<Sender> to_other_, to_common_, to_work_, to_tight_, to_turn_, to_bed_,
-      to_sleeper_;
-  std::unique_ptr<Receiver> from_common_, from_work_, from_tight_, from_bed_;
+      to_sleeper_, to_news_, to_strict_, to_rota_, to_keyed_;
+  std::unique_ptr<Receiver> from_common_, from_work_, from_tight_, from_bed_, from_strict_,
+      from_rota_, from_keyed_;
+  std::array<std::unique_ptr<Receiver>, 3> from_news_;
   uint64_t last_number_ = 1'000'000;
 };
 

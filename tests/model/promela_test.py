@@ -42,6 +42,13 @@ MODELS = [
         "DEATH_WITHOUT_RETURNS", "DONE_BEFORE_COPY", "RETURNS_BUMPED_ONCE"]),
     Model("mailbox lane, a receiver fails that gives back", "cell",
           "MESSAGES=2 GIVEN_BACK=1 FAILS", []),
+    Model("receipts that are kept, who tells them fails", "receipt",
+          "KEEPS=1 CRASHES=2 RECEIVER_FAILS", [
+        "END_OF_THE_MESSAGE_BEFORE", "FORGOTTEN_BEFORE_TOLD", "LEASED_IS_AN_END",
+        "OWNER_LOST_AT_DEATH", "POSITION_NOT_COMPARED", "RECEIPT_BEFORE_POSITION",
+        "USED_BEFORE_FORGOTTEN"]),
+    Model("receipts of a process", "receipt", "KEEPS=0 CRASHES=0 RECEIVER_FAILS", [
+        "END_NOT_READ"]),
     Model("room", "room", "NEEDED=1 FAILS", [
         "GATE_READ_AFTER_LOOK", "GIVEN_BY_STORE", "NO_LOOK_AGAIN", "PARKS_READ_BEFORE_GIVING",
         "RUNG_NOTED_BEFORE_RINGING"]),
