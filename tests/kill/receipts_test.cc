@@ -22,16 +22,17 @@ class Asks : public Scenario {
   void Prepare() override {
     Attach();
     sender_ = Must(process_->ConnectMailbox("work"));
-    Ask(kSmall);
-    Ask(kLarge);
+    for (int i = 0; i < kBefore; ++i) Ask(i % 2 == 0 ? kSmall : kLarge);
   }
   void Act() override {
-    // It has the room of one that is received by now, whose end was not read.
+    // It takes the room back of those before, which are received by now, and whose ends it has not
+    // read.
     Ask(kSmall);
     for (int i = 0; i < 2; ++i) {
       if (!ReadReceipt(GoOnDeadline())) Victim::Fail("no receipt");
     }
     Ask(kLarge);
+    for (int i = 2; i < kBefore; ++i) ReadReceipt(GoOnDeadline());
     // In vain, but for one that was stopped: others go on meanwhile.
     ReadReceipt(absl::Now() + absl::Milliseconds(3));
   }
@@ -72,6 +73,9 @@ class Asks : public Scenario {
   }
 
  private:
+  // As many as a sender sends before it looks which are done.
+  static constexpr int kBefore = 16;
+
   void Take() { Drain(world_.from_work(), &received_); }
 
   // The receipt of a message is its number.
