@@ -232,6 +232,21 @@ TEST_F(ProxiesTest, ADeliveryThatIsSentAgainIsKnownByItsNumberOrItsMessage) {
   EXPECT_THAT(Said(), testing::Contains("200 taken"));
 }
 
+TEST_F(ProxiesTest, WhatWasSentAgainBeforeIsNotTakenForTheNextDeliveryOfTheSameMessage) {
+  GiveBack(Hold(100, 1));
+  EXPECT_THAT(Said(), ElementsAre("100 returned"));
+  const Lease lease = Hold(101, 1);
+  for (const bool held : {true, false}) {
+    proto::Delivery late = Of(100, 1);
+    late.set_again(true);
+    late.set_held(held);
+    Deliver(late);
+  }
+  EXPECT_THAT(Said(), IsEmpty());
+  Acknowledge(lease);
+  EXPECT_THAT(Said(), ElementsAre("101 taken"));
+}
+
 // For the home the outcome ends the want.
 TEST_F(ProxiesTest, WhatIsWantedIsSaidAgainAfterTheOutcomeOfWhatIsSentAgain) {
   GiveBack(Hold(100, 1));

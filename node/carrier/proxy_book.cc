@@ -123,6 +123,7 @@ ProxyDelivery* ProxyBook::Add(const proto::LeaseName& lease) {
 }
 
 void ProxyBook::Renumber(ProxyDelivery* delivery, uint64_t number) {
+  if (number < delivery->lease.delivery()) return;
   delivery->lease.set_delivery(number);
   if (volatile ProxyNote* const kept = note(*delivery)) kept->delivery = number;
 }

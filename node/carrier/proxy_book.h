@@ -73,7 +73,8 @@ class ProxyBook {
   // A new one. Others of the same message have ended, or the home would not have delivered it anew.
   // REQUIRES: !full().
   ProxyDelivery* Add(const proto::LeaseName& lease);
-  // It has this number now.
+  // It has this number now; unless its own is a later one, as when what was sent again before it,
+  // on the other session, comes after it.
   void Renumber(ProxyDelivery* delivery, uint64_t number);
   // It is about to be published at this position of the private lane.
   void NotePosition(ProxyDelivery* delivery, uint64_t position);

@@ -322,7 +322,9 @@ void RemoteReceivers::SendName(Entry* entry, const Out& out) {
   *delivery->mutable_lease() = NameOf(out.lease, out.delivery);
   delivery->set_again(true);
   delivery->set_held(true);
-  entry->peer->Write(Side::kDialed, proto::URGENT, std::move(frame));
+  entry->peer->Write(Side::kDialed,
+                     out.lease.priority >= kUrgentPriority ? proto::URGENT : proto::BULK,
+                     std::move(frame));
 }
 
 bool RemoteReceivers::Send(Entry* entry, const Out& out) {
