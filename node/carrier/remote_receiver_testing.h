@@ -89,6 +89,8 @@ class RemoteReceiverTest : public ::testing::Test {
     local.queue().Join(mailbox.NewIncoming(), 1);
     OpenAtHome(1);
     AddProxy(false);
+    // Before anything is wanted, which would be said again.
+    beta.events().Await("check alpha 5");
     EXPECT_FALSE(receiver.TryReceive().has_value());  // takes over the lane
   }
 
