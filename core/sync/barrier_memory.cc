@@ -29,7 +29,7 @@ void BarrierMemory::TryTrip(uint32_t generation) {
     }
     const uint64_t next = (uint64_t{generation} + 1) << 32 | (state & 0xffffffff);
     if (!header().state.compare_exchange_strong(state, next)) continue;
-    return WakeAll();
+    return WakeSleepers();
   }
 }
 

@@ -42,9 +42,6 @@ class BarrierMemory : public SyncMemory {
   // Gives the place up, unless all have come.
   Left Leave(Holder me, const Place& place);
 
-  // Look again before sleeping on the word.
-  FutexWord Park() { return gate(); }
-
   uint32_t generation() const { return GenerationOf(header().state.load()); }
   // How many have come.
   uint32_t arrived() const;

@@ -9,12 +9,10 @@
 
 namespace mailrail {
 
-// A mutex in shared memory. The state is its holder, with two flags; it has no cells.
+// A mutex in shared memory. The state is its holder; it has no cells.
 //
 //   lock     state: nobody -> me
-//   unlock   state: me -> nobody; then, where kMayWait was set: gate += 1, wake one
-//   wait     g = gate; state: set kMayWait while somebody holds it; look again; sleep while gate ==
-//   g
+//   unlock   state: me -> nobody; wake one that sleeps
 //
 // So lock and unlock of a mutex for which nobody waits are one compare-and-swap each. It is not
 // fair: one that comes by may be quicker than one that was woken. Thread-safe.
@@ -32,9 +30,6 @@ class MutexMemory : public SyncMemory {
   // False when it is not held by `me` (any more): it was taken away.
   bool Unlock(Holder me);
 
-  // Announces that somebody will sleep. Try again before sleeping on the word.
-  FutexWord Park();
-
   // A fencing token for `me`, who holds it; 0 when it does not.
   uint64_t Fence(Holder me);
 
@@ -47,9 +42,8 @@ class MutexMemory : public SyncMemory {
   bool RemoveHolder(uint32_t number);
 
  private:
-  // Flags of the state.
-  static constexpr uint64_t kMayWait = 1;  // somebody may sleep
-  static constexpr uint64_t kDied = 2;     // the last holder has died with it; nobody holds it
+  // A flag of the state: the last holder has died with it, and nobody holds it.
+  static constexpr uint64_t kDied = 1;
 };
 
 }  // namespace mailrail

@@ -61,13 +61,21 @@ TEST_F(MutexMemoryTest, FencesRiseAndAreForTheHolder) {
 
 TEST_F(MutexMemoryTest, TheGateChangesForOneWhoWaitsAlone) {
   ASSERT_EQ(mutex_.TryLock(kMe, false), Acquired::kYes);
-  const uint32_t before = mutex_.gate().expected;
+  const FutexWord word = mutex_.Park();
   EXPECT_TRUE(mutex_.Unlock(kMe));
-  EXPECT_EQ(mutex_.gate().expected, before) << "nobody waits";
+  EXPECT_EQ(word.word->load(), word.expected + 1);
   ASSERT_EQ(mutex_.TryLock(kMe, false), Acquired::kYes);
-  EXPECT_EQ(mutex_.Park().expected, before);
   EXPECT_TRUE(mutex_.Unlock(kMe));
-  EXPECT_NE(mutex_.gate().expected, before);
+  EXPECT_EQ(word.word->load(), word.expected + 1) << "nobody waits";
+}
+
+// One that has parked while nobody had it, and finds that another was quicker.
+TEST_F(MutexMemoryTest, WhoParksBesideAFreeMutexIsWoken) {
+  const FutexWord word = mutex_.Park();
+  ASSERT_EQ(mutex_.TryLock(kYou, false), Acquired::kYes);
+  ASSERT_EQ(mutex_.TryLock(kMe, true), Acquired::kNo);
+  EXPECT_TRUE(mutex_.Unlock(kYou));
+  EXPECT_NE(word.word->load(), word.expected);
 }
 
 TEST_F(MutexMemoryTest, OfManyThreadsOneAtATimeHasIt) {

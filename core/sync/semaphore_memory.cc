@@ -36,21 +36,14 @@ bool SemaphoreMemory::TryTake(bool has_slept, uint32_t* cell) {
 bool SemaphoreMemory::Release(Holder me, uint32_t cell) {
   uint64_t mine = me.Pack();
   if (!this->cell(cell).compare_exchange_strong(mine, kFree)) return false;
-  Freed();
+  WakeSleeper();
   return true;
 }
 
 bool SemaphoreMemory::Add(uint32_t* cell) {
   if (!Change(kNone, kFree, cell)) return false;
-  Freed();
+  WakeSleeper();
   return true;
-}
-
-void SemaphoreMemory::Freed() {
-  // Whoever sleeps has looked at the cells after it had set this, or sees the gate changed.
-  if (header().sleepers.load() == 0) return;
-  header().sleepers.store(0);
-  WakeOne();
 }
 
 void SemaphoreMemory::PassOn() {
@@ -58,14 +51,8 @@ void SemaphoreMemory::PassOn() {
   // Of two units that are freed one after the other the second wakes nobody, when the first has
   // cleared the flag.
   for (uint32_t i = 0; i < count(); ++i) {
-    if (cell(i).load() == kFree) return Freed();
+    if (cell(i).load() == kFree) return WakeSleeper();
   }
-}
-
-FutexWord SemaphoreMemory::Park() {
-  const FutexWord word = gate();
-  header().sleepers.store(1);
-  return word;
 }
 
 uint64_t SemaphoreMemory::Fence(Holder me, uint32_t cell) {

@@ -38,9 +38,6 @@ class SemaphoreMemory : public SyncMemory {
   // False when there are as many units as there may be.
   bool Add(uint32_t* cell);
 
-  // Announces that somebody will sleep. Try again before sleeping on the word.
-  FutexWord Park();
-
   // As MutexMemory's.
   uint64_t Fence(Holder me, uint32_t cell);
 
@@ -58,8 +55,6 @@ class SemaphoreMemory : public SyncMemory {
 
   // Makes one of the cells that are `from` `to`; false when there is none.
   bool Change(uint64_t from, uint64_t to, uint32_t* cell);
-  // A unit is free: wakes one who may sleep.
-  void Freed();
   // One that has slept goes on: others may sleep still, and a unit be free for them.
   void PassOn();
 };

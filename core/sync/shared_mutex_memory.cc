@@ -30,70 +30,33 @@ Acquired SharedMutexMemory::TryLockShared(Holder me, uint32_t* cell) {
 bool SharedMutexMemory::UnlockShared(Holder me, uint32_t cell) {
   uint64_t mine = me.Pack();
   if (!this->cell(cell).compare_exchange_strong(mine, 0)) return false;
-  ReaderLeft();
+  // One that waits to write, or to read where all cells were in use.
+  WakeSleepers();
   return true;
 }
 
-void SharedMutexMemory::ReaderLeft() {
-  const bool draining = (header().state.load() & kDraining) != 0;
-  if (header().sleepers.load() != 0)
-    header().sleepers.store(0);
-  else if (!draining)
-    return;
-  WakeAll();
-}
-
-Acquired SharedMutexMemory::TryLock(Holder me, bool has_slept) {
-  const uint64_t mine = me.Pack() | (has_slept ? kMayWait : 0);
-  uint64_t state = header().state.load();
-  while (true) {
+Acquired SharedMutexMemory::TryLock(Holder me) {
+  uint64_t state = 0;
+  while (!header().state.compare_exchange_weak(state, me.Pack())) {
     if (IsHeld(state)) {
       return Holder::Unpack(state) == me ? Acquired::kHeldBySelf : Acquired::kNo;
     }
-    if (header().state.compare_exchange_weak(state, mine)) break;
   }
-  return (state & kDied) != 0 ? Acquired::kAfterDeath : Acquired::kYes;
+  return state == kDied ? Acquired::kAfterDeath : Acquired::kYes;
 }
 
-bool SharedMutexMemory::Drained(Holder me) {
+bool SharedMutexMemory::Drained() const {
   for (uint32_t i = 0; i < count(); ++i) {
     if (cell(i).load() != 0) return false;
-  }
-  uint64_t state = header().state.load();
-  while ((state & kDraining) != 0 && Holder::Unpack(state) == me &&
-         !header().state.compare_exchange_weak(state, state & ~kDraining)) {
   }
   return true;
 }
 
 bool SharedMutexMemory::Unlock(Holder me) {
-  uint64_t state = me.Pack();
-  while (!header().state.compare_exchange_weak(state, 0)) {
-    if (Holder::Unpack(state) != me) return false;
-  }
-  // Readers, who all may go on now, or the next that writes.
-  if ((state & kMayWait) != 0) WakeAll();
+  uint64_t mine = me.Pack();
+  if (!header().state.compare_exchange_strong(mine, 0)) return false;
+  WakeSleepers();
   return true;
-}
-
-FutexWord SharedMutexMemory::Park() {
-  const FutexWord word = gate();
-  uint64_t state = header().state.load();
-  while (IsHeld(state) && (state & kMayWait) == 0 &&
-         !header().state.compare_exchange_weak(state, state | kMayWait)) {
-  }
-  // All cells may be in use.
-  if (!IsHeld(state)) header().sleepers.store(1);
-  return word;
-}
-
-FutexWord SharedMutexMemory::ParkForReaders(Holder me) {
-  const FutexWord word = gate();
-  uint64_t state = header().state.load();
-  while (Holder::Unpack(state) == me && (state & kDraining) == 0 &&
-         !header().state.compare_exchange_weak(state, state | kDraining)) {
-  }
-  return word;
 }
 
 uint64_t SharedMutexMemory::Fence(Holder me, uint32_t cell) {

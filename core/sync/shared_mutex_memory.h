@@ -17,7 +17,8 @@ namespace mailrail {
 //
 // A reader's cell and its look at the state, and a writer's state and its look at the cells, must
 // not change places: all are sequentially consistent. Readers spread over the cells, so they do not
-// share a cache line but by chance. Writers go before readers. Thread-safe.
+// share a cache line but by chance. Writers go before readers. All that sleep are woken, since it
+// may be for any of them. Thread-safe.
 class SharedMutexMemory : public SyncMemory {
  public:
   static constexpr SyncKind kKind = SyncKind::kSharedMutex;
@@ -34,17 +35,12 @@ class SharedMutexMemory : public SyncMemory {
   // False when it was taken away.
   bool UnlockShared(Holder me, uint32_t cell);
 
-  // The right to be the next that writes. `has_slept` as MutexMemory's.
-  Acquired TryLock(Holder me, bool has_slept);
+  // The right to be the next that writes.
+  Acquired TryLock(Holder me);
   // Whether no reader is left, for the holder of that right, who then writes.
-  bool Drained(Holder me);
+  bool Drained() const;
   // Gives the right up, whether all had left or not. False when it was taken away.
   bool Unlock(Holder me);
-
-  // Announce that somebody will sleep: for the right to write or to read, or for readers to leave.
-  // Try again before sleeping on the word.
-  FutexWord Park();
-  FutexWord ParkForReaders(Holder me);
 
   // As MutexMemory's, of who writes or reads.
   uint64_t Fence(Holder me, uint32_t cell);
@@ -59,12 +55,8 @@ class SharedMutexMemory : public SyncMemory {
   bool RemoveHolder(uint32_t number);
 
  private:
-  // Flags of the state.
-  static constexpr uint64_t kMayWait = 1;   // somebody may sleep until it is nobody's
-  static constexpr uint64_t kDied = 2;      // the last that wrote has died with it
-  static constexpr uint64_t kDraining = 4;  // its holder may sleep until the readers have left
-
-  void ReaderLeft();
+  // A flag of the state: the last that wrote has died with it, and nobody holds it.
+  static constexpr uint64_t kDied = 1;
 };
 
 }  // namespace mailrail

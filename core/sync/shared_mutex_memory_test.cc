@@ -25,15 +25,15 @@ TEST_F(SharedMutexMemoryTest, ManyReadOrOneWrites) {
   EXPECT_EQ(mutex_.TryLockShared(kReader, &first), Acquired::kYes);
   EXPECT_EQ(mutex_.TryLockShared(kOther, &second), Acquired::kYes);
   EXPECT_TRUE(mutex_.ReadBy(kReader));
-  ASSERT_EQ(mutex_.TryLock(kWriter, false), Acquired::kYes);
-  EXPECT_FALSE(mutex_.Drained(kWriter));
+  ASSERT_EQ(mutex_.TryLock(kWriter), Acquired::kYes);
+  EXPECT_FALSE(mutex_.Drained());
   EXPECT_EQ(mutex_.TryLockShared(kOther, &third), Acquired::kNo) << "a writer goes first";
   EXPECT_TRUE(mutex_.UnlockShared(kReader, first));
-  EXPECT_FALSE(mutex_.Drained(kWriter));
+  EXPECT_FALSE(mutex_.Drained());
   EXPECT_TRUE(mutex_.UnlockShared(kOther, second));
-  EXPECT_TRUE(mutex_.Drained(kWriter));
+  EXPECT_TRUE(mutex_.Drained());
   EXPECT_EQ(mutex_.writer(), kWriter);
-  EXPECT_EQ(mutex_.TryLock(kOther, false), Acquired::kNo);
+  EXPECT_EQ(mutex_.TryLock(kOther), Acquired::kNo);
   EXPECT_TRUE(mutex_.Unlock(kWriter));
   EXPECT_EQ(mutex_.TryLockShared(kReader, &first), Acquired::kYes);
 }
@@ -41,28 +41,28 @@ TEST_F(SharedMutexMemoryTest, ManyReadOrOneWrites) {
 TEST_F(SharedMutexMemoryTest, AWriterThatGivesUpLetsReadersIn) {
   uint32_t first = 0, second = 0;
   ASSERT_EQ(mutex_.TryLockShared(kReader, &first), Acquired::kYes);
-  ASSERT_EQ(mutex_.TryLock(kWriter, false), Acquired::kYes);
+  ASSERT_EQ(mutex_.TryLock(kWriter), Acquired::kYes);
   const FutexWord word = mutex_.Park();
   EXPECT_TRUE(mutex_.Unlock(kWriter));
-  EXPECT_NE(mutex_.gate().expected, word.expected) << "readers that wait are woken";
+  EXPECT_NE(word.word->load(), word.expected) << "readers that wait are woken";
   EXPECT_EQ(mutex_.TryLockShared(kOther, &second), Acquired::kYes);
 }
 
 TEST_F(SharedMutexMemoryTest, TheLastReaderWakesAWriter) {
   uint32_t cell = 0;
   ASSERT_EQ(mutex_.TryLockShared(kReader, &cell), Acquired::kYes);
-  ASSERT_EQ(mutex_.TryLock(kWriter, false), Acquired::kYes);
-  const FutexWord word = mutex_.ParkForReaders(kWriter);
+  ASSERT_EQ(mutex_.TryLock(kWriter), Acquired::kYes);
+  const FutexWord word = mutex_.Park();
   EXPECT_TRUE(mutex_.UnlockShared(kReader, cell));
-  EXPECT_NE(mutex_.gate().expected, word.expected);
+  EXPECT_NE(word.word->load(), word.expected);
 }
 
 TEST_F(SharedMutexMemoryTest, ADeadReaderHoldsUpNobodyAndADeadWriterIsTold) {
   uint32_t cell = 0, other = 0;
   ASSERT_EQ(mutex_.TryLockShared(kReader, &cell), Acquired::kYes);
-  ASSERT_EQ(mutex_.TryLock(kWriter, false), Acquired::kYes);
+  ASSERT_EQ(mutex_.TryLock(kWriter), Acquired::kYes);
   EXPECT_TRUE(mutex_.RemoveHolder(kReader.number));
-  EXPECT_TRUE(mutex_.Drained(kWriter));
+  EXPECT_TRUE(mutex_.Drained());
   EXPECT_FALSE(mutex_.UnlockShared(kReader, cell));
   EXPECT_TRUE(mutex_.RemoveHolder(kWriter.number));
   EXPECT_FALSE(mutex_.Unlock(kWriter));
@@ -71,7 +71,7 @@ TEST_F(SharedMutexMemoryTest, ADeadReaderHoldsUpNobodyAndADeadWriterIsTold) {
   EXPECT_EQ(mutex_.TryLockShared(kOther, &other), Acquired::kAfterDeath);
   EXPECT_TRUE(mutex_.UnlockShared(kReader, cell));
   EXPECT_TRUE(mutex_.UnlockShared(kOther, other));
-  EXPECT_EQ(mutex_.TryLock(kOther, false), Acquired::kAfterDeath);
+  EXPECT_EQ(mutex_.TryLock(kOther), Acquired::kAfterDeath);
   EXPECT_TRUE(mutex_.Unlock(kOther));
   EXPECT_EQ(mutex_.TryLockShared(kReader, &cell), Acquired::kYes);
 }
@@ -83,7 +83,7 @@ TEST_F(SharedMutexMemoryTest, FencesRiseAndAreForTheHolder) {
   EXPECT_GT(first, 0u);
   EXPECT_TRUE(mutex_.UnlockShared(kReader, cell));
   EXPECT_EQ(mutex_.Fence(kReader, cell), 0u);
-  ASSERT_EQ(mutex_.TryLock(kWriter, false), Acquired::kYes);
+  ASSERT_EQ(mutex_.TryLock(kWriter), Acquired::kYes);
   EXPECT_GT(mutex_.Fence(kWriter, kNoCell), first);
 }
 
@@ -96,7 +96,7 @@ TEST_F(SharedMutexMemoryTest, AllCellsCanBeReadersAndTheNextWaitsForOne) {
   EXPECT_EQ(mutex_.TryLockShared(kOther, &cell), Acquired::kNo);
   const FutexWord word = mutex_.Park();
   EXPECT_TRUE(mutex_.UnlockShared({1, 5}, cells[5]));
-  EXPECT_NE(mutex_.gate().expected, word.expected);
+  EXPECT_NE(word.word->load(), word.expected);
   EXPECT_EQ(mutex_.TryLockShared(kOther, &cell), Acquired::kYes);
 }
 
@@ -112,10 +112,9 @@ TEST_F(SharedMutexMemoryTest, OfManyThreadsNoneReadsWhileOneWrites) {
       const Holder me = {i, 1};
       for (int round = 0; round < kRounds; ++round) {
         if (i <= 2) {
-          TryUntilWoken([&](bool slept) { return mutex.TryLock(me, slept) == Acquired::kYes; },
+          TryUntilWoken([&](bool) { return mutex.TryLock(me) == Acquired::kYes; },
                         [&] { return mutex.Park(); });
-          TryUntilWoken([&](bool) { return mutex.Drained(me); },
-                        [&] { return mutex.ParkForReaders(me); });
+          TryUntilWoken([&](bool) { return mutex.Drained(); }, [&] { return mutex.Park(); });
           ++left;
           ++right;
           EXPECT_TRUE(mutex.Unlock(me));

@@ -111,9 +111,9 @@ TEST_F(SyncKillTest, ASharedMutex) {
         if (!mutex.UnlockShared(me, cell)) ++progress->broken;
         continue;
       }
-      TryUntil([&](bool slept) { return mutex.TryLock(me, slept) != Acquired::kNo; },
+      TryUntil([&](bool) { return mutex.TryLock(me) != Acquired::kNo; },
                [&] { return mutex.Park(); });
-      TryUntil([&](bool) { return mutex.Drained(me); }, [&] { return mutex.ParkForReaders(me); });
+      TryUntil([&](bool) { return mutex.Drained(); }, [&] { return mutex.Park(); });
       if (progress->holders.exchange(number) != 0) ++progress->broken;
       ++progress->rounds;
       uint64_t mine = number;
@@ -122,8 +122,8 @@ TEST_F(SyncKillTest, ASharedMutex) {
     }
   });
   SharedMutexMemory mutex = object.view();
-  EXPECT_NE(mutex.TryLock({Holder::kLargest, 1}, false), Acquired::kNo);
-  EXPECT_TRUE(mutex.Drained({Holder::kLargest, 1})) << "a dead reader is left";
+  EXPECT_NE(mutex.TryLock({Holder::kLargest, 1}), Acquired::kNo);
+  EXPECT_TRUE(mutex.Drained()) << "a dead reader is left";
 }
 
 TEST_F(SyncKillTest, ASemaphore) {

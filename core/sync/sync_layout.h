@@ -70,7 +70,7 @@ struct SyncHeader {
   alignas(128) SharedAtomic<uint64_t> state;
   // Changes when somebody who sleeps is to look again: a futex word.
   alignas(128) SharedAtomic<uint32_t> gate;
-  // Not 0: somebody may sleep. (A mutex has a flag in its state for that.)
+  // Not 0: somebody may sleep.
   alignas(128) SharedAtomic<uint32_t> sleepers;
   // The last fencing token that was given.
   alignas(128) SharedAtomic<uint64_t> fences;
@@ -112,8 +112,12 @@ class SyncMemory {
   // it still does after this: else it may be larger than that of who has it now.
   uint64_t NextFence() { return header_->fences.fetch_add(1) + 1; }
 
-  // What to sleep on, once nothing was found that is worth staying awake for.
-  FutexWord gate() const { return {&header_->gate, header_->gate.load()}; }
+  // Announces that somebody will sleep. Look again before sleeping on the word.
+  FutexWord Park() {
+    const FutexWord word = gate();
+    header_->sleepers.store(1);
+    return word;
+  }
 
   // Wakes one of those that sleep, or all of them. One that has slept and gives up wakes another,
   // who would have been woken in its place. The agent wakes all when a process has ended that may
@@ -126,11 +130,26 @@ class SyncMemory {
 
  protected:
   SyncHeader& header() const { return *header_; }
+  FutexWord gate() const { return {&header_->gate, header_->gate.load()}; }
+  // Something is free: wakes one of those that sleep, or all, if there may be any.
+  void WakeSleeper() {
+    if (ClearSleepers()) WakeOne();
+  }
+  void WakeSleepers() {
+    if (ClearSleepers()) WakeAll();
+  }
   SharedAtomic<uint64_t>& cell(uint32_t index) const { return cells_[index]; }
   // As it was when this was made: what is in shared memory may change.
   uint32_t count() const { return count_; }
 
  private:
+  // Whoever sleeps has looked after it had set this, or sees that the gate has changed.
+  bool ClearSleepers() {
+    if (header_->sleepers.load() == 0) return false;
+    header_->sleepers.store(0);
+    return true;
+  }
+
   SyncHeader* header_;
   SharedAtomic<uint64_t>* cells_;
   uint32_t count_;

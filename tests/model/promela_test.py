@@ -81,6 +81,8 @@ MODELS = [
         "GATE_READ_AFTER_LOOK", "NOTHING_PASSED_ON", "NO_FLAG_AGAIN", "NO_LOOK_AGAIN",
         "SLEEPERS_READ_BEFORE_FREED"]),
     Model("semaphore, somebody fails", "semaphore", "FAILS", ["AGENT_DOES_NOT_WAKE"]),
+    Model("mutex", "semaphore", "GIVEN_BACK", ["SAID_ONLY_WHILE_HELD"]),
+    Model("mutex, somebody fails", "semaphore", "GIVEN_BACK FAILS", []),
     Model("second look", "look", "", [
         "CLAIM_WITHOUT_COMPARE", "LOST_CLAIM_TAKES_THE_NEXT", "NO_SECOND_LOOK",
         "ONE_SECOND_LOOK"]),

@@ -1,6 +1,7 @@
-// TryAcquire, Park and Freed of core/sync/semaphore_memory: two units that two holders free one
-// after the other, and two who wait for one each, without the look after 50 ms. Those who free them
-// write the cell by an exchange, as everything here.
+// TryAcquire, Park and PassOn of core/sync/semaphore_memory, and WakeSleeper of sync_layout: two who
+// wait for a unit each, which holders free, without the look after 50 ms. With two units two holders
+// free them one after the other. With one (GIVEN_BACK) this is mutex_memory: who gets it frees it
+// again, and a third comes by.
 //
 // Any of them may die after every step (FAILS, one at most); the agent then frees what it holds, and
 // wakes all.
@@ -8,7 +9,11 @@
 // Shown: at the end nobody sleeps beside a free unit, and no unit is lost or doubled.
 #include "process.pml"
 
+#ifdef GIVEN_BACK
+#define UNITS 1
+#else
 #define UNITS 2
+#endif
 #define FREE 9  // nobody's
 
 byte cell[UNITS];  // who holds it
@@ -65,7 +70,11 @@ proctype Waiter(byte me) {
 #ifndef MUTANT_GATE_READ_AFTER_LOOK
      seen = gate;
 #endif
+#ifdef MUTANT_SAID_ONLY_WHILE_HELD
+     if :: cell[0] != FREE -> sleepers = true :: else fi;
+#else
      sleepers = true;
+#endif
      MAY_FAIL;
 #ifndef MUTANT_NO_LOOK_AGAIN
      Try();
@@ -85,7 +94,7 @@ end_sleep:
      // PassOn
      sleepers = true;
      MAY_FAIL;
-#ifndef MUTANT_NOTHING_PASSED_ON
+#if !defined(MUTANT_NOTHING_PASSED_ON) && !defined(GIVEN_BACK)
      at = 0;
      do
      :: at == UNITS -> break
@@ -97,17 +106,27 @@ end_sleep:
   :: else
   fi;
 #endif
+#ifdef GIVEN_BACK
+  MAY_FAIL;
+  atomic { assert(cell[0] == me); cell[0] = FREE }
+  Freed();
+#endif
 end_failed:
   skip
 }
 
 proctype Holder(byte me) {
   bool flag;
+#ifdef GIVEN_BACK
+  // The second of them comes by when it is free.
+end_passer:
+  atomic { me == 3 || cell[0] == FREE -> cell[0] = me }
+#endif
   MAY_FAIL;
 #ifdef MUTANT_SLEEPERS_READ_BEFORE_FREED
   flag = sleepers;
 #endif
-  atomic { assert(cell[me - 3] == me); cell[me - 3] = FREE }
+  atomic { assert(cell[(me - 3) % UNITS] == me); cell[(me - 3) % UNITS] = FREE }
   Freed();
 end_failed:
   skip
@@ -130,15 +149,15 @@ end_alive:
 
 proctype Watch() {
   timeout ->
-  assert(cell[0] != FREE && cell[1] != FREE ||
+  assert(cell[0] != FREE && cell[UNITS - 1] != FREE ||
          !(asleep[1] && dead != 1) && !(asleep[2] && dead != 2));
-  assert(cell[0] == FREE || cell[0] != cell[1])
+  assert(UNITS == 1 || cell[0] == FREE || cell[0] != cell[UNITS - 1])
 }
 
 init {
   atomic {
     cell[0] = 3;
-    cell[1] = 4;
+    if :: UNITS == 2 -> cell[UNITS - 1] = 4 :: else fi;
     run Waiter(1);
     run Waiter(2);
     run Holder(3);
