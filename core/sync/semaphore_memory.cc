@@ -7,41 +7,57 @@ void SemaphoreMemory::Fill(char* memory, uint32_t units) {
   for (uint32_t i = 0; i < units; ++i) semaphore.cell(i).store(kFree, std::memory_order_relaxed);
 }
 
-bool SemaphoreMemory::Change(uint64_t from, uint64_t to, uint32_t* cell) {
+template <typename To>
+bool SemaphoreMemory::Change(uint64_t from, To to, uint32_t* cell, uint64_t* seen) {
   uint32_t index = *cell < count() ? *cell : 0;
+  *seen = 0;
   for (uint32_t i = 0; i < count(); ++i) {
     uint64_t word = this->cell(index).load();
     // It fails only when somebody else was quicker with this one.
-    if (word == from && this->cell(index).compare_exchange_strong(word, to)) {
+    if (What(word) == from && this->cell(index).compare_exchange_strong(word, to(word))) {
       *cell = index;
       return true;
     }
+    *seen = (*seen ^ word) * 0x9e3779b97f4a7c15;
     if (++index == count()) index = 0;
   }
   return false;
 }
 
 bool SemaphoreMemory::TryAcquire(Holder me, bool has_slept, uint32_t* cell) {
-  if (!Change(kFree, me.Pack(), cell)) return false;
+  uint64_t seen = 0;
+  const auto mine = [me](uint64_t word) { return me.Pack() | Takes(word) | kHeld; };
+  if (!Change(kFree, mine, cell, &seen)) return false;
   if (has_slept) PassOn();
   return true;
 }
 
 bool SemaphoreMemory::TryTake(bool has_slept, uint32_t* cell) {
-  if (!Change(kFree, kNone, cell)) return false;
+  uint64_t seen = 0;
+  const auto none = [](uint64_t word) { return Takes(word + kOneTake) | kNone; };
+  if (!Change(kFree, none, cell, &seen)) return false;
   if (has_slept) PassOn();
   return true;
 }
 
 bool SemaphoreMemory::Release(Holder me, uint32_t cell) {
-  uint64_t mine = me.Pack();
-  if (!this->cell(cell).compare_exchange_strong(mine, kFree)) return false;
+  uint64_t word = this->cell(cell).load();
+  if (!HeldBy(word, me) || !this->cell(cell).compare_exchange_strong(word, Takes(word) | kFree)) {
+    return false;
+  }
   WakeSleeper();
   return true;
 }
 
 bool SemaphoreMemory::Add(uint32_t* cell) {
-  if (!Change(kNone, kFree, cell)) return false;
+  uint64_t before = 0, seen = 0;
+  const auto free = [](uint64_t word) { return Takes(word) | kFree; };
+  for (bool again = false; !Change(kNone, free, cell, &seen); again = true) {
+    // Cells may have become none behind where it looked. When two looks have seen the same, there
+    // was a moment between them at which none was.
+    if (again && seen == before) return false;
+    before = seen;
+  }
   WakeSleeper();
   return true;
 }
@@ -51,18 +67,18 @@ void SemaphoreMemory::PassOn() {
   // Of two units that are freed one after the other the second wakes nobody, when the first has
   // cleared the flag.
   for (uint32_t i = 0; i < count(); ++i) {
-    if (cell(i).load() == kFree) return WakeSleeper();
+    if (What(cell(i).load()) == kFree) return WakeSleeper();
   }
 }
 
 uint64_t SemaphoreMemory::Fence(Holder me, uint32_t cell) {
   const uint64_t fence = NextFence();
-  return this->cell(cell).load() == me.Pack() ? fence : 0;
+  return HeldBy(this->cell(cell).load(), me) ? fence : 0;
 }
 
 uint32_t SemaphoreMemory::value() const {
   uint32_t value = 0;
-  for (uint32_t i = 0; i < count(); ++i) value += cell(i).load() == kFree ? 1 : 0;
+  for (uint32_t i = 0; i < count(); ++i) value += What(cell(i).load()) == kFree ? 1 : 0;
   return value;
 }
 
@@ -79,7 +95,8 @@ uint32_t SemaphoreMemory::RemoveHolder(uint32_t number) {
   uint32_t removed = 0;
   for (uint32_t i = 0; i < count(); ++i) {
     uint64_t word = cell(i).load();
-    if (IsHeldBy(word, number) && cell(i).compare_exchange_strong(word, kFree)) ++removed;
+    if (!IsHeldBy(word, number)) continue;
+    if (cell(i).compare_exchange_strong(word, Takes(word) | kFree)) ++removed;
   }
   if (removed > 0) WakeAll();
   return removed;

@@ -9,12 +9,13 @@
 
 namespace mailrail {
 
-// A counting semaphore in shared memory: a cell for each unit that it may have at most.
+// A counting semaphore in shared memory: a cell for each unit that it may have at most. Its flags
+// are {takes 14, what it is 2}: none, free or held.
 //
-//   cell: none -> free         a unit was added (Add)
-//         free -> none         a unit was used up (Take): whoever has it dies, and it stays so
-//         free -> somebody     a unit was acquired (Acquire)
-//         somebody -> free     it was released, or its holder has died
+//   none -> free           a unit was added (Add)
+//   free -> none, takes+1  a unit was used up (Take): whoever has it dies, and it stays so
+//   free -> held by me     a unit was acquired (Acquire)
+//   held -> free           it was released, or its holder has died
 //
 // Its value is the number of free cells. There is no counter that could disagree with them. Not
 // fair. Thread-safe.
@@ -29,8 +30,9 @@ class SemaphoreMemory : public SyncMemory {
   // Of new memory of `largest` cells: so many of them free.
   static void Fill(char* memory, uint32_t units);
 
-  // False when no unit is free. `has_slept` as MutexMemory's. `*cell`: in, where to look first,
-  // best where this thread has last found one; out, where it stands.
+  // False when it has seen no unit free; one may have become free behind where it looked, which
+  // whoever has parked before is woken for. `has_slept` as MutexMemory's. `*cell`: in, where to
+  // look first, best where this thread has last found one; out, where it stands.
   bool TryAcquire(Holder me, bool has_slept, uint32_t* cell);
   bool TryTake(bool has_slept, uint32_t* cell);
   // False when it was taken away.
@@ -49,12 +51,26 @@ class SemaphoreMemory : public SyncMemory {
   uint32_t RemoveHolder(uint32_t number);
 
  private:
-  // Holder words name a process; these do not.
+  // What a cell is.
   static constexpr uint64_t kNone = 0;
   static constexpr uint64_t kFree = 1;
+  static constexpr uint64_t kHeld = 2;
+  static constexpr uint64_t kWhat = 3;
+  // How often a unit of it was used up: so that a cell is not what it was before, if it was none
+  // meanwhile.
+  static constexpr uint64_t kTakes = 0xfffc;
+  static constexpr uint64_t kOneTake = 4;
 
-  // Makes one of the cells that are `from` `to`; false when there is none.
-  bool Change(uint64_t from, uint64_t to, uint32_t* cell);
+  static uint64_t What(uint64_t word) { return word & kWhat; }
+  static uint64_t Takes(uint64_t word) { return word & kTakes; }
+  static bool HeldBy(uint64_t word, Holder holder) {
+    return What(word) == kHeld && Holder::Unpack(word) == holder;
+  }
+
+  // Changes the first cell from `*cell` on that is `from`, where `to` says what it becomes; false
+  // when it has seen none. `seen`: a hash of all that it has seen then.
+  template <typename To>
+  bool Change(uint64_t from, To to, uint32_t* cell, uint64_t* seen);
   // One that has slept goes on: others may sleep still, and a unit be free for them.
   void PassOn();
 };
