@@ -6,11 +6,13 @@
 #include "mailrail/mailbox.h"
 #include "mailrail/message.h"
 #include "mailrail/message_queue.h"
+#include "mailrail/monitor.h"
 #include "mailrail/process.h"
 #include "mailrail/process_id.h"
 #include "mailrail/receiver.h"
 #include "mailrail/sender.h"
 #include "mailrail/status.h"
+#include "mailrail/sync.h"
 #include "mailrail/wait_set.h"
 
 #endif  // MAILRAIL_MAILRAIL_H_
