@@ -223,10 +223,9 @@ void Agent::MakeParts(uint64_t incarnation) {
   local_options.max_processes = config_.max_processes;
   local_options.nodes = [this] { return Nodes(); };
   local_options.log = log;
-  local_ = std::make_unique<LocalService>(std::move(local_options), &loop_, registry_.get(),
-                                          broker_.get(), memory_.get(), watches_.get(),
-                                          receipts_.get(), objects_.get(), directory_.get(),
-                                          calls_.get());
+  local_ = std::make_unique<LocalService>(
+      std::move(local_options), &loop_, registry_.get(), broker_.get(), memory_.get(),
+      watches_.get(), receipts_.get(), objects_.get(), directory_.get(), calls_.get());
   limits_ = std::make_unique<LimitWatch>(log, config_.max_processes, &loop_, registry_.get());
   remote_->Connect(registry_.get(), broker_.get(), local_.get(), calls_.get(), watches_.get(),
                    awaited_.get(), receipts_.get(), carrier_.get());

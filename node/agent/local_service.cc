@@ -295,8 +295,8 @@ absl::StatusOr<LocalProcess*> LocalService::Register(const ClientPtr& client) {
 
 void LocalService::OpenObject(const CallPtr& call) {
   control::Response response;
-  absl::StatusOr<std::vector<Fd>> fds = objects_->Open(
-      Caller(*call), call->request.open_object(), response.mutable_object());
+  absl::StatusOr<std::vector<Fd>> fds =
+      objects_->Open(Caller(*call), call->request.open_object(), response.mutable_object());
   if (!fds.ok()) return Respond(*call, fds.status());
   Respond(*call, std::move(response), *std::move(fds));
 }

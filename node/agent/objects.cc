@@ -47,9 +47,9 @@ absl::StatusOr<std::string> Objects::LocalName(absl::string_view name) const {
   const absl::StatusOr<QualifiedName> parsed = ParseQualifiedName("object", name);
   if (!parsed.ok()) return parsed.status();
   if (!parsed->node.empty() && parsed->node != registry_->node()) {
-    return absl::UnimplementedError(
-        absl::StrCat("'", name, "' is of another node than this one, which is ", registry_->node(),
-                     ": not in this version"));
+    return absl::UnimplementedError(absl::StrCat("'", name,
+                                                 "' is of another node than this one, which is ",
+                                                 registry_->node(), ": not in this version"));
   }
   return parsed->name;
 }
@@ -169,8 +169,8 @@ std::vector<Holder> Objects::Blockers(Holder who, uint64_t id, bool shared) {
   const NamedObject* const object = registry_->FindObject(id);
   if (object == nullptr || !IsLock(*object)) return blockers;
   for (const Hold& hold : object->view().Holds(kHoldersFollowed)) {
-    // Readers do not wait for readers, nor one that has the right to write, and waits for readers to
-    // leave, for itself.
+    // Readers do not wait for readers, nor one that has the right to write, and waits for readers
+    // to leave, for itself.
     if (shared && hold.shared) continue;
     if (!hold.shared && hold.holder == who) continue;
     blockers.push_back(hold.holder);
@@ -192,9 +192,8 @@ absl::Status Objects::Wait(const LocalProcess& process, const control::WaitForOb
   const absl::Time now = absl::Now();
   waits_.Add(who, object->id, wait.shared(), now);
   const std::vector<WaitGraph::Step> cycle = waits_.FindCycle(
-      who, now, [this](Holder waiter, uint64_t of, bool shared) {
-        return Blockers(waiter, of, shared);
-      });
+      who, now,
+      [this](Holder waiter, uint64_t of, bool shared) { return Blockers(waiter, of, shared); });
   if (cycle.empty()) return absl::OkStatus();
   waits_.Remove(who);
   return absl::FailedPreconditionError(InWords(cycle));

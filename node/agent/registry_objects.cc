@@ -73,8 +73,8 @@ NamedObject* Registry::FindObject(proto::ObjectKind kind, const std::string& nam
 
 absl::StatusOr<uint64_t> Registry::AddUser(NamedObject* object, uint32_t number) {
   const uint64_t open_id = NewId();
-  if (absl::Status status = vault_->Put(UserKey(object->id, number),
-                                        EncodeUser(object->id, number, open_id), {});
+  if (absl::Status status =
+          vault_->Put(UserKey(object->id, number), EncodeUser(object->id, number, open_id), {});
       !status.ok()) {
     return status;
   }

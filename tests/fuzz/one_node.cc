@@ -89,10 +89,9 @@ OneNode::OneNode(bool carries) : bell_(Destination::Create("carrier").value()) {
   local_options.max_mailboxes = 8;
   local_options.nodes = [] { return std::vector<control::NodeRow>(1); };
   local_options.log = Ignore;
-  local_ = std::make_unique<LocalService>(std::move(local_options), &loop_, registry_.get(),
-                                          broker_.get(), memory_.get(), watches_.get(),
-                                          receipts_.get(), objects_.get(), directory_.get(),
-                                          calls_.get());
+  local_ = std::make_unique<LocalService>(
+      std::move(local_options), &loop_, registry_.get(), broker_.get(), memory_.get(),
+      watches_.get(), receipts_.get(), objects_.get(), directory_.get(), calls_.get());
   remote_->Connect(registry_.get(), broker_.get(), local_.get(), calls_.get(), watches_.get(),
                    awaited_.get(), receipts_.get(), carrier_.get());
   registry_->Begin();
