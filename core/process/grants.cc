@@ -36,6 +36,7 @@ MailboxOptions FromProto(const proto::MailboxSpec& spec) {
   options.dead_letter = spec.dead_letter();
   options.policy = static_cast<ReceivePolicy>(spec.receive_policy());
   options.owned = spec.owned();
+  options.pipe = spec.pipe();
   options.order = static_cast<MailboxOrder>(spec.order());
   options.hold_order = spec.hold_order();
   options.distribution = static_cast<Distribution>(spec.distribution());
@@ -58,6 +59,7 @@ void ToProto(const MailboxOptions& options, proto::MailboxSpec* spec) {
   spec->set_dead_letter(options.dead_letter);
   spec->set_receive_policy(static_cast<proto::ReceivePolicy>(options.policy));
   spec->set_owned(options.owned);
+  spec->set_pipe(options.pipe);
   spec->set_order(static_cast<proto::MailboxOrder>(options.order));
   spec->set_hold_order(options.hold_order);
   spec->set_distribution(static_cast<proto::Distribution>(options.distribution));

@@ -7,10 +7,19 @@
 #include "core/process/process_impl.h"
 
 namespace mailrail::internal {
+namespace {
+
+// Whether a process that lets go of its last handle on a lane to such a mailbox says so, as that
+// makes a difference to others.
+bool TellsOfLast(const MailboxOptions& options) {
+  return options.policy == ReceivePolicy::kLink || options.pipe;
+}
+
+}  // namespace
 
 void ProcessImpl::TakeUnusedLanes(std::vector<uint64_t>* ids) {
   absl::erase_if(lanes_, [ids](const auto& entry) {
-    if (entry.second->options().policy != ReceivePolicy::kLink) return false;
+    if (!TellsOfLast(entry.second->options())) return false;
     if (entry.second.use_count() > 1) return false;
     ids->push_back(entry.first);
     return true;
@@ -50,10 +59,10 @@ absl::StatusOr<std::vector<std::shared_ptr<OutgoingLane>>> ProcessImpl::LanesToS
 }
 
 void ProcessImpl::LetGo(std::shared_ptr<OutgoingLane> lane) {
-  const bool of_link = lane->options().policy == ReceivePolicy::kLink;
+  const bool tells = TellsOfLast(lane->options());
   // Before we look: of several threads that let go the last one finds that nobody has it.
   lane.reset();
-  if (of_link) CloseUnused();
+  if (tells) CloseUnused();
 }
 
 uint64_t ProcessImpl::IdOf(const OutgoingLane& lane) const {

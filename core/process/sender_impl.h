@@ -51,6 +51,11 @@ class SenderImpl {
   std::shared_ptr<OutgoingLane> lane;
 };
 
+class SenderAccess {
+ public:
+  static const SenderImpl& Impl(const Sender& sender) { return *sender.impl_; }
+};
+
 // Behind ClaimedMessage: room in shared memory, or, for what stands in the lane itself, a buffer.
 class ClaimState {
  public:

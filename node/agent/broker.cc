@@ -45,6 +45,10 @@ absl::StatusOr<MailboxLane*> Broker::JoinMailbox(LocalMailbox* mailbox, const En
   absl::StatusOr<MailboxLane*> lane =
       registry_->AddLane(mailbox, sender, sender_id, uid, origin_lane);
   if (!lane.ok()) return lane;
+  if (mailbox->options.pipe && sender.kind != Endpoint::Kind::kAgent && !mailbox->written) {
+    mailbox->written = true;
+    registry_->SaveMailbox(*mailbox);
+  }
   // First every receiver has the lane in its socket, then the version says so, then the sender is
   // granted: so no receiver can miss a message of it.
   const uint32_t version = mailbox->destination.next_version();

@@ -238,6 +238,8 @@ class Broker {
   // The lane of another node's process to a mailbox of this one; null when there is none.
   MailboxLane* FindOriginLane(const std::string& node, uint64_t origin_lane);
   void OrphanLane(MailboxLane* lane);
+  // Of a pipe that nobody writes to any more, and somebody did: adds the end of file.
+  void CheckWriters(LocalMailbox* mailbox);
   CellReader::Counts CountOwn(const LocalMailbox& mailbox);
   void ReleaseClaims(const LocalMailbox& mailbox, uint32_t number);
   // After a restart: those of all numbers that nobody has.

@@ -103,6 +103,7 @@ void Broker::ProcessGone(uint32_t number, EndReason reason) {
 
 void Broker::OrphanLane(MailboxLane* lane) {
   registry_->OrphanLane(lane);
+  if (LocalMailbox* mailbox = registry_->FindMailbox(lane->mailbox)) CheckWriters(mailbox);
   ScheduleSweep(absl::Milliseconds(20));
 }
 

@@ -56,6 +56,24 @@ void Broker::Close(LocalProcess* process, uint64_t id) {
   links_.LetGo(*process, id);
 }
 
+void Broker::CheckWriters(LocalMailbox* mailbox) {
+  if (!mailbox->written) return;
+  for (const uint64_t id : mailbox->lanes) {
+    const MailboxLane& lane = *registry_->FindLane(id);
+    if (!lane.orphaned && lane.sender.kind != Endpoint::Kind::kAgent) return;
+  }
+  // Behind all that was written, by its stamp. An agent that dies before it has noted that adds
+  // another one at its restart. Where there is no room, nobody has read of many before.
+  const absl::StatusOr<std::shared_ptr<OutgoingLane>> lane = AgentLane(mailbox);
+  const absl::Status sent =
+      lane.ok() ? (*lane)->Send(0, {"", ""}, absl::InfinitePast()) : lane.status();
+  if (!sent.ok()) {
+    options_.log(absl::StrCat("no end of file for pipe ", mailbox->name, ": ", sent.ToString()));
+  }
+  mailbox->written = false;
+  registry_->SaveMailbox(*mailbox);
+}
+
 void Broker::OnReceiversChanged(LocalMailbox* mailbox) {
   const std::map<uint64_t, uint32_t>& order = mailbox->order;
   const auto receivers = static_cast<uint32_t>(order.size());

@@ -107,6 +107,7 @@ void Broker::Resume() {
     process->inbox.BumpVersion();
     process->inbox.Ring();
   }
+  for (const auto& [id, mailbox] : registry_->mailboxes()) CheckWriters(mailbox.get());
   ScheduleSweep(absl::Milliseconds(20));
 }
 

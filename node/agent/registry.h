@@ -84,6 +84,8 @@ struct LocalMailbox {
   // own claims are marked with, 0: it has made none.
   std::set<uint64_t> subscriptions;
   uint32_t distributor = 0;
+  // Of a pipe: there were writers since its last end of file.
+  bool written = false;
   // Of a subscription: its broadcast mailbox, 0: it is none; and the stamp of its opening.
   uint64_t broadcast_mailbox = 0;
   uint64_t opened_stamp = 0;

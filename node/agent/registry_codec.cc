@@ -88,6 +88,7 @@ state::Mailbox Encode(const LocalMailbox& mailbox) {
   value.set_broadcast_mailbox(mailbox.broadcast_mailbox);
   value.set_opened_stamp(mailbox.opened_stamp);
   value.set_distributor(mailbox.distributor);
+  value.set_written(mailbox.written);
   return value;
 }
 
@@ -137,6 +138,7 @@ void Decode(const state::Mailbox& value, LocalMailbox* mailbox) {
   mailbox->broadcast_mailbox = value.broadcast_mailbox();
   mailbox->opened_stamp = value.opened_stamp();
   mailbox->distributor = value.distributor();
+  mailbox->written = value.written();
 }
 
 state::MailboxLane Encode(const MailboxLane& lane) {

@@ -14,6 +14,8 @@ void AddAgentCommand(CLI::App& app, Action* action);
 void AddListCommands(CLI::App& app, Action* action);  // ps, nodes, links
 void AddMailboxCommand(CLI::App& app, Action* action);
 void AddQueueCommand(CLI::App& app, Action* action);
+void AddPipeCommand(CLI::App& app, Action* action);
+void AddFifoCommand(CLI::App& app, Action* action);
 void AddBrowseCommands(CLI::App& mailbox, Action* action);  // mailbox peek, browse, redrive
 void AddSendCommand(CLI::App& app, Action* action);
 void AddRecvCommand(CLI::App& app, Action* action);

@@ -46,6 +46,8 @@ int Main(int argc, char** argv) {
   AddListCommands(app, &action);
   AddMailboxCommand(app, &action);
   AddQueueCommand(app, &action);
+  AddPipeCommand(app, &action);
+  AddFifoCommand(app, &action);
   AddSendCommand(app, &action);
   AddRecvCommand(app, &action);
   AddCallCommand(app, &action);

@@ -33,9 +33,10 @@ void Progress::Finish() {
 
 std::string FormatRate(uint64_t messages, uint64_t bytes, absl::Duration time) {
   const double seconds = std::max(absl::ToDoubleSeconds(time), 1e-6);
+  const double rate = static_cast<double>(bytes) / seconds / 1e6;
+  if (messages == 0) return absl::StrFormat("%d bytes in %.1f s: %.2f MB/s", bytes, seconds, rate);
   return absl::StrFormat("%d messages, %d bytes in %.1f s: %.0f messages/s, %.2f MB/s", messages,
-                         bytes, seconds, static_cast<double>(messages) / seconds,
-                         static_cast<double>(bytes) / seconds / 1e6);
+                         bytes, seconds, static_cast<double>(messages) / seconds, rate);
 }
 
 }  // namespace mailrail::cli

@@ -9,8 +9,8 @@
 
 namespace mailrail::cli {
 
-// Counts messages, and tells how many there were and how fast on standard error, if that is a
-// terminal. Thread-compatible.
+// Counts messages, or bytes alone, and tells how many there were and how fast on standard error, if
+// that is a terminal. Thread-compatible.
 class Progress {
  public:
   Progress();
@@ -19,6 +19,8 @@ class Progress {
     ++messages_;
     bytes_ += bytes;
   }
+
+  void AddBytes(size_t bytes) { bytes_ += bytes; }
 
   // Renews the line on the terminal, a few times a second at most.
   void Show();
@@ -36,7 +38,8 @@ class Progress {
   uint64_t bytes_ = 0;
 };
 
-// "1234 messages, 56789 bytes in 1.2 s: 1028 messages/s, 0.05 MB/s".
+// "1234 messages, 56789 bytes in 1.2 s: 1028 messages/s, 0.05 MB/s"; without messages: "56789 bytes
+// in 1.2 s: 0.05 MB/s".
 std::string FormatRate(uint64_t messages, uint64_t bytes, absl::Duration time);
 
 }  // namespace mailrail::cli

@@ -142,7 +142,8 @@ LocalParty::LocalParty(Process process, Ledger* ledger)
       ledger_(ledger),
       queues_(Queues::OfMailrail(&*process_)),
       posix_queues_(Queues::OfPosix()),
-      locks_(std::make_unique<Locks>(&*process_)) {
+      locks_(std::make_unique<Locks>(&*process_)),
+      pipes_(std::make_unique<Pipes>(&*process_)) {
   set_id(process_->id());
 }
 
@@ -165,6 +166,7 @@ void LocalParty::End() {
   queues_.reset();
   posix_queues_.reset();
   locks_.reset();
+  pipes_.reset();
   process_.reset();
 }
 
@@ -268,6 +270,9 @@ void LocalParty::Carry(const party::Command& command, party::Result& result) {
       break;
     case party::Command::kLock:
       *result.mutable_lock() = locks_->Do(command.lock(), deadline);
+      break;
+    case party::Command::kPipe:
+      *result.mutable_pipe() = pipes_->Do(command.pipe(), deadline);
       break;
     case party::Command::kEcho:
       status = CarryEcho(command.echo(), deadline);

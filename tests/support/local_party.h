@@ -18,6 +18,7 @@
 #include "tests/support/ledger.h"
 #include "tests/support/locks.h"
 #include "tests/support/party.h"
+#include "tests/support/pipes.h"
 #include "tests/support/queues.h"
 
 namespace mailrail {
@@ -61,6 +62,7 @@ class LocalParty final : public Party {
   std::unique_ptr<Queues> queues_;
   std::unique_ptr<Queues> posix_queues_;
   std::unique_ptr<Locks> locks_;
+  std::unique_ptr<Pipes> pipes_;
   absl::Mutex mutex_;
   // Handle n is at n - 1; destroyed ones stay as std::monostate.
   std::vector<std::unique_ptr<Channel>> channels_ ABSL_GUARDED_BY(mutex_);

@@ -277,6 +277,16 @@ LockResult Party::CallLock(const party::LockCall& call, absl::Time deadline) {
           .value = result.lock().value()};
 }
 
+PipeResult Party::CallPipe(const party::PipeCall& call, absl::Time deadline) {
+  party::Command command;
+  *command.mutable_pipe() = call;
+  const party::Result result = Do(std::move(command), deadline);
+  if (result.status().code() != 0) return {.status = FromProto(result.status())};
+  return {.status = FromProto(result.pipe().status()),
+          .bytes = result.pipe().bytes(),
+          .written = result.pipe().written()};
+}
+
 void Party::Close(Handle handle) {
   party::Command command;
   command.set_close(handle);

@@ -85,6 +85,13 @@ struct LockResult {
   uint32_t value = 0;
 };
 
+// What a call of an end of a pipe came to.
+struct PipeResult {
+  absl::Status status;
+  std::string bytes;
+  size_t written = 0;
+};
+
 // A process attached to an agent, which does what a test tells it: this one (LocalParty), or a
 // child of the test (WorkerParty). So a test is written once for every place where the other side
 // may be. Calls and their errors are those of Process, Sender and Receiver; a call to a worker that
@@ -146,6 +153,9 @@ class Party {
 
   // A call of a mutex or the like (locks.h). kCancelled when the worker has ended.
   LockResult CallLock(const party::LockCall& call, absl::Time deadline = Patience());
+
+  // A call of an end of a pipe (pipes.h). kCancelled when the worker has ended.
+  PipeResult CallPipe(const party::PipeCall& call, absl::Time deadline = Patience());
 
   // Destroys a sender or receiver.
   void Close(Handle handle);

@@ -184,6 +184,11 @@ struct MailboxOptions {
   // The mailbox belongs to the process that creates it, and is destroyed, as by DestroyMailbox,
   // when that process detaches or dies: who waits to send or receive is told (kUnavailable).
   bool owned = false;
+
+  // It is a pipe (pipe.h): an empty message is an end of file. When the last process that sends to
+  // it has let go of its last Sender, or is gone, the mailbox's node adds one, behind all that was
+  // sent.
+  bool pipe = false;
 };
 
 // What a mailbox is, and how many messages are in it, at one moment (Process::StatMailbox).

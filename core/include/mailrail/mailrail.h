@@ -7,6 +7,7 @@
 #include "mailrail/message.h"
 #include "mailrail/message_queue.h"
 #include "mailrail/monitor.h"
+#include "mailrail/pipe.h"
 #include "mailrail/process.h"
 #include "mailrail/process_id.h"
 #include "mailrail/receiver.h"

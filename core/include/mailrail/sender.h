@@ -19,6 +19,7 @@
 namespace mailrail {
 
 namespace internal {
+class SenderAccess;
 class SenderImpl;
 class ClaimState;
 }  // namespace internal
@@ -172,6 +173,7 @@ class Sender {
 
  private:
   friend class Process;
+  friend class internal::SenderAccess;
   explicit Sender(std::unique_ptr<internal::SenderImpl> impl);
   absl::StatusOr<size_t> SendEach(absl::Span<const absl::string_view> bodies,
                                   const SendOptions& options, absl::Time deadline);
