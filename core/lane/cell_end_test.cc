@@ -132,12 +132,26 @@ TEST_F(CellEndTest, WhatItsSenderDropsSaysSo) {
 }
 
 TEST_F(CellEndTest, WhatIsPurgedSaysSoUnlessItIsHeld) {
-  ASSERT_TRUE(Ask(1) && Ask(2) && Ask(3));
-  const absl::optional<Leased> purged = Lease(&reader_, kPriority, kOwner);
+  ASSERT_TRUE(Ask(1) && Ask(2) && Ask(3) && Ask(4));
+  const absl::optional<Leased> returned = Lease(&reader_, kPriority, kOwner);
   const absl::optional<Leased> held = Lease(&reader_, kPriority, kOwner);
-  ASSERT_TRUE(reader_.Purge(kPriority, purged->head.slot, purged->head.position, kOwner));
-  writer_.PurgeAsked();
+  ASSERT_TRUE(reader_.Return(kPriority, returned->head.slot, returned->head.position, kOwner));
+  std::vector<CellHead> waiting;
+  reader_.ForEachWaiting([&](int priority, const CellHead& head, const Record&) {
+    EXPECT_EQ(priority, kPriority);
+    waiting.push_back(head);
+  });
+  ASSERT_EQ(waiting.size(), 3u);
+  for (const CellHead& head : waiting) {
+    if (head.position == 4) continue;
+    EXPECT_TRUE(reader_.PurgeWaiting(kPriority, head));
+    EXPECT_FALSE(reader_.PurgeWaiting(kPriority, head));
+  }
+  EXPECT_FALSE(reader_.PurgeWaiting(kPriority, held->head));
   EXPECT_EQ(Ends(), Texts({"1:purged", "3:purged"}));
+  // With the mailbox.
+  writer_.PurgeAsked();
+  EXPECT_EQ(Ends(), Texts({"4:purged"}));
   EXPECT_FALSE(ReceiveOne());
   ASSERT_TRUE(reader_.Take(kPriority, held->head.slot, held->head.position, kOwner, false));
   EXPECT_EQ(Ends(), Texts({"2:7"}));

@@ -29,7 +29,7 @@
 //                LEASED -> CONDEMNED (handed out often enough, or expired) -> DONE
 //   unclaimed -> DONE (a small body, which its receiver has copied before)
 //   unclaimed or RETURNED -> DONE or CONDEMNED (dropped by its sender, to make room)
-//   LEASED or DELAYED -> DONE (purged)
+//   unclaimed, RETURNED or DELAYED -> DONE (purged by the agent)
 //   unclaimed, RETURNED -> DELAYED, CONDEMNED (by the agent)
 // What is to be received later is DELAYED from the start: its sender says so before it publishes.
 //

@@ -212,17 +212,6 @@ bool CellReader::Take(int priority, uint32_t slot, uint64_t position, uint32_t o
   return true;
 }
 
-bool CellReader::Purge(int priority, uint32_t slot, uint64_t position, uint32_t owner) {
-  if (!Move(priority, slot, position, owner,
-            {.from = Phase::kLeased,
-             .to = Phase::kDone,
-             .new_owner = static_cast<uint32_t>(Condemned::kPurged)})) {
-    return false;
-  }
-  RingSender();
-  return true;
-}
-
 void CellReader::Done(int priority, uint32_t slot, uint64_t position) {
   SharedAtomic<uint64_t>& word = states(priority)[slot];
   uint64_t seen = word.load();
@@ -323,6 +312,15 @@ bool CellReader::CondemnWaiting(int priority, const CellHead& head, Condemned wh
                             head.attempts, Phase::kCondemned};
   uint64_t expected = head.seen;
   return states(priority)[head.slot].compare_exchange_strong(expected, condemned.Pack());
+}
+
+bool CellReader::PurgeWaiting(int priority, const CellHead& head) {
+  const CellState purged{static_cast<uint32_t>(head.position),
+                         static_cast<uint32_t>(Condemned::kPurged), 0, Phase::kDone};
+  uint64_t expected = head.seen;
+  if (!states(priority)[head.slot].compare_exchange_strong(expected, purged.Pack())) return false;
+  RingSender();
+  return true;
 }
 
 bool CellReader::Withhold(int priority, const CellHead& head, uint32_t due_tick, Kept* kept) {

@@ -92,9 +92,6 @@ class CellReader {
   bool ReturnLater(int priority, uint32_t slot, uint64_t position, uint32_t owner,
                    uint32_t due_tick, uint32_t attempts = kAnyAttempts);
 
-  // A claimed message was received by nobody, and is done. False as above.
-  bool Purge(int priority, uint32_t slot, uint64_t position, uint32_t owner);
-
   // Takes a claimed message out: the agent has it from now on. False as above.
   bool Condemn(int priority, uint32_t slot, uint64_t position, uint32_t owner, Condemned why);
 
@@ -116,6 +113,8 @@ class CellReader {
       absl::FunctionRef<void(int priority, const CellHead& head, const Record& record)> each) const;
   // Takes one of them out; false when it has changed since.
   bool CondemnWaiting(int priority, const CellHead& head, Condemned why);
+  // The same, for nobody: it is done.
+  bool PurgeWaiting(int priority, const CellHead& head);
   // Keeps one of them from the receivers, for later, as ReturnLater does; `kept` is then what it
   // has become. False when it has changed since.
   bool Withhold(int priority, const CellHead& head, uint32_t due_tick, Kept* kept);

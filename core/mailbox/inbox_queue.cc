@@ -11,6 +11,9 @@
 namespace mailrail {
 namespace {
 
+// Of a lane that is mute: looks at all lanes pass it over at no cost.
+const SharedAtomic<uint32_t> kNoRings(0);
+
 // Whether `what` may stand for the name of something watched.
 bool IsNamed(absl::string_view name, const Ended& what) {
   if (name == what.name) return true;
@@ -23,7 +26,19 @@ bool IsNamed(absl::string_view name, const Ended& what) {
 void InboxQueue::AddLane(std::shared_ptr<IncomingLane> lane) {
   auto ring = std::static_pointer_cast<IncomingRing>(std::move(lane));
   RingReader* const reader = &ring->reader();
-  lanes_.push_back({std::move(ring), reader, reader->rings_in_use_word()});
+  const uint64_t id = ring->id();
+  Lane added = {std::move(ring), reader, reader->rings_in_use_word()};
+  if (added.ring->mute()) added.rings_in_use = &kNoRings;
+  // One that was mute may be heard from now on.
+  const auto former = std::find_if(lanes_.begin(), lanes_.end(),
+                                   [id](const Lane& other) { return other.ring->id() == id; });
+  if (former == lanes_.end()) {
+    lanes_.push_back(std::move(added));
+  } else if (former->ring->mute()) {
+    former->ring = std::move(added.ring);
+    former->reader = added.reader;
+    former->rings_in_use = added.rings_in_use;
+  }
 }
 
 void InboxQueue::EndLane(uint64_t id, EndReason reason) {
@@ -200,7 +215,7 @@ void InboxQueue::DropEnded() {
   some_ended_ = false;
   std::erase_if(lanes_, [&](const Lane& lane) {
     if (!lane.ended) return false;
-    if (!is_empty(lane.ring->reader())) {
+    if (!lane.ring->mute() && !is_empty(lane.ring->reader())) {
       some_ended_ = true;
       return false;
     }

@@ -16,7 +16,7 @@
 namespace mailrail {
 
 // An inbox: ring lanes, one receiver. Senders of equal priority take turns: order is promised per
-// sender alone.
+// sender alone. A lane that is mute only ends; joined once more, and not mute, it is heard.
 class InboxQueue final : public ReceiveQueue {
  public:
   // Has the end of a process, mailbox or node told, once, a process's after its last message.
@@ -54,7 +54,7 @@ class InboxQueue final : public ReceiveQueue {
   struct Lane {
     std::shared_ptr<IncomingRing> ring;
     RingReader* reader = nullptr;                          // the ring's
-    const SharedAtomic<uint32_t>* rings_in_use = nullptr;  // what the sender says
+    const SharedAtomic<uint32_t>* rings_in_use = nullptr;  // what the sender says, unless mute
     bool ended = false;
     EndReason reason = EndReason::kNone;
   };

@@ -5,9 +5,10 @@
 namespace mailrail {
 
 IncomingRing::IncomingRing(uint64_t id, const ProcessId& sender, bool same_user,
-                           std::shared_ptr<LinkMemory> link, bool by_agent)
+                           std::shared_ptr<LinkMemory> link, bool by_agent, bool mute)
     : IncomingLane(id, sender, same_user, by_agent),
       link_(std::move(link)),
+      mute_(mute),
       reader_(link_->geometry, link_->own.data(), link_->peer.data(), link_->reserve.get()) {}
 
 IncomingCells::IncomingCells(uint64_t id, const ProcessId& sender, bool same_user,

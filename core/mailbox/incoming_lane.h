@@ -49,9 +49,11 @@ class IncomingLane : public internal::HeldRoom {
 
 class IncomingRing : public IncomingLane {
  public:
+  // `mute`: its sender may send nothing, so whatever it writes is no message.
   IncomingRing(uint64_t id, const ProcessId& sender, bool same_user,
-               std::shared_ptr<LinkMemory> link, bool by_agent = false);
+               std::shared_ptr<LinkMemory> link, bool by_agent = false, bool mute = false);
   RingReader& reader() { return reader_; }
+  bool mute() const { return mute_; }
 
  private:
   void GiveBack(int priority, uint32_t cell, uint64_t sequence) override {
@@ -59,6 +61,7 @@ class IncomingRing : public IncomingLane {
   }
 
   const std::shared_ptr<LinkMemory> link_;
+  const bool mute_;
   RingReader reader_;
 };
 

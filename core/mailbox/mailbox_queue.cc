@@ -197,9 +197,6 @@ bool MailboxQueue::Finish(const Lease& lease, Outcome outcome) {
     EndHold();
     return taken;
   }
-  if (outcome == Outcome::kPurged) {
-    return reader.Purge(lease.priority, lease.slot, lease.sequence, number_);
-  }
   return reader.Return(lease.priority, lease.slot, lease.sequence, number_,
                        /*attempted=*/outcome == Outcome::kReturned);
 }

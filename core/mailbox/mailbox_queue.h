@@ -82,7 +82,6 @@ class MailboxQueue final : public ReceiveQueue {
     kReceived,
     kWithdrawn,  // it goes back to its place, and nobody has seen it
     kReturned,   // it goes back to its place, one attempt more
-    kPurged,     // nobody gets it
   };
   // False when the lease was taken away before. After kWithdrawn and kReturned ring the mailbox's
   // gate (RingGate): a receiver that sleeps may take it.

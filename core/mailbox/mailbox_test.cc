@@ -337,6 +337,41 @@ TEST(InboxTest, OneSendersMessagesAreReceivedWhileTheOthersStay) {
   EXPECT_EQ(Receive(inbox, channel), "a");
 }
 
+TEST(InboxTest, NothingComesOfALaneThatIsMuteWhateverIsWrittenThere) {
+  TestChannel channel;
+  InboxQueue inbox;
+  const ProcessId mute("test", 1, 1), other("test", 2, 2);
+  const auto from_other = channel.AddRing(&inbox, other);
+  const auto from_mute = channel.AddRing(&inbox, mute, /*by_agent=*/false, /*mute=*/true);
+  ASSERT_TRUE(TrySend(*from_mute, 31, "a").ok());
+  ASSERT_TRUE(TrySend(*from_other, 0, "b").ok());
+  EXPECT_EQ(Receive(inbox, channel), "b");
+  EXPECT_EQ(Receive(inbox, channel), "(nothing)");
+  EXPECT_FALSE(inbox.MayHave(channel.control()));
+  EXPECT_TRUE(inbox.HasLaneOf(mute));
+  channel.Unmute(&inbox, mute);
+  EXPECT_EQ(Receive(inbox, channel), "a");
+  ASSERT_TRUE(TrySend(*from_mute, 0, "c").ok());
+  EXPECT_EQ(Receive(inbox, channel), "c");
+  EXPECT_EQ(Receive(inbox, channel), "(nothing)");
+}
+
+TEST(InboxTest, TheEndOfALaneThatIsMuteWaitsForNothingThatIsWrittenThere) {
+  TestChannel channel;
+  InboxQueue inbox;
+  const ProcessId mute("test", 1, 1);
+  inbox.Watch({Ended::Kind::kProcess, mute.ToString()});
+  const auto lane = channel.AddRing(&inbox, mute, /*by_agent=*/false, /*mute=*/true);
+  ASSERT_TRUE(TrySend(*lane, 0, "a").ok());
+  const uint32_t version = channel.control().members_version.load() + 1;
+  inbox.EndOf({Ended::Kind::kProcess, mute.ToString()}, mute, version, EndReason::kKilled);
+  channel.control().members_version.store(version);
+  Message message;
+  ASSERT_EQ(inbox.Take(channel.control(), nullptr, &message), Taken::kMessage);
+  EXPECT_EQ(message.end(), EndReason::kKilled);
+  EXPECT_FALSE(inbox.HasLaneOf(mute));
+}
+
 TEST(InboxTest, LargeBodiesAreShownInPlaceAndTheirRoomComesBackInAnyOrder) {
   MailboxOptions options;
   options.max_message_bytes = 1 << 20;

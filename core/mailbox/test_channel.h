@@ -65,7 +65,7 @@ class TestChannel {
 
   // A new link to an inbox.
   std::shared_ptr<OutgoingLane> AddRing(InboxQueue* inbox, const ProcessId& sender,
-                                        bool by_agent = false) {
+                                        bool by_agent = false, bool mute = false) {
     const RingGeometry geometry = RingGeometry::For(options_.max_message_bytes);
     last_ring_ = CreateMemory("own", geometry.memory_bytes()).value();
     const Fd peer = CreateMemory("peer", geometry.memory_bytes()).value();
@@ -77,12 +77,20 @@ class TestChannel {
     auto lane = std::make_shared<OutgoingLane>("process test", options_, map(last_ring_, peer),
                                                Destination());
     const uint32_t version = control().members_version.load() + 1;
+    last_link_ = map(peer, last_ring_);
+    last_id_ = version;
     auto incoming =
-        std::make_shared<IncomingRing>(version, sender, true, map(peer, last_ring_), by_agent);
+        std::make_shared<IncomingRing>(last_id_, sender, true, last_link_, by_agent, mute);
     last_incoming = incoming;
     inbox->Join(std::move(incoming), version);
     control().members_version.store(version);
     return lane;
+  }
+  // The link that was added last, of `sender`, and mute, is heard from now on.
+  void Unmute(InboxQueue* inbox, const ProcessId& sender) {
+    const uint32_t version = control().members_version.load() + 1;
+    inbox->Join(std::make_shared<IncomingRing>(last_id_, sender, true, last_link_), version);
+    control().members_version.store(version);
   }
 
   // The inbox's end of the link that was added last.
@@ -100,6 +108,8 @@ class TestChannel {
   }
   const MailboxOptions options_;
   Fd control_, bell_, gate_, last_ring_;
+  std::shared_ptr<LinkMemory> last_link_;
+  uint64_t last_id_ = 0;
   Mapping page_;
   int cells_ = 0;  // lanes
 };

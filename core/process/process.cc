@@ -13,6 +13,13 @@
 #include "core/process/sender_impl.h"
 
 namespace mailrail {
+namespace {
+
+control::LinkWish WishOf(const ConnectOptions& options) {
+  return options.one_way ? control::ONE_WAY : control::TWO_WAY;
+}
+
+}  // namespace
 
 using internal::AgentReply;
 
@@ -48,9 +55,14 @@ absl::StatusOr<ProcessId> Process::Resolve(absl::string_view name, absl::Time de
 }
 
 absl::StatusOr<Sender> Process::Connect(const ProcessId& process, absl::Time deadline) {
+  return Connect(process, ConnectOptions(), deadline);
+}
+
+absl::StatusOr<Sender> Process::Connect(const ProcessId& process, const ConnectOptions& options,
+                                        absl::Time deadline) {
   if (absl::Status status = impl_->CheckUsable(); !status.ok()) return status;
   absl::StatusOr<std::shared_ptr<OutgoingLane>> lane =
-      impl_->ConnectProcess(process.ToString(), deadline);
+      impl_->ConnectProcess(process.ToString(), WishOf(options), deadline);
   if (!lane.ok()) return lane.status();
   return Sender(std::make_unique<internal::SenderImpl>(impl_, *std::move(lane)));
 }
@@ -67,6 +79,11 @@ absl::StatusOr<Sender> Process::ConnectMailbox(absl::string_view mailbox, absl::
 }
 
 absl::StatusOr<Sender> Process::Connect(absl::string_view name, absl::Time deadline) {
+  return Connect(name, ConnectOptions(), deadline);
+}
+
+absl::StatusOr<Sender> Process::Connect(absl::string_view name, const ConnectOptions& options,
+                                        absl::Time deadline) {
   std::string found(name);
   if (!ProcessId::Parse(name).ok()) {
     // The agent says what it is, and where.
@@ -79,7 +96,8 @@ absl::StatusOr<Sender> Process::Connect(absl::string_view name, absl::Time deadl
   } else if (absl::Status status = impl_->CheckUsable(); !status.ok()) {
     return status;
   }
-  absl::StatusOr<std::shared_ptr<OutgoingLane>> lane = impl_->ConnectProcess(found, deadline);
+  absl::StatusOr<std::shared_ptr<OutgoingLane>> lane =
+      impl_->ConnectProcess(found, WishOf(options), deadline);
   if (!lane.ok()) return lane.status();
   return Sender(std::make_unique<internal::SenderImpl>(impl_, *std::move(lane)));
 }
@@ -190,6 +208,17 @@ absl::Status Process::DestroyMailbox(absl::string_view name, absl::Time deadline
   control::Request request;
   request.set_destroy_mailbox(std::string(name));
   return impl_->Call(std::move(request), deadline).status();
+}
+
+absl::StatusOr<uint64_t> Process::PurgeMailbox(absl::string_view name, absl::Time deadline) {
+  if (absl::Status status = ParseQualifiedName("mailbox", name).status(); !status.ok()) {
+    return status;
+  }
+  control::Request request;
+  request.set_purge_mailbox(std::string(name));
+  absl::StatusOr<AgentReply> reply = impl_->Call(std::move(request), deadline);
+  if (!reply.ok()) return reply.status();
+  return reply->response.purged();
 }
 
 absl::StatusOr<absl::optional<BrowsedMessage>> Process::Peek(absl::string_view mailbox,

@@ -44,6 +44,18 @@ absl::StatusOr<std::shared_ptr<const ReceiverMemory>> MapReceiver(absl::Span<con
   return memory;
 }
 
+// Whether a link is already what is asked for.
+bool IsGranted(control::LinkWish wish, control::LinkDirection direction) {
+  switch (wish) {
+    case control::TWO_WAY:
+      return direction == control::BOTH_WAYS;
+    case control::ONE_WAY:
+      return direction == control::OUTWARD;
+    default:
+      return true;
+  }
+}
+
 }  // namespace
 
 // Half of what its cgroup may have, since shared memory is not all that a process uses.
@@ -132,18 +144,22 @@ absl::Status ProcessImpl::CheckRoomForLane(const std::string& name) {
 }
 
 absl::StatusOr<std::shared_ptr<OutgoingLane>> ProcessImpl::ConnectProcess(const std::string& name,
+                                                                          control::LinkWish wish,
                                                                           absl::Time deadline) {
   if (const absl::StatusOr<ProcessId> id = ProcessId::Parse(name); id.ok()) {
     absl::MutexLock lock(&mutex_);
-    const auto link = link_of_.find(*id);
-    if (link != link_of_.end()) {
-      const std::shared_ptr<OutgoingLane>& lane = links_[link->second].lane;
-      if (lane->closed_status().ok()) return lane;
+    const auto found = link_of_.find(*id);
+    if (found != link_of_.end()) {
+      const Link& link = links_[found->second];
+      // Else the agent has to change something, or to refuse.
+      const bool granted = IsGranted(wish, link.direction);
+      if (granted && link.lane->closed_status().ok()) return link.lane;
     }
   }
   if (absl::Status status = CheckRoomForLane(name); !status.ok()) return status;
   control::Request request;
   request.set_connect_process(name);
+  request.set_link_wish(wish);
   absl::StatusOr<AgentReply> reply = Call(std::move(request), deadline);
   if (!reply.ok()) return reply.status();
   absl::MutexLock lock(&mutex_);
@@ -305,22 +321,33 @@ absl::Status ProcessImpl::OnNotice(const control::Notice& notice, std::vector<Fd
 
 absl::Status ProcessImpl::OnLinkJoined(const control::LinkGrant& grant, std::vector<Fd> fds,
                                        uint32_t version) {
-  // An agent that was started again tells everything again.
-  if (links_.contains(grant.link_id())) {
-    inbox_queue_->Reach(version);
+  // It has become two-way; or an agent that was started again tells everything again.
+  if (const auto known = links_.find(grant.link_id()); known != links_.end()) {
+    Link& link = known->second;
+    const bool was_mute = std::exchange(link.direction, grant.direction()) == control::OUTWARD;
+    if (was_mute && link.direction != control::OUTWARD) {
+      JoinInbox(grant, link, version);
+    } else {
+      inbox_queue_->Reach(version);
+    }
     return absl::OkStatus();
   }
   absl::StatusOr<MappedLink> mapped = MapLink(grant, fds, budget_);
   if (!mapped.ok()) return mapped.status();
   mapped->lane->set_attachment(this);
-  const Link link{FromProto(grant.peer()), mapped->lane};
-  inbox_queue_->Join(
-      std::make_shared<IncomingRing>(grant.link_id(), link.peer, grant.same_user(),
-                                     std::move(mapped->memory), grant.peer_is_agent()),
-      version);
+  const Link link{FromProto(grant.peer()), mapped->lane, std::move(mapped->memory),
+                  grant.direction()};
+  JoinInbox(grant, link, version);
   link_of_[link.peer] = grant.link_id();
   links_[grant.link_id()] = link;
   return absl::OkStatus();
+}
+
+void ProcessImpl::JoinInbox(const control::LinkGrant& grant, const Link& link, uint32_t version) {
+  inbox_queue_->Join(std::make_shared<IncomingRing>(grant.link_id(), link.peer, grant.same_user(),
+                                                    link.memory, grant.peer_is_agent(),
+                                                    /*mute=*/link.direction == control::OUTWARD),
+                     version);
 }
 
 absl::Status ProcessImpl::OnLaneJoined(const control::Notice& notice, std::vector<Fd> fds) {

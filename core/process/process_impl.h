@@ -62,7 +62,9 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
   // Asks the agent; errors as Process.
   absl::StatusOr<AgentReply> Call(control::Request request, absl::Time deadline);
 
+  // With AS_IT_IS the lane may be one that is not to be sent on.
   absl::StatusOr<std::shared_ptr<OutgoingLane>> ConnectProcess(const std::string& name,
+                                                               control::LinkWish wish,
                                                                absl::Time deadline);
   absl::StatusOr<std::shared_ptr<OutgoingLane>> ConnectMailbox(const std::string& name,
                                                                absl::Time deadline);
@@ -104,6 +106,9 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
   struct Link {
     ProcessId peer;
     std::shared_ptr<OutgoingLane> lane;
+    std::shared_ptr<LinkMemory> memory;
+    // OUTWARD: its incoming lane is mute.
+    control::LinkDirection direction = control::BOTH_WAYS;
   };
 
   struct JoinedLane {
@@ -149,6 +154,9 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
   // Forgets lanes to mailboxes that are closed and that no Sender has.
   void DropClosedLanes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status OnLinkJoined(const control::LinkGrant& grant, std::vector<Fd> fds, uint32_t version)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Adds what a link brings to the inbox, or lets it be heard that was mute.
+  void JoinInbox(const control::LinkGrant& grant, const Link& link, uint32_t version)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status OnLaneJoined(const control::Notice& notice, std::vector<Fd> fds)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

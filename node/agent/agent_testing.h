@@ -63,14 +63,21 @@ inline LocalProcess* AddTestProcess(Registry* registry, int32_t pid = 0x7fffffff
 class RememberingCarrier : public Carrier {
  public:
   std::set<uint64_t> outbound, finishing;
+  std::set<uint64_t> one_way;  // of those outbound
   std::set<std::pair<std::string, uint64_t>> removed_inbound;
   std::set<std::string> forgotten;
   std::vector<RemoteReceiver> receivers;
 
   void Stop() override {}
-  void AddOutbound(OutboundLane lane) override { outbound.insert(lane.id); }
+  void AddOutbound(OutboundLane lane) override {
+    outbound.insert(lane.id);
+    if (lane.open.one_way()) one_way.insert(lane.id);
+  }
   void FinishOutbound(uint64_t lane, uint32_t) override { finishing.insert(lane); }
-  void RemoveOutbound(uint64_t lane) override { outbound.erase(lane); }
+  void RemoveOutbound(uint64_t lane) override {
+    outbound.erase(lane);
+    one_way.erase(lane);
+  }
   void AddInbound(InboundLane) override {}
   void RefuseLane(const std::string&, uint64_t, absl::Status, bool) override {}
   void RemoveInbound(const std::string& node, uint64_t lane) override {

@@ -54,11 +54,15 @@ class Broker {
   }
 
   // --- Direct channels, and the ways to other nodes (see Links).
-  absl::StatusOr<Link*> LinkLocal(LocalProcess* a, LocalProcess* b) { return links_.Between(a, b); }
+  absl::StatusOr<Link*> LinkLocal(LocalProcess* a, LocalProcess* b,
+                                  LinkWish wish = LinkWish::kTwoWay) {
+    return links_.Between(a, b, wish);
+  }
   absl::StatusOr<Link*> LinkRemote(LocalProcess* a, const ProcessId& remote,
-                                   const MailboxOptions& options) {
+                                   const MailboxOptions& options,
+                                   LinkWish wish = LinkWish::kTwoWay) {
     return links_.ToRemote(Endpoint::OfProcess(a->number), Endpoint::OfRemoteProcess(remote),
-                           options);
+                           options, wish);
   }
   absl::StatusOr<Link*> LinkAgent(const ProcessId& remote) {
     return links_.ToRemote(Endpoint::OfAgent(), Endpoint::OfRemoteProcess(remote),
@@ -153,6 +157,8 @@ class Broker {
   void SetFarReceivers(uint64_t link_id, uint32_t count);
   // Our lane to another node cannot go on: `reason` is what its senders are told.
   void EndOutbound(uint64_t link_id, CloseReason reason) { links_.EndOutbound(link_id, reason); }
+  // The other node has opened it.
+  void OutboundOpened(uint64_t link_id) { links_.OutboundOpened(link_id); }
   // All that its end had sent was carried on.
   void OutboundDone(uint64_t link_id) { links_.OutboundDone(link_id); }
   // Everything of a node that started anew.
@@ -193,8 +199,8 @@ class Broker {
 
   Fd DuplicateCarrierGate() const { return carrier_bell_->DuplicateGate(); }
 
-  // Counts what is in a mailbox, for display. Purge drops it.
-  // Of a broadcast mailbox over all its subscriptions.
+  // Counts what is in a mailbox, for display. Purge drops what waits in it or is delayed, and
+  // returns how much that was. Of a broadcast mailbox over all its subscriptions.
   CellReader::Counts Count(const LocalMailbox& mailbox);
   // How many messages its sender has dropped.
   static uint64_t CountDropped(const MailboxLane& lane);

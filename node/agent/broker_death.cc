@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/coarse_clock.h"
+#include "core/message/prefix.h"
 #include "core/process/grants.h"
 #include "node/agent/broker.h"
 #include "node/agent/mapped_lanes.h"
@@ -212,32 +214,25 @@ uint64_t Broker::Purge(LocalMailbox* mailbox) {
   for (const uint64_t id : mailbox->subscriptions) {
     of_subscriptions += Purge(registry_->FindMailbox(id));
   }
-  const absl::StatusOr<uint32_t> number = registry_->NewNumber();
-  if (!number.ok()) {
-    options_.log(absl::StrCat("cannot purge ", mailbox->name, ": ", number.status().ToString()));
-    return 0;
-  }
-  MailboxQueue queue(*number);
-  const uint32_t version = mailbox->destination.version();
-  queue.Reach(version);
   uint64_t purged = 0;
+  const int64_t now_ns = MonotonicTime();
   for (const uint64_t id : mailbox->lanes) {
     absl::StatusOr<std::shared_ptr<IncomingCells>> lane = MapCells(*registry_->FindLane(id));
     if (!lane.ok()) continue;
+    CellReader& reader = (*lane)->reader();
+    // First all is looked for, so that senders that send on do not keep this busy.
     std::vector<CellReader::Kept> delayed;
-    (*lane)->reader().ForEachKept([&](const CellReader::Kept& kept) {
+    reader.ForEachKept([&](const CellReader::Kept& kept) {
       if (kept.state.phase == Phase::kDelayed) delayed.push_back(kept);
     });
-    for (const CellReader::Kept& kept : delayed) purged += (*lane)->reader().Discard(kept);
-    queue.Join(*std::move(lane), version);
-  }
-  Lease lease;
-  // Senders may send on while we purge: what was there at first is enough.
-  const uint64_t most = purged + CountOwn(*mailbox).waiting;
-  while (purged < most &&
-         queue.TakeLease(*mailbox->destination.page(), &lease) == ReceiveQueue::Taken::kMessage) {
-    queue.Finish(lease, MailboxQueue::Outcome::kPurged);
-    ++purged;
+    std::vector<std::pair<int, CellHead>> waiting;
+    reader.ForEachWaiting([&](int priority, const CellHead& head, const Record& record) {
+      // What has expired goes to the dead letters.
+      if (record.has_prefix && HasExpired({record.data, record.length}, now_ns)) return;
+      waiting.push_back({priority, head});
+    });
+    for (const CellReader::Kept& kept : delayed) purged += reader.Discard(kept);
+    for (const auto& [priority, head] : waiting) purged += reader.PurgeWaiting(priority, head);
   }
   if (purged > 0) {
     // What it had held up may have come since.

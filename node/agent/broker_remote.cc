@@ -36,7 +36,7 @@ absl::StatusOr<InboundLane> Broker::AcceptLane(const std::string& node,
           absl::StrCat("process ", FromProto(open.process()).ToString(), " is gone"));
     }
     MailboxOptions options;
-    lane = links_.AcceptLane(target, sender, open.lane(), &options);
+    lane = links_.AcceptLane(target, sender, open.lane(), open.one_way(), &options);
     ToProto(target->id, inbound.state.mutable_process());
     ToProto(options, inbound.state.mutable_spec());
   } else if (!open.mailbox().empty()) {

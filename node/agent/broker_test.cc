@@ -48,15 +48,28 @@ class BrokerTest : public testing::Test {
   std::function<void(absl::string_view)> Logger() {
     return [this](absl::string_view line) { logged_.push_back(std::string(line)); };
   }
-  absl::Status Accept(const LocalProcess& process, uint64_t lane) {
+  absl::Status Accept(const LocalProcess& process, uint64_t lane, bool one_way = false) {
     proto::LaneOpen open;
     open.set_lane(lane);
+    open.set_one_way(one_way);
     internal::ToProto(kRemote, open.mutable_sender());
     internal::ToProto(process.id, open.mutable_process());
     return broker_->AcceptLane("beta", open).status();
   }
   Link* LinkOf(LocalProcess* process) {
     return broker_->LinkRemote(process, kRemote, MailboxOptions()).value();
+  }
+  absl::StatusCode Wish(LocalProcess* process, LinkWish wish) {
+    return broker_->LinkRemote(process, kRemote, MailboxOptions(), wish).status().code();
+  }
+  // What was told of the directions of links, since the last call.
+  std::vector<control::LinkDirection> TakeDirections() {
+    std::vector<control::LinkDirection> directions;
+    for (const control::Notice& notice : notices_) {
+      if (notice.has_link_joined()) directions.push_back(notice.link_joined().direction());
+    }
+    notices_.clear();
+    return directions;
   }
   // What end a of a link to another node sends on.
   std::shared_ptr<OutgoingLane> SenderOf(const Link& link) {
@@ -325,6 +338,153 @@ TEST_F(BrokerTest, AnAgentWithALeasedMessageOrOneOnItsWayIsNotEmpty) {
   Link* link = broker_->LinkMailbox(Endpoint::OfAgent(), "beta", "far", {}).value();
   ASSERT_TRUE(Send(broker_->AgentLane(*link).value().get()).ok());
   EXPECT_FALSE(broker_->Empty());
+}
+
+TEST_F(BrokerTest, AOneWayLinkIsItsOwnersUntilThatWantsATwoWayOne) {
+  LocalProcess* owner = AddTestProcess(registry_.get(), 1);
+  LocalProcess* other = AddTestProcess(registry_.get(), 2);
+  const auto wish = [&](LocalProcess* a, LocalProcess* b, LinkWish asked) {
+    return broker_->LinkLocal(a, b, asked).status().code();
+  };
+  EXPECT_EQ(wish(owner, owner, LinkWish::kOneWay), absl::StatusCode::kInvalidArgument);
+  const uint64_t id = broker_->LinkLocal(owner, other, LinkWish::kOneWay).value()->id;
+  EXPECT_THAT(TakeDirections(), ElementsAre(control::OUTWARD, control::INWARD));
+  const auto expect_one_way = [&] {
+    for (const LinkWish asked : {LinkWish::kTwoWay, LinkWish::kOneWay}) {
+      EXPECT_EQ(wish(other, owner, asked), absl::StatusCode::kPermissionDenied);
+    }
+    EXPECT_EQ(broker_->LinkLocal(other, owner, LinkWish::kAsItIs).value()->id, id);
+    EXPECT_EQ(broker_->LinkLocal(owner, other, LinkWish::kAsItIs).value()->id, id);
+    EXPECT_EQ(broker_->LinkLocal(owner, other, LinkWish::kOneWay).value()->id, id);
+    control::LinkRow row;
+    broker_->Describe(*registry_->FindLink(id), &row);
+    EXPECT_EQ(row.direction(), control::OUTWARD);
+  };
+  expect_one_way();
+  const uint32_t number = owner->number;
+  const uint32_t other_number = other->number;
+  StartAgain();
+  owner = registry_->FindProcess(number);
+  other = registry_->FindProcess(other_number);
+  EXPECT_THAT(TakeDirections(), ElementsAre(control::OUTWARD, control::INWARD));
+  expect_one_way();
+  // What programs that have not attached send is another link's.
+  EXPECT_TRUE(broker_->AgentLane(owner).ok());
+  notices_.clear();
+  EXPECT_EQ(broker_->LinkLocal(owner, other).value()->id, id);
+  EXPECT_THAT(TakeDirections(), ElementsAre(control::BOTH_WAYS, control::BOTH_WAYS));
+  EXPECT_EQ(broker_->LinkLocal(other, owner).value()->id, id);
+  EXPECT_EQ(wish(owner, other, LinkWish::kOneWay), absl::StatusCode::kFailedPrecondition);
+  StartAgain();
+  EXPECT_EQ(registry_->FindLink(id)->direction, LinkDirection::kBoth);
+}
+
+TEST_F(BrokerTest, TheAgentOfAOneWayLinksOwnerRefusesTheOthersLane) {
+  LocalProcess* process = AddTestProcess(registry_.get());
+  const uint64_t id = broker_->LinkRemote(process, kRemote, {}, LinkWish::kOneWay).value()->id;
+  EXPECT_THAT(TakeDirections(), ElementsAre(control::OUTWARD));
+  EXPECT_THAT(carrier_->one_way, ElementsAre(id));
+  EXPECT_EQ(Accept(*process, 5).code(), absl::StatusCode::kPermissionDenied);
+  const uint32_t number = process->number;
+  StartAgain();
+  process = registry_->FindProcess(number);
+  EXPECT_THAT(carrier_->one_way, ElementsAre(id));
+  EXPECT_EQ(Accept(*process, 5).code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(Wish(process, LinkWish::kAsItIs), absl::StatusCode::kOk);
+  EXPECT_EQ(Accept(*process, 5).code(), absl::StatusCode::kPermissionDenied);
+  notices_.clear();
+  EXPECT_EQ(LinkOf(process)->id, id);
+  EXPECT_THAT(TakeDirections(), ElementsAre(control::BOTH_WAYS));
+  EXPECT_TRUE(Accept(*process, 5).ok());
+  EXPECT_EQ(Wish(process, LinkWish::kOneWay), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(registry_->links().size(), 1u);
+}
+
+TEST_F(BrokerTest, TheEndOfWhoHasAOneWayLinksOtherEndIsLeftToItsWatch) {
+  LocalProcess* process = AddTestProcess(registry_.get());
+  const uint64_t id = broker_->LinkRemote(process, kRemote, {}, LinkWish::kOneWay).value()->id;
+  notices_.clear();
+  broker_->EndOutbound(id, CloseReason::kProcessGone);
+  EXPECT_THAT(registry_->links(), IsEmpty());
+  ASSERT_EQ(notices_.size(), 1u);
+  EXPECT_EQ(notices_[0].lane_ended().lane_id(), id);
+  EXPECT_EQ(notices_[0].lane_ended().end_reason(), 0u);
+}
+
+TEST_F(BrokerTest, ToSendOnALinkThatAnotherNodesProcessHasMadeOneWayThatNodeIsAsked) {
+  LocalProcess* process = AddTestProcess(registry_.get());
+  ASSERT_TRUE(Accept(*process, 5, /*one_way=*/true).ok());
+  EXPECT_THAT(TakeDirections(), ElementsAre(control::INWARD));
+  EXPECT_EQ(Wish(process, LinkWish::kOneWay), absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(Wish(process, LinkWish::kAsItIs), absl::StatusCode::kOk);
+  const uint32_t number = process->number;
+  StartAgain();
+  process = registry_->FindProcess(number);
+  EXPECT_THAT(carrier_->outbound, IsEmpty());
+  const uint64_t id = LinkOf(process)->id;
+  EXPECT_THAT(carrier_->outbound, ElementsAre(id));
+  EXPECT_THAT(carrier_->one_way, IsEmpty());
+  carrier_->outbound.clear();
+  broker_->EndOutbound(id, CloseReason::kProcessGone);
+  // It brings what the other sends, as before, and may be asked for again.
+  EXPECT_TRUE(Accept(*process, 5, /*one_way=*/true).ok());
+  EXPECT_EQ(LinkOf(process)->id, id);
+  EXPECT_THAT(carrier_->outbound, ElementsAre(id));
+  notices_.clear();
+  broker_->OutboundOpened(id);
+  EXPECT_THAT(TakeDirections(), ElementsAre(control::BOTH_WAYS));
+  EXPECT_TRUE(Accept(*process, 5, /*one_way=*/true).ok());
+  StartAgain();
+  EXPECT_EQ(registry_->FindLink(id)->direction, LinkDirection::kBoth);
+  EXPECT_THAT(carrier_->outbound, ElementsAre(id));
+  broker_->EndInbound("beta", 5, EndReason::kKilled);
+  EXPECT_THAT(registry_->links(), IsEmpty());
+}
+
+TEST_F(BrokerTest, OfTwoOneWayLinksThatMeetThatOfTheLesserIdStays) {
+  // Ids are compared as text, by both agents alike.
+  LocalProcess* lesser = AddTestProcess(registry_.get(), 1);
+  const uint64_t stays = broker_->LinkRemote(lesser, kRemote, {}, LinkWish::kOneWay).value()->id;
+  EXPECT_EQ(Accept(*lesser, 5, /*one_way=*/true).code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_THAT(ended_, IsEmpty());
+  LocalProcess* greater = AddTestProcess(registry_.get(), 9);
+  const uint64_t goes = broker_->LinkRemote(greater, kRemote, {}, LinkWish::kOneWay).value()->id;
+  notices_.clear();
+  EXPECT_TRUE(Accept(*greater, 6, /*one_way=*/true).ok());
+  EXPECT_THAT(ended_, ElementsAre(goes));
+  EXPECT_THAT(carrier_->outbound, ElementsAre(stays));
+  EXPECT_THAT(TakeDirections(), ElementsAre(control::INWARD));
+  EXPECT_EQ(registry_->FindInbound("beta", 6)->direction, LinkDirection::kFromB);
+  EXPECT_EQ(Wish(greater, LinkWish::kOneWay), absl::StatusCode::kPermissionDenied);
+}
+
+TEST_F(BrokerTest, APairWhoseWayBackStillBringsSomethingIsNotLinkedOneWay) {
+  LocalProcess* process = AddTestProcess(registry_.get());
+  const uint64_t id = LinkOf(process)->id;
+  ASSERT_TRUE(Accept(*process, 5).ok());
+  broker_->EndOutbound(id, CloseReason::kRefused);
+  EXPECT_EQ(Wish(process, LinkWish::kOneWay), absl::StatusCode::kFailedPrecondition);
+  broker_->EndInbound("beta", 5, EndReason::kKilled);
+  EXPECT_EQ(Wish(process, LinkWish::kOneWay), absl::StatusCode::kOk);
+}
+
+TEST_F(BrokerTest, WhoAskedForTwoWaysJustThenLosesOnlyItsOwn) {
+  LocalProcess* process = AddTestProcess(registry_.get());
+  // The other's answer comes first, and nobody is told of an end.
+  uint64_t id = LinkOf(process)->id;
+  notices_.clear();
+  broker_->EndOutbound(id, CloseReason::kProcessGone);
+  EXPECT_THAT(registry_->links(), IsEmpty());
+  ASSERT_EQ(notices_.size(), 1u);
+  EXPECT_EQ(notices_[0].lane_ended().end_reason(), 0u);
+  // Its lane comes first, and goes on.
+  id = LinkOf(process)->id;
+  ASSERT_TRUE(Accept(*process, 5, /*one_way=*/true).ok());
+  auto sender = SenderOf(*registry_->FindLink(id));
+  broker_->EndOutbound(id, CloseReason::kProcessGone);
+  EXPECT_EQ(Send(sender.get()).code(), absl::StatusCode::kUnavailable);
+  EXPECT_TRUE(Accept(*process, 5, /*one_way=*/true).ok());
+  EXPECT_EQ(registry_->FindInbound("beta", 5)->id, id);
 }
 
 TEST_F(BrokerTest, APurgeCountsWhatItDrops) {

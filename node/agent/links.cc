@@ -23,6 +23,17 @@ absl::StatusOr<std::vector<Fd>> MemoryGrant(const Fd& own, const Fd& peer,
   return AllOpen(std::move(fds));
 }
 
+control::LinkDirection DirectionOf(const Link& link, bool end_a) {
+  if (link.direction == LinkDirection::kBoth) return control::BOTH_WAYS;
+  return (link.direction == LinkDirection::kFromA) == end_a ? control::OUTWARD : control::INWARD;
+}
+
+absl::Status OneWay(const ProcessId& owner) {
+  return absl::PermissionDeniedError(
+      absl::StrCat("the link with process ", owner.ToString(),
+                   " is one-way: that process has made it for its own sends alone"));
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<Fd>> Links::FdsOf(const Link& link, bool end_a) {
@@ -54,6 +65,7 @@ void Links::NotifyLink(const Link& link, bool end_a, bool again) {
     ToProto(peer == nullptr ? registry_->agent_id() : peer->id, grant->mutable_peer());
     grant->set_same_user(peer == nullptr || peer->uid == process->uid);
     grant->set_peer_is_agent(peer == nullptr);
+    grant->set_direction(DirectionOf(link, end_a));
   }
   notice.set_destination_id(process->inbox_id);
   notice.set_members_version(again ? process->inbox.past_version() : process->inbox.next_version());
@@ -73,11 +85,45 @@ void Links::NotifyLink(const Link& link, bool end_a, bool again) {
   if (!again) process->inbox.BumpVersion();
 }
 
-absl::StatusOr<Link*> Links::Between(LocalProcess* a, LocalProcess* b) {
+absl::Status Links::CheckWish(const Link& link, bool end_a, LinkWish wish) const {
+  if (wish == LinkWish::kAsItIs) return absl::OkStatus();
+  const control::LinkDirection direction = DirectionOf(link, end_a);
+  if (direction == control::BOTH_WAYS && wish == LinkWish::kOneWay) {
+    return absl::FailedPreconditionError(
+        "the two processes are linked for both directions already");
+  }
+  if (direction != control::INWARD) return absl::OkStatus();
+  const Endpoint& other = end_a ? link.b : link.a;
+  // The other's agent knows whether it still is.
+  if (other.remote()) {
+    return wish == LinkWish::kTwoWay ? absl::OkStatus() : OneWay(other.process);
+  }
+  const LocalProcess* process = registry_->FindProcess(other.number);
+  return OneWay(process == nullptr ? ProcessId() : process->id);
+}
+
+void Links::Widen(Link* link) {
+  link->direction = LinkDirection::kBoth;
+  registry_->SaveLink(*link);
+  NotifyLink(*link, true);
+  if (!link->b.remote()) NotifyLink(*link, false);
+}
+
+absl::StatusOr<Link*> Links::Between(LocalProcess* a, LocalProcess* b, LinkWish wish) {
+  if (a == b && wish == LinkWish::kOneWay) {
+    return absl::InvalidArgumentError("a process's link with itself has no direction");
+  }
   const Endpoint end_a = Endpoint::OfProcess(a->number);
   const Endpoint end_b = Endpoint::OfProcess(b->number);
-  if (Link* link = registry_->FindLink(end_a, end_b)) return link;
-  absl::StatusOr<Link*> link = registry_->AddLink(end_a, end_b, MailboxOptions());
+  if (Link* link = registry_->FindLink(end_a, end_b)) {
+    const bool is_a = link->a.Key() == end_a.Key();
+    if (absl::Status status = CheckWish(*link, is_a, wish); !status.ok()) return status;
+    if (wish == LinkWish::kTwoWay && link->direction != LinkDirection::kBoth) Widen(link);
+    return link;
+  }
+  absl::StatusOr<Link*> link =
+      registry_->AddLink(end_a, end_b, MailboxOptions(),
+                         wish == LinkWish::kOneWay ? LinkDirection::kFromA : LinkDirection::kBoth);
   if (!link.ok()) return link;
   NotifyLink(**link, true);
   if (a != b) NotifyLink(**link, false);
@@ -93,6 +139,7 @@ void Links::DescribeFar(const Link& link, control::LinkGrant* grant) const {
   grant->set_peer_is_agent(true);
   if (link.b.kind == Endpoint::Kind::kRemoteProcess) {
     ToProto(link.b.process, grant->mutable_peer());
+    grant->set_direction(DirectionOf(link, true));
   } else {
     grant->set_mailbox(absl::StrCat(link.b.mailbox, "@", link.b.node));
   }
@@ -135,6 +182,7 @@ void Links::StartOutbound(Link* link, bool recover) {
   ToProto(process == nullptr ? registry_->agent_id() : process->id, lane.open.mutable_sender());
   if (link->b.kind == Endpoint::Kind::kRemoteProcess) {
     ToProto(link->b.process, lane.open.mutable_process());
+    lane.open.set_one_way(link->direction == LinkDirection::kFromA);
   } else {
     lane.open.set_mailbox(link->b.mailbox);
   }
@@ -144,19 +192,48 @@ void Links::StartOutbound(Link* link, bool recover) {
 }
 
 absl::StatusOr<Link*> Links::ToRemote(const Endpoint& a, const Endpoint& b,
-                                      const MailboxOptions& options) {
-  if (Link* link = registry_->FindLink(a, b); link != nullptr) return link;
-  if (absl::Status status = ClosedStatus(b.Name(), outbound_closed_); !status.ok()) return status;
-  return AddRemote(a, b, options);
+                                      const MailboxOptions& options, LinkWish wish) {
+  const absl::Status closed = ClosedStatus(b.Name(), outbound_closed_);
+  if (Link* link = registry_->FindLink(a, b); link != nullptr) {
+    if (absl::Status status = CheckWish(*link, true, wish); !status.ok()) return status;
+    if (wish != LinkWish::kTwoWay) return link;
+    if (link->direction == LinkDirection::kFromA) Widen(link);
+    if (link->direction == LinkDirection::kFromB && !link->outbound) {
+      if (!closed.ok()) return closed;
+      const uint64_t id = link->id;
+      StartOutbound(link, false);
+      if (registry_->FindLink(id) == nullptr || !link->outbound) {
+        return absl::ResourceExhaustedError("no memory to map");
+      }
+    }
+    return link;
+  }
+  if (!closed.ok()) return closed;
+  if (wish == LinkWish::kOneWay) {
+    // A link that is not the pair's any more may still bring what the other sends.
+    for (const auto& [id, link] : registry_->links()) {
+      if (link->inbound_lane != 0 && link->a.Key() == a.Key() && link->b.Key() == b.Key()) {
+        return absl::FailedPreconditionError("a former link of the two processes still ends");
+      }
+    }
+  }
+  return AddRemote(a, b, options,
+                   wish == LinkWish::kOneWay ? LinkDirection::kFromA : LinkDirection::kBoth);
+}
+
+void Links::OutboundOpened(uint64_t id) {
+  Link* link = registry_->FindLink(id);
+  if (link != nullptr && link->direction == LinkDirection::kFromB) Widen(link);
 }
 
 absl::StatusOr<Link*> Links::AddRemote(const Endpoint& a, const Endpoint& b,
-                                       const MailboxOptions& options) {
-  absl::StatusOr<Link*> link = registry_->AddLink(a, b, options);
+                                       const MailboxOptions& options, LinkDirection direction) {
+  absl::StatusOr<Link*> link = registry_->AddLink(a, b, options, direction);
   if (!link.ok()) return link;
   const uint64_t id = (*link)->id;
   if (outbound_closed_ != CloseReason::kOpen) (*link)->far.Close(outbound_closed_);
   if (b.kind == Endpoint::Kind::kRemoteProcess) NotifyLink(**link, true);
+  if (direction == LinkDirection::kFromB) return link;
   StartOutbound(*link, false);
   if (registry_->FindLink(id) == nullptr) return absl::ResourceExhaustedError("no memory to map");
   return link;
@@ -164,7 +241,7 @@ absl::StatusOr<Link*> Links::AddRemote(const Endpoint& a, const Endpoint& b,
 
 absl::StatusOr<std::shared_ptr<OutgoingLane>> Links::AcceptLane(LocalProcess* target,
                                                                 const ProcessId& sender,
-                                                                uint64_t lane,
+                                                                uint64_t lane, bool one_way,
                                                                 MailboxOptions* options) {
   const Endpoint self = Endpoint::OfProcess(target->number);
   const Endpoint remote = Endpoint::OfRemoteProcess(sender);
@@ -183,9 +260,16 @@ absl::StatusOr<std::shared_ptr<OutgoingLane>> Links::AcceptLane(LocalProcess* ta
       Finish(link, CloseReason::kProcessGone);
       link = nullptr;
     }
+    if (link != nullptr && link->direction == LinkDirection::kFromA) {
+      if (!one_way || target->id.ToString() < sender.ToString()) return OneWay(target->id);
+      // Both have asked at once. Of these two orders the other agent sees the other one.
+      Remove(link, CloseReason::kProcessGone, EndReason::kNone, 0, OneWay(sender));
+      link = nullptr;
+    }
     if (link == nullptr) {
       // Also while this node stops: what the other sends is none of our outbound.
-      absl::StatusOr<Link*> made = AddRemote(self, remote, MailboxOptions());
+      absl::StatusOr<Link*> made = AddRemote(
+          self, remote, MailboxOptions(), one_way ? LinkDirection::kFromB : LinkDirection::kBoth);
       if (!made.ok()) return made.status();
       link = *made;
     }
@@ -242,6 +326,8 @@ void Links::Describe(const Link& link, control::LinkRow* row) const {
   };
   end(link.a, row->mutable_a());
   end(link.b, row->mutable_b());
+  row->set_direction(link.b.kind == Endpoint::Kind::kRemoteMailbox ? control::OUTWARD
+                                                                   : DirectionOf(link, true));
   row->set_sent(CountPublished(link, true));
   row->set_received(CountPublished(link, false));
 }

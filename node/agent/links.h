@@ -19,6 +19,9 @@
 
 namespace mailrail {
 
+// What who asks for the link of a pair wants of it: as control::LinkWish.
+enum class LinkWish { kTwoWay, kOneWay, kAsItIs };
+
 // The links of this node, from their making to their end: direct channels between two processes,
 // and the ways to processes and mailboxes of other nodes.
 //
@@ -37,6 +40,13 @@ namespace mailrail {
 //   the peer has started anew           closed, the rest is dropped  ends
 //
 // The link goes when neither is left.
+//
+// A link may be one end's alone (Link::direction), which is that of the process that has asked for
+// it so, until it asks for a two-way one. On this node the agent refuses the other end, and the
+// first end's library takes what is written there for nothing. Between nodes the agent of the first
+// refuses the other's lane, whatever is said there; the agent of the other opens none by itself,
+// and asks when its process wants to send. When two agents meet that have made the link of a pair
+// one-way, each for its own process, that of the lesser id stays.
 //
 // "Closed" is told to a's senders by the far destination's control page; Remove is the only place
 // where a link goes, here, in the carrier and in the registry. A link whose outbound is closed or
@@ -61,12 +71,18 @@ class Links {
 
   void set_carrier(Carrier* carrier) { carrier_ = carrier; }
 
-  // The link of a pair of this node, made on first use.
-  absl::StatusOr<Link*> Between(LocalProcess* a, LocalProcess* b);
-  // To a remote end; the lane is handed to the carrier, which opens it there. kAborted for a new
-  // one once this node stops.
+  // The link of a pair of this node, made on first use, as `a` wishes. kPermissionDenied when it is
+  // b's alone; kFailedPrecondition when it is both's and is to be one's; kInvalidArgument when that
+  // one is both.
+  absl::StatusOr<Link*> Between(LocalProcess* a, LocalProcess* b,
+                                LinkWish wish = LinkWish::kTwoWay);
+  // To a remote end; the lane is handed to the carrier, which opens it there; errors as above. When
+  // it is b's alone and is to be both's, the lane is opened now, or refused, and only then is it
+  // known what it is (OutboundOpened). kAborted for a new one once this node stops.
   absl::StatusOr<Link*> ToRemote(const Endpoint& a, const Endpoint& b,
-                                 const MailboxOptions& options);
+                                 const MailboxOptions& options, LinkWish wish = LinkWish::kTwoWay);
+  // The peer has opened our lane.
+  void OutboundOpened(uint64_t id);
   // The descriptors for end a of a link with a remote end b.
   absl::StatusOr<std::vector<Fd>> GrantFar(const Link& link, control::LinkGrant* grant);
 
@@ -75,11 +91,12 @@ class Links {
   absl::StatusOr<std::shared_ptr<OutgoingLane>> AgentLane(const Link& link);
 
   // A process of another node opens its direction of its link with `target`: the lane that the
-  // carrier writes for it. `options`: what the link takes. kFailedPrecondition when a later lane of
-  // the pair is open.
+  // carrier writes for it. `one_way`: it wants the link for itself. `options`: what the link takes.
+  // kFailedPrecondition when a later lane of the pair is open, kPermissionDenied when the link is
+  // the target's alone.
   absl::StatusOr<std::shared_ptr<OutgoingLane>> AcceptLane(LocalProcess* target,
                                                            const ProcessId& sender, uint64_t lane,
-                                                           MailboxOptions* options);
+                                                           bool one_way, MailboxOptions* options);
 
   // What ends, as above. Nothing happens for a link that is not there.
   // Returns how many messages the process had not received.
@@ -111,7 +128,12 @@ class Links {
 
  private:
   absl::StatusOr<Link*> AddRemote(const Endpoint& a, const Endpoint& b,
-                                  const MailboxOptions& options);
+                                  const MailboxOptions& options,
+                                  LinkDirection direction = LinkDirection::kBoth);
+  // Whether the link is as end a (or b) wishes, or may become so.
+  absl::Status CheckWish(const Link& link, bool end_a, LinkWish wish) const;
+  // Both ends may send from now on, and are told.
+  void Widen(Link* link);
   void DescribeFar(const Link& link, control::LinkGrant* grant) const;
   // The descriptors for one end, which is here. kNotFound when the other is gone.
   absl::StatusOr<std::vector<Fd>> FdsOf(const Link& link, bool end_a);
@@ -128,7 +150,8 @@ class Links {
   void Finish(Link* link, CloseReason reason);
   // `gone`: the number of a process that is not to be told; the others are told why their peer is
   // not there any more.
-  void Remove(Link* link, CloseReason reason, EndReason end, uint32_t gone = 0);
+  void Remove(Link* link, CloseReason reason, EndReason end, uint32_t gone = 0,
+              const absl::Status& why = absl::UnavailableError("the link has ended"));
   void TellEnds(const Link& link, EndReason end, uint32_t gone);
 
   const Options options_;

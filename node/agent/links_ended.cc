@@ -34,7 +34,8 @@ void Links::TellEnds(const Link& link, EndReason end, uint32_t gone) {
   }
 }
 
-void Links::Remove(Link* link, CloseReason reason, EndReason end, uint32_t gone) {
+void Links::Remove(Link* link, CloseReason reason, EndReason end, uint32_t gone,
+                   const absl::Status& why) {
   const uint64_t id = link->id;
   if (link->b.remote()) {
     link->far.Close(reason);
@@ -46,7 +47,7 @@ void Links::Remove(Link* link, CloseReason reason, EndReason end, uint32_t gone)
   TellEnds(*link, end, gone);
   agent_lanes_.erase(id);
   registry_->RemoveLink(id);
-  options_.ended(id, absl::UnavailableError("the link has ended"));
+  options_.ended(id, why);
 }
 
 void Links::Finish(Link* link, CloseReason reason) {
@@ -94,7 +95,13 @@ uint64_t Links::EndProcess(const LocalProcess& process, EndReason end) {
 void Links::EndOutbound(uint64_t id, CloseReason reason) {
   Link* link = registry_->FindLink(id);
   if (link == nullptr || !link->b.remote()) return;
-  if (!StillReceives(*link)) return Remove(link, reason, EndReason::kEnded);
+  // Nothing that b sends has ever come: who watches b is told of its end by its watch, and why.
+  if (!StillReceives(*link)) return Remove(link, reason, EndReason::kNone);
+  // It was b's alone, and stays so.
+  if (link->direction == LinkDirection::kFromB) {
+    link->outbound = false;
+    return;
+  }
   // What b had sent before it died still comes, and then the end of its lane.
   link->far.Close(reason);
   if (link->outbound) CountDropped(*link);
@@ -170,6 +177,11 @@ void Links::Resume() {
       if (missing(link->a) || missing(link->b)) {
         Remove(link, CloseReason::kProcessGone, EndReason::kEnded);
       }
+      continue;
+    }
+    // Opened for nobody: b's agent asks again. Else there is nothing of a's to be carried.
+    if (link->direction == LinkDirection::kFromB) {
+      if (!StillReceives(*link)) Remove(link, CloseReason::kProcessGone, EndReason::kEnded);
       continue;
     }
     // The agent before this one was killed while it stopped: what it had accepted is carried on.

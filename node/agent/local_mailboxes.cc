@@ -314,8 +314,16 @@ void LocalService::Purge(const CallPtr& call) {
         Respond(*call, std::move(response));
       },
       [this, call](const FoundMailbox& found, const std::string& name) {
-        Respond(*call, absl::FailedPreconditionError(absl::StrCat(
-                           "mailbox '", name, "' lives on node ", found.node, "; purge it there")));
+        proto::Request request;
+        request.mutable_purge_mailbox()->set_mailbox(name);
+        request.mutable_purge_mailbox()->set_mailbox_id(found.id);
+        peers_->Call(found.node, std::move(request), call->deadline,
+                     [this, call](absl::StatusOr<proto::Reply> reply) {
+                       if (!reply.ok()) return Respond(*call, reply.status());
+                       control::Response response;
+                       response.set_purged(reply->purged());
+                       Respond(*call, std::move(response));
+                     });
       });
 }
 

@@ -17,6 +17,17 @@ namespace {
 // For so long a process whose connection has ended may be dying.
 constexpr absl::Duration kDeathTakes = absl::Milliseconds(50);
 
+LinkWish WishOf(control::LinkWish wish) {
+  switch (wish) {
+    case control::ONE_WAY:
+      return LinkWish::kOneWay;
+    case control::AS_IT_IS:
+      return LinkWish::kAsItIs;
+    default:
+      return LinkWish::kTwoWay;
+  }
+}
+
 }  // namespace
 
 using internal::ToProto;
@@ -349,8 +360,10 @@ void LocalService::Find(const CallPtr& call) {
 }
 
 void LocalService::ConnectProcess(const CallPtr& call) {
+  const LinkWish wish = WishOf(call->request.link_wish());
   resolver_.FindProcess(
-      call->request.connect_process(), call->deadline, [this, call](absl::StatusOr<ProcessId> id) {
+      call->request.connect_process(), call->deadline,
+      [this, call, wish](absl::StatusOr<ProcessId> id) {
         LocalProcess* caller = Caller(*call);
         if (caller == nullptr) return;
         if (!id.ok()) return Respond(*call, id.status());
@@ -367,15 +380,19 @@ void LocalService::ConnectProcess(const CallPtr& call) {
                                       "process ", id->ToString(), " does not take in its ",
                                       kMaxLinksUntold, " new links; does it run?")));
           }
-          absl::StatusOr<Link*> link = broker_->LinkLocal(caller, peer);
+          absl::StatusOr<Link*> link = broker_->LinkLocal(caller, peer, wish);
           if (!link.ok()) return Respond(*call, link.status());
           response.mutable_link()->set_link_id((*link)->id);
           return Respond(*call, std::move(response));
         }
-        absl::StatusOr<Link*> link = broker_->LinkRemote(caller, *id, MailboxOptions());
+        absl::StatusOr<Link*> link = broker_->LinkRemote(caller, *id, MailboxOptions(), wish);
         if (!link.ok()) return Respond(*call, link.status());
         response.mutable_link()->set_link_id((*link)->id);
-        if (open_links_.contains((*link)->id)) return Respond(*call, std::move(response));
+        // Of one that is the other's alone nothing is to be opened, unless that is asked for.
+        const bool inward = (*link)->direction == LinkDirection::kFromB;
+        if (inward ? wish == LinkWish::kAsItIs : open_links_.contains((*link)->id)) {
+          return Respond(*call, std::move(response));
+        }
         opening_[(*link)->id].push_back(call);
         loop_->RunAt(call->deadline, [this, call, id = (*link)->id] {
           const auto waiting = opening_.find(id);

@@ -125,6 +125,10 @@ struct Endpoint {
   std::string Name() const;
 };
 
+// Which ends of a link may send on it. One that may not has memory all the same, for what it says
+// as a receiver.
+enum class LinkDirection : uint32_t { kBoth = 0, kFromA = 1, kFromB = 2 };
+
 // Two ring lanes with one memory for each end. End a is on this node.
 struct Link {
   uint64_t id = 0;
@@ -139,6 +143,9 @@ struct Link {
   bool finishing = false;     // what end a had sent is carried on, and then the link goes
   EndReason end_reason = EndReason::kNone;  // of end a
   bool outbound = false;                    // the carrier carries it; not kept
+  // With a remote end b the agent of who may send alone decides: kFromB may be out of date, and who
+  // wants to send then is to ask.
+  LinkDirection direction = LinkDirection::kBoth;
 
   // Whether it is the link of its pair, for whoever asks for one.
   bool usable() const { return !finishing && !(b.remote() && far.closed()); }
@@ -259,8 +266,8 @@ class Registry {
   void OrphanLane(MailboxLane* lane);
 
   // --- Links.
-  absl::StatusOr<Link*> AddLink(const Endpoint& a, const Endpoint& b,
-                                const MailboxOptions& options);
+  absl::StatusOr<Link*> AddLink(const Endpoint& a, const Endpoint& b, const MailboxOptions& options,
+                                LinkDirection direction = LinkDirection::kBoth);
   void SaveLink(const Link& link);
   void RemoveLink(uint64_t id);
   Link* FindLink(uint64_t id);

@@ -179,6 +179,7 @@ state::Link Encode(const Link& link) {
   value.set_inbound_lane(link.inbound_lane);
   value.set_finishing(link.finishing);
   value.set_end_reason(static_cast<uint32_t>(link.end_reason));
+  value.set_direction(static_cast<uint32_t>(link.direction));
   return value;
 }
 
@@ -193,6 +194,7 @@ void Decode(const state::Link& value, Link* link) {
   link->inbound_lane = value.inbound_lane();
   link->finishing = value.finishing();
   link->end_reason = internal::EndReasonOf(value.end_reason());
+  link->direction = static_cast<LinkDirection>(value.direction());
 }
 
 state::Proxy Encode(const Proxy& proxy) {

@@ -124,12 +124,13 @@ void Registry::IndexLink(const Link& link) {
 }
 
 absl::StatusOr<Link*> Registry::AddLink(const Endpoint& a, const Endpoint& b,
-                                        const MailboxOptions& options) {
+                                        const MailboxOptions& options, LinkDirection direction) {
   auto link = std::make_unique<Link>();
   link->id = NewId();
   link->a = a;
   link->b = b;
   link->options = options;
+  link->direction = direction;
   link->geometry = RingGeometry::For(options.max_message_bytes);
   absl::StatusOr<Fd> memory =
       CreateMemory("mailrail.link", link->geometry.memory_bytes(), SealsFor(a));

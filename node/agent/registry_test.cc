@@ -60,7 +60,8 @@ TEST_F(RegistryTest, EverythingComesBackFromTheKeeper) {
   const uint64_t lane = before->AddLane(mailbox, self, process->id, 1, 0).value()->id;
   const uint64_t origin =
       before->AddLane(mailbox, Endpoint::OfRemoteProcess(remote), remote, 0, 77).value()->id;
-  Link* link = before->AddLink(self, Endpoint::OfRemoteProcess(remote), {}).value();
+  Link* link =
+      before->AddLink(self, Endpoint::OfRemoteProcess(remote), {}, LinkDirection::kFromB).value();
   link->inbound_lane = 12;
   before->SaveLink(*link);
   const uint64_t proxy = before->AddProxy(process, "beta", "far", options, true).value()->id;
@@ -92,6 +93,7 @@ TEST_F(RegistryTest, EverythingComesBackFromTheKeeper) {
   EXPECT_EQ(after->FindLane(restored->id, Endpoint::OfRemoteProcess(remote), 77)->id, origin);
   EXPECT_EQ(after->FindLink(Endpoint::OfRemoteProcess(remote), self)->id, link->id);
   EXPECT_EQ(after->FindInbound("beta", 12)->id, link->id);
+  EXPECT_EQ(after->FindInbound("beta", 12)->direction, LinkDirection::kFromB);
   EXPECT_EQ(after->FindInbound("gamma", 12), nullptr);
   EXPECT_EQ(after->PeerIncarnation("beta"), 42u);
   EXPECT_GT(after->NewNumber().value(), restored->remote_receivers.at({"beta", 9}).number);

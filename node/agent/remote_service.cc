@@ -97,6 +97,8 @@ void RemoteService::OnPeerProblem(const std::string& node, absl::Status why) {
 
 void RemoteService::OnLaneState(uint64_t lane, absl::Status status, const proto::LaneState&) {
   loop_->Post([this, lane, status] {
+    // First: who waits for it is told then.
+    if (status.ok()) broker_->OutboundOpened(lane);
     local_->OnLaneState(lane, status);
     if (status.ok()) return;
     const Link* link = registry_->FindLink(lane);
@@ -246,6 +248,16 @@ void RemoteService::Answer(const std::string& node, const proto::Request& reques
       LocalMailbox* mailbox = FindMailbox(destroy.mailbox(), destroy.mailbox_id());
       if (mailbox != nullptr) {
         reply->set_purged(broker_->DestroyMailbox(mailbox));
+      }
+      break;
+    }
+    case proto::Request::kPurgeMailbox: {
+      const proto::PurgeMailbox& purge = request.purge_mailbox();
+      LocalMailbox* mailbox = FindMailbox(purge.mailbox(), purge.mailbox_id());
+      if (mailbox != nullptr) {
+        reply->set_purged(broker_->Purge(mailbox));
+      } else {
+        status = UnknownName(NameKind::kMailbox, purge.mailbox(), registry_->node());
       }
       break;
     }

@@ -84,6 +84,17 @@ std::string Peer(const control::LinkRow& row) {
   return row.mailbox().empty() ? IdText(row.b()) : row.mailbox();
 }
 
+std::string DirectionText(const control::LinkRow& row) {
+  switch (row.direction()) {
+    case control::OUTWARD:
+      return "to-peer";
+    case control::INWARD:
+      return "from-peer";
+    default:
+      return "both";
+  }
+}
+
 std::string StateText(const control::NodeRow& row) {
   return row.self() ? "this node" : row.connected() ? "connected" : "not connected";
 }
@@ -151,6 +162,7 @@ Json ToJson(const control::MailboxRow& row) {
 Json ToJson(const control::LinkRow& row) {
   Json json = {{"link", row.link_id()}, {"process", IdText(row.a())}, {"peer", Peer(row)}};
   json["peer_is_mailbox"] = !row.mailbox().empty();
+  json["direction"] = DirectionText(row);
   json["sent"] = row.sent();
   json["received"] = row.received();
   return json;
@@ -253,11 +265,12 @@ std::string FormatLinks(const control::Listing& listing, OutputFormat format) {
   Table table({{"LINK", Align::kRight},
                {"PROCESS"},
                {"PEER"},
+               {"DIRECTION"},
                {"SENT", Align::kRight},
                {"RECEIVED", Align::kRight}});
   for (const control::LinkRow& row : listing.links()) {
-    table.AddRow({absl::StrCat(row.link_id()), IdText(row.a()), Peer(row), absl::StrCat(row.sent()),
-                  absl::StrCat(row.received())});
+    table.AddRow({absl::StrCat(row.link_id()), IdText(row.a()), Peer(row), DirectionText(row),
+                  absl::StrCat(row.sent()), absl::StrCat(row.received())});
   }
   return table.ToString();
 }

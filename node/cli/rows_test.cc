@@ -165,10 +165,14 @@ TEST(RowsTest, LinksNameTheirPeerOrTheirMailbox) {
   row->mutable_b()->set_node("beta");
   row->mutable_b()->set_pid(1);
   row->mutable_b()->set_incarnation(2);
+  row->set_direction(control::INWARD);
   const json rows = json::parse(FormatLinks(listing, OutputFormat::kJson));
   EXPECT_EQ(rows[0]["peer"], "orders@beta");
   EXPECT_EQ(rows[0]["peer_is_mailbox"], true);
+  EXPECT_EQ(rows[0]["direction"], "both");
   EXPECT_EQ(rows[1]["peer"], "1.2@beta");
+  EXPECT_EQ(rows[1]["direction"], "from-peer");
+  EXPECT_THAT(FormatLinks(listing, OutputFormat::kText), HasSubstr("from-peer"));
 }
 
 TEST(RowsTest, MessagesAreLinesOrObjectsOnOneLine) {

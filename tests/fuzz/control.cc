@@ -178,6 +178,7 @@ class Control {
         break;
       case 3:
         request.set_connect_process(Name());
+        request.set_link_wish(static_cast<control::LinkWish>(input_->Below(4)));
         break;
       case 4: {
         control::Watch* const watch = request.mutable_watch();

@@ -107,6 +107,7 @@ proto::Frame HostileFrames::AnyFrame() {
       FillProcess(open->mutable_sender());
       if (input_->Bool()) {
         FillProcess(open->mutable_process());
+        open->set_one_way(input_->Bool());
       } else {
         open->set_mailbox(AnyMailbox());
       }

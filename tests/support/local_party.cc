@@ -214,13 +214,14 @@ void LocalParty::Carry(const party::Command& command, party::Result& result) {
       break;
     }
     case party::Command::kConnectProcess:
-      keep(process_->Connect(FromProto(command.connect_process()), deadline));
+      keep(process_->Connect(FromProto(command.connect_process()), {.one_way = command.one_way()},
+                             deadline));
       break;
     case party::Command::kConnectMailbox:
       keep(process_->ConnectMailbox(command.connect_mailbox(), deadline));
       break;
     case party::Command::kConnect:
-      keep(process_->Connect(command.connect(), deadline));
+      keep(process_->Connect(command.connect(), {.one_way = command.one_way()}, deadline));
       break;
     case party::Command::kCreateMailbox:
       status = process_->CreateMailbox(command.create_mailbox().name(),
@@ -239,6 +240,13 @@ void LocalParty::Carry(const party::Command& command, party::Result& result) {
     case party::Command::kDestroyMailbox:
       status = process_->DestroyMailbox(command.destroy_mailbox(), deadline);
       break;
+    case party::Command::kPurgeMailbox: {
+      const absl::StatusOr<uint64_t> purged =
+          process_->PurgeMailbox(command.purge_mailbox(), deadline);
+      status = purged.status();
+      if (purged.ok()) result.set_count(*purged);
+      break;
+    }
     case party::Command::kWatch:
       status = process_->Watch(FromProto(command.watch()), deadline);
       break;

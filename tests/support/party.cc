@@ -75,6 +75,20 @@ absl::StatusOr<Handle> Party::Connect(absl::string_view name, absl::Time deadlin
   return DoForHandle(std::move(command), deadline);
 }
 
+absl::StatusOr<Handle> Party::ConnectOneWay(const ProcessId& process, absl::Time deadline) {
+  party::Command command;
+  *command.mutable_connect_process() = ToProto(process);
+  command.set_one_way(true);
+  return DoForHandle(std::move(command), deadline);
+}
+
+absl::StatusOr<Handle> Party::ConnectOneWay(absl::string_view name, absl::Time deadline) {
+  party::Command command;
+  command.set_connect(std::string(name));
+  command.set_one_way(true);
+  return DoForHandle(std::move(command), deadline);
+}
+
 absl::StatusOr<Handle> Party::ConnectMailbox(absl::string_view name, absl::Time deadline) {
   party::Command command;
   command.set_connect_mailbox(std::string(name));
@@ -215,6 +229,14 @@ ReceiveResult Party::Receive(Handle receiver, size_t count, absl::Time deadline,
     received.messages.push_back(ToReceived(message));
   }
   return received;
+}
+
+absl::StatusOr<uint64_t> Party::PurgeMailbox(absl::string_view name, absl::Time deadline) {
+  party::Command command;
+  command.set_purge_mailbox(std::string(name));
+  const party::Result result = Do(std::move(command), deadline);
+  if (result.status().code() != 0) return FromProto(result.status());
+  return result.count();
 }
 
 absl::Status Party::Watch(const ProcessId& process, absl::Time deadline) {

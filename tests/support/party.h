@@ -111,6 +111,9 @@ class Party {
   absl::StatusOr<ProcessId> Resolve(absl::string_view name, absl::Time deadline = Patience());
   absl::StatusOr<Handle> Connect(const ProcessId& process, absl::Time deadline = Patience());
   absl::StatusOr<Handle> Connect(absl::string_view name, absl::Time deadline = Patience());
+  // With ConnectOptions::one_way.
+  absl::StatusOr<Handle> ConnectOneWay(const ProcessId& process, absl::Time deadline = Patience());
+  absl::StatusOr<Handle> ConnectOneWay(absl::string_view name, absl::Time deadline = Patience());
   absl::StatusOr<Handle> ConnectMailbox(absl::string_view name, absl::Time deadline = Patience());
   absl::Status CreateMailbox(absl::string_view name, const MailboxOptions& options = {},
                              absl::Time deadline = Patience());
@@ -118,6 +121,7 @@ class Party {
   // To acknowledge by hand: what is received stays leased until it is settled.
   absl::StatusOr<Handle> OpenLeasing(absl::string_view name, absl::Time deadline = Patience());
   absl::Status DestroyMailbox(absl::string_view name, absl::Time deadline = Patience());
+  absl::StatusOr<uint64_t> PurgeMailbox(absl::string_view name, absl::Time deadline = Patience());
   absl::Status Watch(const ProcessId& process, absl::Time deadline = Patience());
 
   // Sends `messages` one after the other, until one is not sent; each has until `deadline`.

@@ -1,6 +1,7 @@
 #ifndef MAILRAIL_PROCESS_H_
 #define MAILRAIL_PROCESS_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -40,6 +41,14 @@ struct AttachOptions {
   absl::Duration timeout = absl::Seconds(10);
 };
 
+struct ConnectOptions {
+  // Makes the link to a process for this process's sends alone. Nothing that the other sends on it
+  // is received here, whatever it does: its Connect is refused with kPermissionDenied until this
+  // process connects without `one_way`, which makes the link two-way for good. Until then the other
+  // answers by a mailbox, as to a Sender::Call. Of a mailbox it changes nothing.
+  bool one_way = false;
+};
+
 // This program's membership of its node: identity, inbox, and the channels made from it. A program
 // may attach more than once; each Process has an identity of its own.
 //
@@ -77,8 +86,16 @@ class Process {
                                     absl::Time deadline = absl::Now() + absl::Seconds(10));
 
   // Opens a channel to a process. The link is made on first use, one per pair, for both
-  // directions. kNotFound when it does not live.
+  // directions. kNotFound when it does not live, kPermissionDenied when it has made the link for
+  // its own sends alone.
   absl::StatusOr<Sender> Connect(const ProcessId& process,
+                                 absl::Time deadline = absl::Now() + absl::Seconds(10));
+
+  // The same, with options. With `one_way` kFailedPrecondition when the link is for both directions
+  // already (a Watch has made it, say), kInvalidArgument for this process itself. Of two that ask
+  // for one way at once one is refused, with kPermissionDenied. The link stays one-way when the
+  // agent is started again, and goes with either process.
+  absl::StatusOr<Sender> Connect(const ProcessId& process, const ConnectOptions& options,
                                  absl::Time deadline = absl::Now() + absl::Seconds(10));
 
   // Opens a channel to a mailbox (`orders`, `orders@alpha`). kResourceExhausted when it is a link
@@ -101,9 +118,13 @@ class Process {
   absl::StatusOr<Sender> Connect(absl::string_view name,
                                  absl::Time deadline = absl::Now() + absl::Seconds(10));
 
+  // The same, with options.
+  absl::StatusOr<Sender> Connect(absl::string_view name, const ConnectOptions& options,
+                                 absl::Time deadline = absl::Now() + absl::Seconds(10));
+
   // Has the end of `process` told in the inbox: a message with Message::end() and without a body,
   // once, after every message from that process and before all others that wait. Makes the link, as
-  // Connect does. kNotFound when it does not live.
+  // Connect does; one that is there stays one-way or two-way. kNotFound when it does not live.
   //
   // This holds of all watches: each is told once, and then over. They go on when the agent is
   // started again, and when the way to another node breaks and comes back. While that node is
@@ -162,6 +183,15 @@ class Process {
   // dropped, and the agent of its node logs how much that was.
   absl::Status DestroyMailbox(absl::string_view name,
                               absl::Time deadline = absl::Now() + absl::Seconds(10));
+
+  // Drops what waits in a mailbox, also for later, and says how many messages that were; their
+  // receipts say kPurged. What was sent to it before the call and is in it (what is on its way from
+  // another node is not, yet) is dropped, but for what is leased, which its holder acknowledges or
+  // gives back; what is sent meanwhile may be. Of a broadcast mailbox each receiver's copy counts.
+  // kNotFound. When the way to its node breaks, or an agent is started again, the call is repeated:
+  // then the number may be too small.
+  absl::StatusOr<uint64_t> PurgeMailbox(absl::string_view name,
+                                        absl::Time deadline = absl::Now() + absl::Seconds(10));
 
   // The message that the next receive from a mailbox would get; nothing when none waits. Its body
   // up to kMostBrowsedBytes.
