@@ -127,6 +127,21 @@ message_queue() {
   ((status == 5))
 }
 
+# From one node to another, and what is left of one that does not come whole.
+file_copy() {
+  local status=0
+  head -c 3000000 /dev/urandom >"$cluster_folder/file"
+  on alpha file_copy receive backup "$cluster_folder/copy" >"$cluster_folder/file_copy" &
+  until (cluster_exec alpha "$mailrail" mailbox stat backup) >/dev/null 2>&1; do sleep 0.02; done
+  on beta file_copy send backup "$cluster_folder/file" | prints "^sent 3000000 bytes"
+  wait $!
+  prints "^received 3000000 bytes" <"$cluster_folder/file_copy"
+  cmp "$cluster_folder/file" "$cluster_folder/copy"
+  printf '100\ntoo short' | cluster_exec gamma "$mailrail" pipe write backup
+  on alpha file_copy receive backup "$cluster_folder/none" || status=$?
+  ((status == 15)) && [[ ! -e $cluster_folder/none && ! -e $cluster_folder/none.partial ]]
+}
+
 # The last worker of that number that the file tells of.
 worker_in() { grep "^worker $2 is " "$1" | tail -n 1 | sed 's/.* is //'; }
 
@@ -225,7 +240,7 @@ word_count_that_differs_fails() {
 }
 
 for name in hello hello_between_nodes hello_without_agent_says_what_to_do ping_pong \
-  ping_pong_between_nodes work_queue message_queue retries calls supervisor broadcast priority zero_copy word_count word_count_of_odd_text \
+  ping_pong_between_nodes work_queue message_queue file_copy retries calls supervisor broadcast priority zero_copy word_count word_count_of_odd_text \
   word_count_that_differs_fails; do
   run "$name"
 done

@@ -32,6 +32,10 @@ absl::StatusOr<Opened> OpenPipe(Process& process, absl::string_view name,
                                 const PipeOptions& options, absl::Time deadline,
                                 absl::StatusOr<Opened> (Process::*open)(absl::string_view,
                                                                         absl::Time)) {
+  const absl::StatusOr<QualifiedName> parsed = ParseQualifiedName("mailbox", name);
+  if (!parsed.ok()) return parsed.status();
+  const bool here = parsed->node.empty() || parsed->node == process.id().node();
+  const bool create = options.create && here;
   while (true) {
     const absl::StatusOr<MailboxState> state = process.StatMailbox(name, deadline);
     if (state.ok() && !state->options.pipe) {
@@ -40,8 +44,8 @@ absl::StatusOr<Opened> OpenPipe(Process& process, absl::string_view name,
     if (state.ok()) {
       absl::StatusOr<Opened> opened = (process.*open)(name, deadline);
       // It may have been destroyed meanwhile, and made anew.
-      if (!absl::IsNotFound(opened.status()) || !options.create) return opened;
-    } else if (!absl::IsNotFound(state.status()) || !options.create) {
+      if (!absl::IsNotFound(opened.status()) || !create) return opened;
+    } else if (!absl::IsNotFound(state.status()) || !create) {
       return state.status();
     }
     const absl::Status made = process.CreateMailbox(name, PipeMailbox(options.owned), deadline);

@@ -34,7 +34,8 @@ namespace mailrail {
 inline constexpr size_t kPipeAtomicBytes = size_t{64} << 10;
 
 struct PipeOptions {
-  // Make the pipe, on this node, when there is none.
+  // Make the pipe, on this node, when there is none. One that is named as another node's is not
+  // made (kNotFound).
   bool create = true;
 
   // A pipe that is made ends with the process that makes it; else when it is destroyed
