@@ -9,7 +9,9 @@
 #include "mailrail/process.h"
 #include "mailrail/process_id.h"
 #include "mailrail/receiver.h"
+#include "mailrail/region.h"
 #include "mailrail/sender.h"
+#include "mailrail/shared_value.h"
 #include "mailrail/status.h"
 #include "mailrail/wait_set.h"
 
