@@ -18,7 +18,8 @@ namespace mailrail {
 class TestSnapshot {
  public:
   explicit TestSnapshot(uint64_t value_bytes, uint64_t schema = 0)
-      : geometry(SnapshotGeometry::For(value_bytes, schema)) {
+      : TestSnapshot(SnapshotGeometry::For(value_bytes, schema)) {}
+  explicit TestSnapshot(const SnapshotGeometry& of) : geometry(of) {
     FormatSnapshot(geometry, data.writable());
   }
 
