@@ -34,9 +34,9 @@ class SnapshotReader {
   // buffers - 1 versions came meanwhile.
   SnapshotLook Read(void* value, uint64_t* version) const;
 
-  // The number of the last version; 0 without one.
-  uint64_t latest() const { return header().latest.load(std::memory_order_acquire); }
-  // Whether there will be no newer one: look at latest() after this.
+  // The number of the last version; 0 without one. Its value alone counts: Read acquires.
+  uint64_t latest() const { return header().latest.load(std::memory_order_relaxed); }
+  // Whether there will be no newer one: look at latest() after this. Partner: SnapshotWriter::End.
   bool ended() const { return header().ended.load(std::memory_order_acquire) != 0; }
 
   // To wait for a version: Park, look again, sleep. Each that waits has a Parker of its own.

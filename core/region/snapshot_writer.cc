@@ -31,7 +31,8 @@ void SnapshotWriter::Publish(const void* value) {
 }
 
 void SnapshotWriter::End() {
-  header().ended.store(1);
+  // Releases `latest` to SnapshotReader::ended.
+  header().ended.store(1, std::memory_order_release);
   RingGate(gate_);
 }
 
