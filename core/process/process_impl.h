@@ -19,6 +19,7 @@
 #include "core/mailbox/mailbox_queue.h"
 #include "core/mailbox/outgoing_lane.h"
 #include "core/process/agent_connection.h"
+#include "core/process/object_table.h"
 #include "core/shm/budget.h"
 #include "mailrail/process.h"
 
@@ -92,6 +93,7 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
 
   Calls& calls() { return *calls_; }
   Receipts& receipts() { return *receipts_; }
+  ObjectTable& objects() { return objects_; }
 
   // The thread that serves Receiver::Descriptor, started on first use.
   Watcher* watcher();
@@ -165,6 +167,7 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
   std::unique_ptr<Receiver> inbox_;
   std::unique_ptr<Calls> calls_;
   const std::unique_ptr<Receipts> receipts_;
+  ObjectTable objects_;
 
   // 0 when it is none of this process's.
   uint64_t IdOf(const OutgoingLane& lane) const;

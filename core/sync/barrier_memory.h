@@ -30,8 +30,8 @@ class BarrierMemory : public SyncMemory {
     uint32_t cell = 0;
   };
 
-  // REQUIRES: Check(memory, ..., kKind) was OK.
-  explicit BarrierMemory(char* memory) : SyncMemory(memory) {}
+  // As SyncMemory. REQUIRES: Check(memory, bytes, kKind) was OK once.
+  BarrierMemory(char* memory, size_t bytes) : SyncMemory(memory, bytes) {}
 
   // Takes a place, and trips the barrier when it was the last one. False when it was tripped
   // meanwhile, or all places are taken: again.

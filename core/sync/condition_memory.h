@@ -22,8 +22,8 @@ class ConditionMemory : public SyncMemory {
   static constexpr uint32_t kWaiters = 1024;  // at a time
   static constexpr size_t kBytes = BytesFor(2 * kWaiters);
 
-  // REQUIRES: Check(memory, ..., kKind) was OK.
-  explicit ConditionMemory(char* memory) : SyncMemory(memory) {}
+  // As SyncMemory. REQUIRES: Check(memory, bytes, kKind) was OK once.
+  ConditionMemory(char* memory, size_t bytes) : SyncMemory(memory, bytes) {}
 
   // Takes a place, before the mutex is unlocked; false when there is none left.
   bool Enlist(Holder me, uint32_t* place);

@@ -21,8 +21,8 @@ class MutexMemory : public SyncMemory {
   static constexpr SyncKind kKind = SyncKind::kMutex;
   static constexpr size_t kBytes = BytesFor(0);
 
-  // REQUIRES: Check(memory, ..., kKind) was OK.
-  explicit MutexMemory(char* memory) : SyncMemory(memory) {}
+  // As SyncMemory. REQUIRES: Check(memory, bytes, kKind) was OK once.
+  MutexMemory(char* memory, size_t bytes) : SyncMemory(memory, bytes) {}
 
   // `has_slept`: whether `me` has slept for it since it has tried first.
   Acquired TryLock(Holder me, bool has_slept);

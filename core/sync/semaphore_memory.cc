@@ -2,8 +2,8 @@
 
 namespace mailrail {
 
-void SemaphoreMemory::Fill(char* memory, uint32_t units) {
-  const SemaphoreMemory semaphore(memory);
+void SemaphoreMemory::Fill(char* memory, size_t bytes, uint32_t units) {
+  const SemaphoreMemory semaphore(memory, bytes);
   for (uint32_t i = 0; i < units; ++i) semaphore.cell(i).store(kFree, std::memory_order_relaxed);
 }
 

@@ -24,11 +24,11 @@ class SemaphoreMemory : public SyncMemory {
   static constexpr SyncKind kKind = SyncKind::kSemaphore;
   static constexpr uint32_t kLargest = 32768;  // units at most
 
-  // REQUIRES: Check(memory, ..., kKind) was OK.
-  explicit SemaphoreMemory(char* memory) : SyncMemory(memory) {}
+  // As SyncMemory. REQUIRES: Check(memory, bytes, kKind) was OK once.
+  SemaphoreMemory(char* memory, size_t bytes) : SyncMemory(memory, bytes) {}
 
-  // Of new memory of `largest` cells: so many of them free.
-  static void Fill(char* memory, uint32_t units);
+  // Of new memory: so many cells free.
+  static void Fill(char* memory, size_t bytes, uint32_t units);
 
   // False when it has seen no unit free; one may have become free behind where it looked, which
   // whoever has parked before is woken for. `has_slept` as MutexMemory's. `*cell`: in, where to

@@ -16,7 +16,7 @@ constexpr Holder kMe = {7, 1}, kYou = {8, 1};
 class SemaphoreMemoryTest : public ::testing::Test {
  protected:
   static constexpr uint32_t kUnits = 2, kMost = 5;
-  SemaphoreMemoryTest() { SemaphoreMemory::Fill(object_.data(), kUnits); }
+  SemaphoreMemoryTest() { SemaphoreMemory::Fill(object_.data(), object_.memory().size(), kUnits); }
 
   const TestObject<SemaphoreMemory> object_{kMost};
   SemaphoreMemory semaphore_ = object_.view();
@@ -106,7 +106,7 @@ TEST_F(SemaphoreMemoryTest, TwoUnitsWakeTwo) {
 TEST_F(SemaphoreMemoryTest, ABoundedBufferNeverHoldsMoreThanItsRoom) {
   constexpr uint32_t kRoom = 3, kEach = 20000 / kSlowdown;
   const TestObject<SemaphoreMemory> empty_object(kRoom), full_object(kRoom);
-  SemaphoreMemory::Fill(empty_object.data(), kRoom);
+  SemaphoreMemory::Fill(empty_object.data(), empty_object.memory().size(), kRoom);
   std::atomic<int> held{0};
   const auto move = [&](const TestObject<SemaphoreMemory>& from,
                         const TestObject<SemaphoreMemory>& to, int change) {

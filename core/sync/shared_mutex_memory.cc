@@ -52,9 +52,9 @@ bool SharedMutexMemory::Drained() const {
   return true;
 }
 
-bool SharedMutexMemory::Unlock(Holder me) {
+bool SharedMutexMemory::Unlock(Holder me, bool died) {
   uint64_t mine = me.Pack();
-  if (!header().state.compare_exchange_strong(mine, 0)) return false;
+  if (!header().state.compare_exchange_strong(mine, died ? kDied : 0)) return false;
   WakeSleepers();
   return true;
 }

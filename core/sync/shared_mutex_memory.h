@@ -26,8 +26,8 @@ class SharedMutexMemory : public SyncMemory {
   static constexpr size_t kBytes = BytesFor(kReaders);
   static constexpr uint32_t kNoCell = ~0u;
 
-  // REQUIRES: Check(memory, ..., kKind) was OK.
-  explicit SharedMutexMemory(char* memory) : SyncMemory(memory) {}
+  // As SyncMemory. REQUIRES: Check(memory, bytes, kKind) was OK once.
+  SharedMutexMemory(char* memory, size_t bytes) : SyncMemory(memory, bytes) {}
 
   // `*cell`: where the reader stands, for UnlockShared. kAfterDeath: the last that wrote has died
   // with it, and nobody has written since.
@@ -39,8 +39,9 @@ class SharedMutexMemory : public SyncMemory {
   Acquired TryLock(Holder me);
   // Whether no reader is left, for the holder of that right, who then writes.
   bool Drained() const;
-  // Gives the right up, whether all had left or not. False when it was taken away.
-  bool Unlock(Holder me);
+  // Gives the right up, whether all had left or not. False when it was taken away. `died`: it was
+  // had after a death, and nothing was written.
+  bool Unlock(Holder me, bool died = false);
 
   // As MutexMemory's, of who writes or reads.
   uint64_t Fence(Holder me, uint32_t cell);

@@ -41,7 +41,8 @@ class SyncKillTest : public ::testing::Test {
       const uint32_t number = ++last_number;
       processes.emplace_back(number, [&, number] {
         const Mapping mapping = object.memory().MapWritable(), said = progress_.MapWritable();
-        body(Memory(mapping.data()), number, reinterpret_cast<Progress*>(said.data()));
+        body(Memory(mapping.data(), mapping.size()), number,
+             reinterpret_cast<Progress*>(said.data()));
       });
     };
     for (int i = 0; i < kProcesses; ++i) start();
@@ -129,7 +130,7 @@ TEST_F(SyncKillTest, ASharedMutex) {
 TEST_F(SyncKillTest, ASemaphore) {
   constexpr uint32_t kUnits = 2;
   const TestObject<SemaphoreMemory> object(kUnits);
-  SemaphoreMemory::Fill(object.data(), kUnits);
+  SemaphoreMemory::Fill(object.data(), object.memory().size(), kUnits);
   Run<SemaphoreMemory>(object, [](SemaphoreMemory semaphore, uint32_t number, Progress* progress) {
     const Holder me = {number, 1};
     uint32_t cell = 0;

@@ -21,6 +21,7 @@
 #ifndef MAILRAIL_CORE_SYNC_SYNC_LAYOUT_H_
 #define MAILRAIL_CORE_SYNC_SYNC_LAYOUT_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -101,12 +102,16 @@ class SyncMemory {
   // kDataLoss when it is none of this kind, or does not fit into `bytes`.
   static absl::Status Check(const char* memory, size_t bytes, SyncKind kind);
 
-  explicit SyncMemory(char* memory)
+  // Of `bytes` of memory, mapped. REQUIRES: sizeof(SyncHeader) <= bytes.
+  SyncMemory(char* memory, size_t bytes)
       : header_(reinterpret_cast<SyncHeader*>(memory)),
         cells_(reinterpret_cast<SharedAtomic<uint64_t>*>(memory + sizeof(SyncHeader))),
-        count_(header_->cells) {}
+        count_(CellsWithin(*header_, bytes)) {}
 
   bool closed() const { return header_->closed.load(std::memory_order_acquire) != 0; }
+
+  // Of new memory.
+  void SetFence(uint64_t last) { header_->fences.store(last); }
 
   // A token larger than all that were given before. Who asks must hold what it is for, and see that
   // it still does after this: else it may be larger than that of who has it now.
@@ -139,7 +144,7 @@ class SyncMemory {
     if (ClearSleepers()) WakeAll();
   }
   SharedAtomic<uint64_t>& cell(uint32_t index) const { return cells_[index]; }
-  // As it was when this was made: what is in shared memory may change.
+  // As it was when this was made: what is in shared memory may change. Never more than there is.
   uint32_t count() const { return count_; }
 
  private:
@@ -148,6 +153,11 @@ class SyncMemory {
     if (header_->sleepers.load() == 0) return false;
     header_->sleepers.store(0);
     return true;
+  }
+
+  static uint32_t CellsWithin(const SyncHeader& header, size_t bytes) {
+    const uint32_t cells = header.cells;
+    return static_cast<uint32_t>(std::min<size_t>(cells, (bytes - sizeof(SyncHeader)) / 8));
   }
 
   SyncHeader* header_;

@@ -18,7 +18,7 @@ class TestObject {
   }
 
   char* data() const { return memory_.writable(); }
-  Memory view() const { return Memory(data()); }
+  Memory view() const { return Memory(data(), memory_.size()); }
   const TwiceMapped& memory() const { return memory_; }
 
  private:

@@ -28,6 +28,7 @@
 #include "node/agent/local_service.h"
 #include "node/agent/loop.h"
 #include "node/agent/memory_shares.h"
+#include "node/agent/objects.h"
 #include "node/agent/peer_calls.h"
 #include "node/agent/registry.h"
 #include "node/agent/remote_service.h"
@@ -109,6 +110,7 @@ class Agent {
   std::unique_ptr<Watches> watches_;
   std::unique_ptr<FarReceipts> receipts_;
   std::unique_ptr<AwaitedEnds> awaited_;
+  std::unique_ptr<Objects> objects_;
   std::unique_ptr<Broker> broker_;
   std::unique_ptr<LocalService> local_;
   std::unique_ptr<LimitWatch> limits_;
@@ -189,6 +191,7 @@ void Agent::MakeParts(uint64_t incarnation) {
   broker_options.process_gone = [this](const LocalProcess& process, EndReason reason) {
     watches_->OnProcessGone(process, reason);
     awaited_->OnProcessGone(process, reason);
+    objects_->OnProcessGone(process.number);
   };
   broker_options.mailbox_destroyed = [this](const LocalMailbox& mailbox) {
     watches_->OnMailboxDestroyed(mailbox);
@@ -215,13 +218,14 @@ void Agent::MakeParts(uint64_t incarnation) {
     return carrier_->Send(node, std::move(frame));
   };
   receipts_ = std::make_unique<FarReceipts>(std::move(receipt_options), registry_.get());
+  objects_ = std::make_unique<Objects>(registry_.get());
   LocalService::Options local_options;
   local_options.max_processes = config_.max_processes;
   local_options.nodes = [this] { return Nodes(); };
   local_options.log = log;
-  local_ = std::make_unique<LocalService>(std::move(local_options), &loop_, registry_.get(),
-                                          broker_.get(), memory_.get(), watches_.get(),
-                                          receipts_.get(), directory_.get(), calls_.get());
+  local_ = std::make_unique<LocalService>(
+      std::move(local_options), &loop_, registry_.get(), broker_.get(), memory_.get(),
+      watches_.get(), receipts_.get(), objects_.get(), directory_.get(), calls_.get());
   limits_ = std::make_unique<LimitWatch>(log, config_.max_processes, &loop_, registry_.get());
   remote_->Connect(registry_.get(), broker_.get(), local_.get(), calls_.get(), watches_.get(),
                    awaited_.get(), receipts_.get(), carrier_.get());
@@ -275,6 +279,7 @@ absl::Status Agent::Start(int keeper_fd) {
     local_->Resume();
     broker_->Resume();
     watches_->Resume();
+    objects_->Resume();
   }
   if (absl::Status status = StartTransport(); !status.ok()) return status;
   WatchAll();

@@ -96,6 +96,7 @@ void Client::Read() {
     if (request.call_case() == control::Request::kMemoryUse ||
         request.call_case() == control::Request::kLookAtMailbox ||
         request.call_case() == control::Request::kLookAtLane ||
+        request.call_case() == control::Request::kCloseObject ||
         request.call_case() == control::Request::kExpired) {
       // Nobody waits for an answer.
       handlers_.request(shared_from_this(), request, {});

@@ -272,6 +272,12 @@ void LocalService::List(const CallPtr& call) {
       }
       break;
     }
+    case control::OBJECTS:
+      for (const auto& [id, object] : registry_->objects()) {
+        if (id <= after || (!list.name().empty() && list.name() != object->name)) continue;
+        if (!put(objects_->Describe(*object), id, listing->mutable_objects())) break;
+      }
+      break;
     default:
       break;
   }

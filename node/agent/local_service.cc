@@ -23,7 +23,7 @@ using internal::ToProto;
 
 LocalService::LocalService(Options options, Loop* loop, Registry* registry, Broker* broker,
                            MemoryShares* memory, Watches* watches, FarReceipts* receipts,
-                           Directory* directory, PeerCaller* peers)
+                           Objects* objects, Directory* directory, PeerCaller* peers)
     : options_(std::move(options)),
       loop_(loop),
       registry_(registry),
@@ -31,6 +31,7 @@ LocalService::LocalService(Options options, Loop* loop, Registry* registry, Brok
       memory_(memory),
       watches_(watches),
       receipts_(receipts),
+      objects_(objects),
       directory_(directory),
       peers_(peers),
       resolver_(registry, directory),
@@ -159,6 +160,8 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
       return Resolve(call);
     case Kind::kFind:
       return Find(call);
+    case Kind::kDestroyObject:
+      return Respond(*call, objects_->Destroy(request.destroy_object()));
     case Kind::kCreateMailbox:
       return CreateMailbox(call);
     case Kind::kDestroyMailbox:
@@ -190,6 +193,9 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
     case Kind::kLookAtLane:
       if (attached) broker_->LookAtLane(request.look_at_lane());
       return;
+    case Kind::kCloseObject:
+      if (attached) objects_->Close(call->number, request.close_object());
+      return;
     case Kind::kLookAtMailbox:
       if (!attached) return;
       return broker_->LookAtMailbox(request.look_at_mailbox());
@@ -219,6 +225,13 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
       return Respond(*call, broker_->ExtendLease(Caller(*call), request.extend_lease()));
     case Kind::kClose:
       broker_->Close(Caller(*call), request.close());
+      return Respond(*call, absl::OkStatus());
+    case Kind::kOpenObject:
+      return OpenObject(call);
+    case Kind::kWaitForObject:
+      return Respond(*call, objects_->Wait(*Caller(*call), request.wait_for_object()));
+    case Kind::kWaitEnded:
+      objects_->WaitEnded(call->number, request.wait_ended());
       return Respond(*call, absl::OkStatus());
     case Kind::kWhoIs:
       return WhoIs(call);
@@ -278,6 +291,14 @@ absl::StatusOr<LocalProcess*> LocalService::Register(const ClientPtr& client) {
   WatchProcess(**process);
   memory_->OnAttach(**process);
   return process;
+}
+
+void LocalService::OpenObject(const CallPtr& call) {
+  control::Response response;
+  absl::StatusOr<std::vector<Fd>> fds =
+      objects_->Open(Caller(*call), call->request.open_object(), response.mutable_object());
+  if (!fds.ok()) return Respond(*call, fds.status());
+  Respond(*call, std::move(response), *std::move(fds));
 }
 
 void LocalService::RegisterName(const CallPtr& call) {

@@ -15,6 +15,7 @@
 #include "node/agent/loop.h"
 #include "node/agent/memory_shares.h"
 #include "node/agent/name_resolver.h"
+#include "node/agent/objects.h"
 #include "node/agent/post_queue.h"
 #include "node/agent/registry.h"
 #include "node/agent/watches.h"
@@ -37,8 +38,8 @@ class LocalService {
 
   // All outlive it.
   LocalService(Options options, Loop* loop, Registry* registry, Broker* broker,
-               MemoryShares* memory, Watches* watches, FarReceipts* receipts, Directory* directory,
-               PeerCaller* peers);
+               MemoryShares* memory, Watches* watches, FarReceipts* receipts, Objects* objects,
+               Directory* directory, PeerCaller* peers);
 
   // A new connection.
   void Accept(Fd socket);
@@ -110,6 +111,7 @@ class LocalService {
   void WatchNode(const CallPtr& call);
   void AddWatch(const CallPtr& call, const absl::StatusOr<Subject>& subject);
   void RespondWatched(const Call& call, const mailrail::Watch& watch);
+  void OpenObject(const CallPtr& call);
   void List(const CallPtr& call);
   void Ping(const CallPtr& call);
 
@@ -125,6 +127,7 @@ class LocalService {
   MemoryShares* const memory_;
   Watches* const watches_;
   FarReceipts* const receipts_;
+  Objects* const objects_;
   Directory* const directory_;
   PeerCaller* const peers_;
   std::map<uint32_t, ClientPtr> clients_;    // attached

@@ -22,6 +22,7 @@
 #include "mailrail/message.h"
 #include "mailrail/process_id.h"
 #include "node/agent/destination.h"
+#include "node/agent/named_object.h"
 #include "node/agent/owner_names.h"
 #include "node/agent/vault.h"
 #include "node/agent/watch.h"
@@ -295,6 +296,19 @@ class Registry {
   std::vector<uint64_t> WatchesOf(const Subject& subject) const;
   const std::map<uint64_t, std::unique_ptr<Watch>>& watches() const { return watches_; }
 
+  // --- Named objects.
+  absl::StatusOr<NamedObject*> AddObject(const std::string& name, const proto::ObjectSpec& spec,
+                                         Fd memory, Mapping map);
+  void RemoveObject(uint64_t id);
+  NamedObject* FindObject(uint64_t id);
+  NamedObject* FindObject(proto::ObjectKind kind, const std::string& name);
+  // A process has it open (once more): the id of this open, the largest of all.
+  absl::StatusOr<uint64_t> AddUser(NamedObject* object, uint32_t number);
+  // REQUIRES: what it holds is taken from it. (An agent that dies in between does so at its
+  // restart.)
+  void RemoveUser(NamedObject* object, uint32_t number);
+  const std::map<uint64_t, std::unique_ptr<NamedObject>>& objects() const { return objects_; }
+
   // --- Other nodes: which life of each was met last.
   void SavePeer(const std::string& node, uint64_t incarnation);
   const std::map<std::string, uint64_t>& peers() const { return peer_incarnations_; }
@@ -326,6 +340,9 @@ class Registry {
   absl::Status RestoreProxy(KeptRecord* record);
   absl::Status RestoreWatch(const state::Watch& value);
   void SaveWatches();
+  absl::Status RestoreObject(KeptRecord* record);
+  absl::Status RestoreUser(const KeptRecord& record);
+  void SaveObjects();
   void IndexWatch(const Watch& watch);
   void IndexLink(const Link& link);
   void IndexLane(MailboxLane* lane);
@@ -355,6 +372,8 @@ class Registry {
   absl::flat_hash_map<std::string, uint64_t> lane_of_sender_;
   absl::flat_hash_map<uint32_t, std::map<uint64_t, uint64_t>> watches_of_process_;  // by its ids
   absl::flat_hash_map<std::string, std::set<uint64_t>> watches_of_subject_;
+  std::map<uint64_t, std::unique_ptr<NamedObject>> objects_;
+  std::map<std::pair<proto::ObjectKind, std::string>, uint64_t> object_names_;
 };
 
 }  // namespace mailrail

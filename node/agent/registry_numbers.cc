@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "core/lane/cell_reader.h"
+#include "core/sync/any_sync.h"
 #include "node/agent/mapped_lanes.h"
 #include "node/agent/registry.h"
 #include "proto/state.pb.h"
@@ -30,6 +31,9 @@ std::set<uint32_t> Registry::NumbersInUse() const {
     numbers.insert(link->b.number);
   }
   for (const auto& [id, proxy] : proxies_) numbers.insert(proxy->number);
+  for (const auto& [id, object] : objects_) {
+    for (const auto& [number, open_id] : object->users) numbers.insert(number);
+  }
   return numbers;
 }
 
@@ -51,6 +55,10 @@ void Registry::ReserveNumbers() {
       if (!cells.ok()) continue;  // nobody can claim in it either
       (*cells)->reader().ReleaseClaimsIf(
           [&](uint32_t owner) { return !numbers_taken_.contains(owner); });
+    }
+    for (const auto& [id, object] : objects_) {
+      object->view().RemoveHoldersIf(
+          [&](uint32_t holder) { return !numbers_taken_.contains(holder); });
     }
   }
   SaveNode();

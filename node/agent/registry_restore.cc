@@ -131,6 +131,8 @@ absl::Status Registry::RestoreRecord(KeptRecord* record) {
     absl::StatusOr<state::Watch> value = Parse<state::Watch>(*record, 0);
     return value.ok() ? RestoreWatch(*value) : value.status();
   }
+  if (is("object/")) return RestoreObject(record);
+  if (is("user/")) return RestoreUser(*record);
   if (is("peer/")) {
     absl::StatusOr<state::Peer> value = Parse<state::Peer>(*record, 0);
     if (!value.ok()) return value.status();
@@ -187,6 +189,7 @@ void Registry::SaveAll() {
     SaveReceivers(*mailbox);
   }
   SaveWatches();
+  SaveObjects();
   for (const auto& [id, lane] : lanes_) {
     vault_->Put(absl::StrCat("lane/", id), Encode(*lane), {lane->data.get(), lane->state.get()})
         .IgnoreError();

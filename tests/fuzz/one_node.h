@@ -19,6 +19,7 @@
 #include "node/agent/local_service.h"
 #include "node/agent/loop.h"
 #include "node/agent/memory_shares.h"
+#include "node/agent/objects.h"
 #include "node/agent/peer_calls.h"
 #include "node/agent/registry.h"
 #include "node/agent/remote_service.h"
@@ -62,6 +63,7 @@ class OneNode {
   std::unique_ptr<EmbeddedDirectory> directory_;
   std::unique_ptr<Watches> watches_;
   std::unique_ptr<AwaitedEnds> awaited_;
+  std::unique_ptr<Objects> objects_;
   std::unique_ptr<FarReceipts> receipts_;
   std::unique_ptr<Broker> broker_;
   std::unique_ptr<LocalService> local_;

@@ -141,7 +141,8 @@ LocalParty::LocalParty(Process process, Ledger* ledger)
     : process_(std::move(process)),
       ledger_(ledger),
       queues_(Queues::OfMailrail(&*process_)),
-      posix_queues_(Queues::OfPosix()) {
+      posix_queues_(Queues::OfPosix()),
+      locks_(std::make_unique<Locks>(&*process_)) {
   set_id(process_->id());
 }
 
@@ -163,6 +164,7 @@ void LocalParty::End() {
   for (const std::unique_ptr<Channel>& channel : channels_) channel->emplace<std::monostate>();
   queues_.reset();
   posix_queues_.reset();
+  locks_.reset();
   process_.reset();
 }
 
@@ -180,8 +182,15 @@ party::Result LocalParty::Do(party::Command command) {
         callers_.begin(), callers_.end(), [](pid_t caller) { return StateOf(caller) == 'S'; })));
     return result;
   }
-  Running running(*this);
-  Carry(command, result);
+  const auto run = [&] {
+    Running running(*this);
+    Carry(command, result);
+  };
+  if (command.has_lock()) {
+    locks_->On(command.lock().thread(), run);
+  } else {
+    run();
+  }
   return result;
 }
 
@@ -256,6 +265,9 @@ void LocalParty::Carry(const party::Command& command, party::Result& result) {
     case party::Command::kQueue:
       *result.mutable_queue() =
           (command.queue().posix() ? posix_queues_ : queues_)->Do(command.queue(), deadline);
+      break;
+    case party::Command::kLock:
+      *result.mutable_lock() = locks_->Do(command.lock(), deadline);
       break;
     case party::Command::kEcho:
       status = CarryEcho(command.echo(), deadline);

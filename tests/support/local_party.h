@@ -16,6 +16,7 @@
 #include "absl/synchronization/mutex.h"
 #include "mailrail/mailrail.h"
 #include "tests/support/ledger.h"
+#include "tests/support/locks.h"
 #include "tests/support/party.h"
 #include "tests/support/queues.h"
 
@@ -59,6 +60,7 @@ class LocalParty final : public Party {
   // Null once it has ended.
   std::unique_ptr<Queues> queues_;
   std::unique_ptr<Queues> posix_queues_;
+  std::unique_ptr<Locks> locks_;
   absl::Mutex mutex_;
   // Handle n is at n - 1; destroyed ones stay as std::monostate.
   std::vector<std::unique_ptr<Channel>> channels_ ABSL_GUARDED_BY(mutex_);

@@ -266,6 +266,17 @@ party::QueueResult Party::CallQueue(const party::QueueCall& call, absl::Time dea
   return result.queue();
 }
 
+LockResult Party::CallLock(const party::LockCall& call, absl::Time deadline) {
+  party::Command command;
+  *command.mutable_lock() = call;
+  const party::Result result = Do(std::move(command), deadline);
+  if (result.status().code() != 0) return {.status = FromProto(result.status())};
+  return {.status = FromProto(result.lock().status()),
+          .fence = result.lock().fence(),
+          .owner_died = result.lock().owner_died(),
+          .value = result.lock().value()};
+}
+
 void Party::Close(Handle handle) {
   party::Command command;
   command.set_close(handle);

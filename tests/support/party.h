@@ -77,6 +77,14 @@ struct ReceiveResult {
   absl::Status status;  // of the first call that returned none
 };
 
+// What a call of a mutex or the like came to.
+struct LockResult {
+  absl::Status status;
+  uint64_t fence = 0;
+  bool owner_died = false;
+  uint32_t value = 0;
+};
+
 // A process attached to an agent, which does what a test tells it: this one (LocalParty), or a
 // child of the test (WorkerParty). So a test is written once for every place where the other side
 // may be. Calls and their errors are those of Process, Sender and Receiver; a call to a worker that
@@ -135,6 +143,9 @@ class Party {
 
   // A call of a message queue (queues.h). ECANCELED when the worker has ended.
   party::QueueResult CallQueue(const party::QueueCall& call, absl::Time deadline = Patience());
+
+  // A call of a mutex or the like (locks.h). kCancelled when the worker has ended.
+  LockResult CallLock(const party::LockCall& call, absl::Time deadline = Patience());
 
   // Destroys a sender or receiver.
   void Close(Handle handle);

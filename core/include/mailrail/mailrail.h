@@ -6,6 +6,7 @@
 #include "mailrail/mailbox.h"
 #include "mailrail/message.h"
 #include "mailrail/message_queue.h"
+#include "mailrail/monitor.h"
 #include "mailrail/process.h"
 #include "mailrail/process_id.h"
 #include "mailrail/receiver.h"
@@ -13,6 +14,7 @@
 #include "mailrail/sender.h"
 #include "mailrail/shared_value.h"
 #include "mailrail/status.h"
+#include "mailrail/sync.h"
 #include "mailrail/wait_set.h"
 
 #endif  // MAILRAIL_MAILRAIL_H_

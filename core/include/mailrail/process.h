@@ -20,6 +20,7 @@
 namespace mailrail {
 
 namespace internal {
+class ProcessAccess;
 class ProcessImpl;
 }  // namespace internal
 
@@ -193,6 +194,7 @@ class Process {
 
  private:
   friend class MessageQueue;
+  friend class internal::ProcessAccess;
   explicit Process(std::shared_ptr<internal::ProcessImpl> impl);
   std::shared_ptr<internal::ProcessImpl> impl_;
 };

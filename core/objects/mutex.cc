@@ -1,0 +1,78 @@
+#include <utility>
+
+#include "absl/base/optimization.h"
+#include "absl/strings/str_cat.h"
+#include "core/objects/sync_object.h"
+#include "core/objects/waiting.h"
+#include "core/sync/mutex_memory.h"
+#include "mailrail/sync.h"
+
+namespace mailrail {
+
+using internal::SyncObject;
+using internal::Waiting;
+
+Mutex::Mutex(std::shared_ptr<SyncObject> object) : object_(std::move(object)) {}
+Mutex::Mutex(Mutex&&) noexcept = default;
+Mutex& Mutex::operator=(Mutex&&) noexcept = default;
+Mutex::~Mutex() = default;
+
+absl::StatusOr<Mutex> Mutex::Open(Process& process, absl::string_view name,
+                                  const OpenOptions& options, absl::Time deadline) {
+  absl::StatusOr<std::shared_ptr<SyncObject>> object =
+      SyncObject::Open(process, name, {SyncKind::kMutex}, options, deadline);
+  if (!object.ok()) return object.status();
+  return Mutex(*std::move(object));
+}
+
+absl::Status Mutex::Destroy(Process& process, absl::string_view name, absl::Time deadline) {
+  return SyncObject::Destroy(process, name, SyncKind::kMutex, deadline);
+}
+
+absl::StatusOr<Grant> Mutex::Lock(absl::Time deadline) {
+  if (absl::Status status = object_->CheckUsable(); ABSL_PREDICT_FALSE(!status.ok())) {
+    return status;
+  }
+  MutexMemory memory = object_->As<MutexMemory>();
+  const Holder me = object_->ThisThread();
+  Acquired acquired = memory.TryLock(me, /*has_slept=*/false);
+  if (ABSL_PREDICT_FALSE(acquired == Acquired::kNo)) {
+    Waiting waiting(object_.get(), /*told=*/true, /*shared=*/false, deadline);
+    const absl::Status status = internal::Await(
+        &waiting,
+        [&](bool has_slept) {
+          if (memory.closed()) return true;
+          acquired = memory.TryLock(me, has_slept);
+          return acquired != Acquired::kNo;
+        },
+        [&] { return memory.Park(); }, [&] { memory.WakeOne(); });
+    if (!status.ok()) return status;
+  }
+  if (ABSL_PREDICT_FALSE(acquired == Acquired::kHeldBySelf)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("this thread has the mutex '", object_->name(), "' already"));
+  }
+  if (ABSL_PREDICT_FALSE(memory.closed())) {
+    memory.Unlock(me);
+    return object_->Destroyed();
+  }
+  const uint64_t fence = memory.Fence(me);
+  if (ABSL_PREDICT_FALSE(fence == 0)) return object_->WhyLost();
+  return Grant{fence, acquired == Acquired::kAfterDeath};
+}
+
+absl::Status Mutex::Unlock() {
+  if (absl::Status status = object_->CheckUsable(); ABSL_PREDICT_FALSE(!status.ok())) {
+    return status;
+  }
+  if (ABSL_PREDICT_TRUE(object_->As<MutexMemory>().Unlock(object_->ThisThread()))) {
+    return absl::OkStatus();
+  }
+  return object_->WhyLost();
+}
+
+bool Mutex::HeldByThisThread() const {
+  return object_->CheckUsable().ok() && object_->As<MutexMemory>().HeldBy(object_->ThisThread());
+}
+
+}  // namespace mailrail

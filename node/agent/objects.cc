@@ -1,0 +1,244 @@
+#include "node/agent/objects.h"
+
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/name.h"
+#include "core/process/grants.h"
+#include "node/agent/limits.h"
+
+namespace mailrail {
+namespace {
+
+// Of one object, for display, and for the graph.
+constexpr uint32_t kHoldersShown = 64;
+constexpr uint32_t kHoldersFollowed = 1025;
+
+absl::string_view KindName(proto::ObjectKind kind) {
+  switch (kind) {
+    case proto::MUTEX:
+      return "mutex";
+    case proto::SHARED_MUTEX:
+      return "shared mutex";
+    case proto::SEMAPHORE:
+      return "semaphore";
+    case proto::CONDITION:
+      return "condition";
+    case proto::BARRIER:
+      return "barrier";
+    default:
+      return "object";
+  }
+}
+
+// Who waits for one of these waits for all who hold it.
+bool IsLock(const NamedObject& object) {
+  return object.spec.kind() == proto::MUTEX || object.spec.kind() == proto::SHARED_MUTEX;
+}
+
+// That a token of a lock that is made anew is above all of the one before: nobody takes a lock more
+// often than once in a nanosecond.
+uint64_t FirstFence() { return static_cast<uint64_t>(absl::ToUnixNanos(absl::Now())); }
+
+}  // namespace
+
+absl::StatusOr<std::string> Objects::LocalName(absl::string_view name) const {
+  const absl::StatusOr<QualifiedName> parsed = ParseQualifiedName("object", name);
+  if (!parsed.ok()) return parsed.status();
+  if (!parsed->node.empty() && parsed->node != registry_->node()) {
+    return absl::UnimplementedError(absl::StrCat("'", name,
+                                                 "' is of another node than this one, which is ",
+                                                 registry_->node(), ": not in this version"));
+  }
+  return parsed->name;
+}
+
+absl::StatusOr<NamedObject*> Objects::Make(const std::string& name, const proto::ObjectSpec& spec) {
+  if (registry_->objects().size() >= kMaxObjects) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("this node has ", kMaxObjects, " named objects already"));
+  }
+  const SyncSpec sync = {static_cast<SyncKind>(spec.kind()), spec.limit(), spec.initial()};
+  if (absl::Status status = AnySync::CheckSpec(sync); !status.ok()) return status;
+  const size_t bytes = AnySync::BytesFor(sync);
+  absl::StatusOr<Fd> memory = CreateMemory("mailrail.object", bytes);
+  if (!memory.ok()) return memory.status();
+  absl::StatusOr<Mapping> map = Mapping::Map(*memory, bytes, Access::kReadWrite);
+  if (!map.ok()) return map.status();
+  AnySync::Format(map->data(), sync, FirstFence());
+  return registry_->AddObject(name, spec, *std::move(memory), *std::move(map));
+}
+
+absl::StatusOr<std::vector<Fd>> Objects::Open(LocalProcess* process,
+                                              const control::OpenObject& open,
+                                              control::ObjectGrant* grant) {
+  const absl::StatusOr<std::string> name = LocalName(open.name());
+  if (!name.ok()) return name.status();
+  const proto::ObjectSpec& spec = open.spec();
+  NamedObject* object = registry_->FindObject(spec.kind(), *name);
+  if (object == nullptr) {
+    if (!open.create()) {
+      return absl::NotFoundError(
+          absl::StrCat("no ", KindName(spec.kind()), " '", *name, "' on this node"));
+    }
+    absl::StatusOr<NamedObject*> made = Make(*name, spec);
+    if (!made.ok()) return made.status();
+    object = *made;
+    grant->set_created(true);
+  } else if (spec.limit() != 0 && spec.limit() != object->spec.limit()) {
+    return absl::FailedPreconditionError(absl::StrCat("the ", KindName(spec.kind()), " '", *name,
+                                                      "' was made for ", object->spec.limit(),
+                                                      ", not for ", spec.limit()));
+  }
+  std::vector<Fd> fds;
+  fds.push_back(object->memory.Duplicate());
+  absl::Status status = fds[0].valid() ? absl::OkStatus() : OutOfDescriptors();
+  absl::StatusOr<uint64_t> open_id =
+      status.ok() ? registry_->AddUser(object, process->number) : status;
+  if (!open_id.ok()) {
+    if (object->users.empty() && object->spec.transient()) Remove(object);
+    return open_id.status();
+  }
+  grant->set_object_id(object->id);
+  grant->set_open_id(*open_id);
+  *grant->mutable_spec() = object->spec;
+  grant->set_name(*name);
+  return fds;
+}
+
+void Objects::Close(uint32_t number, const control::CloseObject& close) {
+  NamedObject* const object = registry_->FindObject(close.object_id());
+  if (object == nullptr) return;
+  const auto user = object->users.find(number);
+  if (user == object->users.end() || user->second != close.open_id()) return;
+  Release(object, number);
+}
+
+absl::Status Objects::Destroy(const control::DestroyObject& destroy) {
+  const absl::StatusOr<std::string> name = LocalName(destroy.name());
+  if (!name.ok()) return name.status();
+  NamedObject* const object = registry_->FindObject(destroy.kind(), *name);
+  if (object == nullptr) {
+    return absl::NotFoundError(
+        absl::StrCat("no ", KindName(destroy.kind()), " '", *name, "' on this node"));
+  }
+  Remove(object);
+  return absl::OkStatus();
+}
+
+void Objects::Remove(NamedObject* object) {
+  object->view().Close();
+  waits_.RemoveObject(object->id);
+  registry_->RemoveObject(object->id);
+}
+
+void Objects::Release(NamedObject* object, uint32_t number) {
+  // First: an agent that dies in between finds it among the users yet.
+  object->view().RemoveHolder(number);
+  registry_->RemoveUser(object, number);
+  if (object->users.empty() && object->spec.transient()) Remove(object);
+}
+
+void Objects::OnProcessGone(uint32_t number) {
+  waits_.RemoveProcess(number);
+  std::vector<uint64_t> used;
+  for (const auto& [id, object] : registry_->objects()) {
+    if (object->users.contains(number)) used.push_back(id);
+  }
+  for (const uint64_t id : used) Release(registry_->FindObject(id), number);
+}
+
+void Objects::Resume() {
+  std::set<uint32_t> gone;
+  for (const auto& [id, object] : registry_->objects()) {
+    for (const auto& [number, open_id] : object->users) {
+      if (registry_->FindProcess(number) == nullptr) gone.insert(number);
+    }
+  }
+  for (const uint32_t number : gone) OnProcessGone(number);
+  std::vector<uint64_t> unused;
+  for (const auto& [id, object] : registry_->objects()) {
+    if (object->users.empty() && object->spec.transient()) unused.push_back(id);
+  }
+  for (const uint64_t id : unused) Remove(registry_->FindObject(id));
+}
+
+std::vector<Holder> Objects::Blockers(Holder who, uint64_t id, bool shared) {
+  std::vector<Holder> blockers;
+  const NamedObject* const object = registry_->FindObject(id);
+  if (object == nullptr || !IsLock(*object)) return blockers;
+  for (const Hold& hold : object->view().Holds(kHoldersFollowed)) {
+    // Readers do not wait for readers, nor one that has the right to write, and waits for readers
+    // to leave, for itself.
+    if (shared && hold.shared) continue;
+    if (!hold.shared && hold.holder == who) continue;
+    blockers.push_back(hold.holder);
+  }
+  return blockers;
+}
+
+absl::Status Objects::Wait(const LocalProcess& process, const control::WaitForObject& wait) {
+  const NamedObject* const object = registry_->FindObject(wait.object_id());
+  if (object == nullptr || !object->users.contains(process.number)) {
+    return absl::NotFoundError("no such object is open");
+  }
+  // One that runs on though its connection has ended may have taken it after that.
+  object->view().RemoveHoldersIf([this, object](uint32_t number) {
+    return !object->users.contains(number) || registry_->FindProcess(number) == nullptr;
+  });
+  if (!IsLock(*object)) return absl::OkStatus();
+  const Holder who = {process.number, wait.thread()};
+  const absl::Time now = absl::Now();
+  waits_.Add(who, object->id, wait.shared(), now);
+  const std::vector<WaitGraph::Step> cycle = waits_.FindCycle(
+      who, now,
+      [this](Holder waiter, uint64_t of, bool shared) { return Blockers(waiter, of, shared); });
+  if (cycle.empty()) return absl::OkStatus();
+  waits_.Remove(who);
+  return absl::FailedPreconditionError(InWords(cycle));
+}
+
+std::string Objects::NameOf(Holder holder) {
+  const ProcessId process = registry_->owner_names()->NameOf(holder.number);
+  return absl::StrCat("thread ", holder.thread, " of ",
+                      process.pid() == 0 ? "a process that is gone" : process.ToString());
+}
+
+std::string Objects::InWords(const std::vector<WaitGraph::Step>& cycle) {
+  std::string words = "this wait would never end: ";
+  for (size_t i = 0; i < cycle.size(); ++i) {
+    const NamedObject* const object = registry_->FindObject(cycle[i].object);
+    const Holder holder = cycle[(i + 1) % cycle.size()].who;
+    absl::StrAppend(&words, i == 0 ? "" : "; ", NameOf(cycle[i].who), " waits for ",
+                    object == nullptr ? "" : KindName(object->spec.kind()), " '",
+                    object == nullptr ? "" : object->name, "', which ", NameOf(holder), " holds");
+  }
+  return words;
+}
+
+control::ObjectRow Objects::Describe(const NamedObject& object) {
+  control::ObjectRow row;
+  row.set_name(object.name);
+  *row.mutable_spec() = object.spec;
+  row.set_users(static_cast<uint32_t>(object.users.size()));
+  row.set_value(object.view().Value());
+  const auto add = [this](Holder holder, bool shared, auto* rows) {
+    control::ObjectHolder* const added = rows->Add();
+    internal::ToProto(registry_->owner_names()->NameOf(holder.number),
+                      added->mutable_thread()->mutable_process());
+    added->mutable_thread()->set_thread(holder.thread);
+    added->set_shared(shared);
+  };
+  for (const Hold& hold : object.view().Holds(kHoldersShown)) {
+    add(hold.holder, hold.shared, row.mutable_holders());
+  }
+  for (const auto& [holder, wait] : waits_.WaitersOf(object.id, absl::Now())) {
+    if (row.waiters_size() < static_cast<int>(kHoldersShown)) {
+      add(holder, wait.shared, row.mutable_waiters());
+    }
+  }
+  return row;
+}
+
+}  // namespace mailrail
