@@ -113,7 +113,7 @@ priority() {
 }
 
 shared_value() {
-  on alpha shared_value | prints "^the last position is 300000, -300000; saw .* of 100000 versions"
+  on alpha shared_value | prints "^the last position is 15000, -15000; saw .* of 5000 versions"
 }
 
 # Nobody who puts a job, or does it, runs while the others do.

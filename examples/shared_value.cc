@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <iostream>
 
+#include "absl/time/clock.h"
 #include "mailrail/mailrail.h"
 
 namespace {
@@ -25,8 +26,9 @@ absl::Status Write(mailrail::SharedValue<Position>& value) {
     ++position.steps;
     position.x += 3;
     position.y -= 3;
-    position.done = position.steps == 100000 ? 1 : 0;
+    position.done = position.steps == 5000 ? 1 : 0;
     if (absl::Status status = value.Publish(position); !status.ok()) return status;
+    absl::SleepFor(absl::Microseconds(20));  // it takes its time to move
   }
   return absl::OkStatus();
 }
