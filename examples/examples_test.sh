@@ -112,6 +112,10 @@ priority() {
       "^received *0.report 1" "^received *0.report 2" "^received *0.report 3" "32 is refused"
 }
 
+shared_value() {
+  on alpha shared_value | prints "^the last position is 15000, -15000; saw .* of 5000 versions"
+}
+
 # Nobody who puts a job, or does it, runs while the others do.
 message_queue() {
   local status=0
@@ -240,7 +244,8 @@ word_count_that_differs_fails() {
 }
 
 for name in hello hello_between_nodes hello_without_agent_says_what_to_do ping_pong \
-  ping_pong_between_nodes work_queue message_queue file_copy retries calls supervisor broadcast priority zero_copy word_count word_count_of_odd_text \
+  ping_pong_between_nodes work_queue message_queue file_copy retries calls shared_value supervisor broadcast \
+  priority zero_copy word_count word_count_of_odd_text \
   word_count_that_differs_fails; do
   run "$name"
 done

@@ -13,7 +13,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "core/base/fork.h"
 #include "core/base/step.h"
 
 #ifndef MFD_NOEXEC_SEAL
@@ -120,7 +119,7 @@ Mapping& Mapping::operator=(Mapping&& other) noexcept {
 }
 
 Mapping::~Mapping() {
-  if (data_ == nullptr || fork_generation_ != ForkGeneration()) return;
+  if (data_ == nullptr || left_behind()) return;
   Step();
   munmap(data_, size_);
   mappings_now.fetch_sub(1, std::memory_order_relaxed);
@@ -135,9 +134,24 @@ absl::StatusOr<Mapping> Mapping::Map(const Fd& memory, size_t bytes, Access acce
       (seals & F_SEAL_SHRINK) == 0) {
     return absl::DataLossError("memory is too small, or not sealed against shrinking");
   }
+  return MapPages(memory, size, access);
+}
+
+absl::StatusOr<Mapping> Mapping::MapFile(const Fd& file, size_t bytes, Access access) {
+  struct stat status;
+  if (fstat(file.get(), &status) != 0) return absl::ErrnoToStatus(errno, "fstat");
+  if (!S_ISREG(status.st_mode)) return absl::InvalidArgumentError("not a regular file");
+  if (status.st_size < 0 || static_cast<size_t>(status.st_size) < bytes) {
+    return absl::DataLossError(
+        absl::StrCat("the file has ", status.st_size, " bytes, and ", bytes, " are to be mapped"));
+  }
+  return MapPages(file, RoundUpToPages(bytes), access);
+}
+
+absl::StatusOr<Mapping> Mapping::MapPages(const Fd& fd, size_t size, Access access) {
   const int protection = access == Access::kReadOnly ? PROT_READ : PROT_READ | PROT_WRITE;
   Step();
-  void* data = mmap(nullptr, size, protection, MAP_SHARED | MAP_NORESERVE, memory.get(), 0);
+  void* data = mmap(nullptr, size, protection, MAP_SHARED | MAP_NORESERVE, fd.get(), 0);
   if (data == MAP_FAILED) return MappingError(errno);
   mappings_now.fetch_add(1, std::memory_order_relaxed);
   Step();

@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/base/fd.h"
+#include "core/base/fork.h"
 
 namespace mailrail {
 
@@ -44,9 +45,9 @@ size_t MappingsAtMost();
 
 enum class Access { kReadOnly, kReadWrite };
 
-// A mapping of such memory, not in core dumps and not inherited by fork: where it stood the child
-// has whatever it maps there itself, so its copy of this is not to be used, and unmaps nothing.
-// Move-only.
+// A mapping of such memory, or of a file, not in core dumps and not inherited by fork: where it
+// stood the child has whatever it maps there itself, so its copy of this is not to be used, and
+// unmaps nothing. Move-only.
 class Mapping {
  public:
   Mapping() = default;
@@ -58,11 +59,20 @@ class Mapping {
   // shrinking, so that using it could end in SIGBUS; kResourceExhausted at the limit of mappings.
   static absl::StatusOr<Mapping> Map(const Fd& memory, size_t bytes, Access access);
 
+  // The same of a regular file, which nothing keeps from shrinking: whoever touches what is behind
+  // its end then gets SIGBUS. kDataLoss when it is smaller than `bytes` now.
+  static absl::StatusOr<Mapping> MapFile(const Fd& file, size_t bytes, Access access);
+
   bool valid() const { return data_ != nullptr; }
   char* data() const { return data_; }
   size_t size() const { return size_; }
 
+  // Whether this is the copy of a forked child, where there is no mapping.
+  bool left_behind() const { return fork_generation_ != ForkGeneration(); }
+
  private:
+  static absl::StatusOr<Mapping> MapPages(const Fd& fd, size_t size, Access access);
+
   char* data_ = nullptr;
   size_t size_ = 0;
   uint32_t fork_generation_ = 0;

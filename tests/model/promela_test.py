@@ -83,6 +83,11 @@ MODELS = [
     Model("semaphore, somebody fails", "semaphore", "FAILS", ["AGENT_DOES_NOT_WAKE"]),
     Model("mutex", "semaphore", "GIVEN_BACK", ["SAID_ONLY_WHILE_HELD"]),
     Model("mutex, somebody fails", "semaphore", "GIVEN_BACK FAILS", []),
+    Model("snapshot", "snapshot", "", [
+        "LAST_WORD_AFTER_SECOND_LOOK", "NEXT_WORD_BEFORE_NUMBER", "NO_SECOND_LOOK",
+        "NUMBER_BEFORE_LAST_WORD", "NUMBER_BEFORE_WORDS", "ONE_VERSION_MORE",
+        "SECOND_LOOK_BEFORE_COPY", "TWO_WRITERS"]),
+    Model("snapshot, its writer fails", "snapshot", "FAILS", ["HEIR_SKIPS_A_VERSION"]),
     Model("second look", "look", "", [
         "CLAIM_WITHOUT_COMPARE", "LOST_CLAIM_TAKES_THE_NEXT", "NO_SECOND_LOOK",
         "ONE_SECOND_LOOK"]),

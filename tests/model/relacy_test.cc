@@ -1,5 +1,5 @@
-// The lanes and the bell as they are shipped, under Relacy; and the same with one order of memory
-// weakened, which must be noticed.
+// The lanes, the bell and the snapshot as they are shipped, under Relacy; and the same with one
+// order of memory weakened, which must be noticed.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -23,7 +23,8 @@ constexpr uint64_t kRunsUntilNoticed[] = {6000, 60000};
 
 std::vector<NamedScenario> AllScenarios() {
   std::vector<NamedScenario> all;
-  for (const auto* each : {&RingScenarios(), &CellScenarios(), &BellScenarios()}) {
+  for (const auto* each :
+       {&RingScenarios(), &CellScenarios(), &BellScenarios(), &SnapshotScenarios()}) {
     all.insert(all.end(), each->begin(), each->end());
   }
   return all;
@@ -135,6 +136,14 @@ constexpr std::pair<const char*, std::memory_order> kNoticed[] = {
     {"RingWriter::Wrap store 0", std::memory_order_relaxed},
     {"Ringer::Ring load 0", std::memory_order_acquire},
     {"Ringer::Ring load 0", std::memory_order_relaxed},
+    {"SnapshotReader::Read fence 0", std::memory_order_relaxed},
+    {"SnapshotReader::Read load 0", std::memory_order_relaxed},
+    {"SnapshotReader::ended load 0", std::memory_order_relaxed},
+    {"SnapshotWriter::End store 0", std::memory_order_relaxed},
+    {"SnapshotWriter::Publish exchange 0", std::memory_order_acq_rel},
+    {"SnapshotWriter::Publish exchange 0", std::memory_order_relaxed},
+    {"SnapshotWriter::Publish fence 0", std::memory_order_relaxed},
+    {"SnapshotWriter::Publish store 0", std::memory_order_relaxed},
 };
 
 std::string CaseName(std::string text) {

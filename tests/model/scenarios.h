@@ -7,11 +7,12 @@
 
 namespace mailrail::model {
 
-// What is checked: each of the lanes' and the bell's promises between threads, at the smallest size
-// that shows it.
+// What is checked: each of the lanes', the bell's and the snapshot's promises between threads, at
+// the smallest size that shows it.
 const std::vector<NamedScenario>& RingScenarios();
 const std::vector<NamedScenario>& CellScenarios();
 const std::vector<NamedScenario>& BellScenarios();
+const std::vector<NamedScenario>& SnapshotScenarios();
 
 }  // namespace mailrail::model
 
