@@ -15,8 +15,7 @@ every_command_has_help_with_an_example() {
 check EveryCommandHasHelpWithAnExample every_command_has_help_with_an_example
 
 wrong_arguments_exit_with_3() {
-  exits 3 pipe && says 'mailrail pipe --help' && exits 3 pipe read && exits 3 pipe write a/b &&
-    exits 3 fifo create && exits 14 pipe read log && says 'mailrail agent'
+  exits 3 pipe && says 'mailrail pipe --help' && exits 3 pipe read && exits 3 fifo create && exits 14 pipe read log && says 'mailrail agent'
 }
 check WrongArgumentsExitWith3 wrong_arguments_exit_with_3
 
@@ -57,7 +56,8 @@ a_writer_is_told_that_nobody_reads_any_more() {
 check AWriterIsToldThatNobodyReadsAnyMore a_writer_is_told_that_nobody_reads_any_more
 
 a_mailbox_is_no_pipe() {
-  exits 0 mailbox create box && exits 9 pipe read box && says 'no pipe'
+  exits 0 mailbox create box && exits 9 pipe read box && says 'no pipe' &&
+    exits 3 pipe write a/b && says 'bad mailbox name'
 }
 check AMailboxIsNoPipe a_mailbox_is_no_pipe
 

@@ -75,6 +75,38 @@ class SharedCount {
   _exit(0);
 }
 
+// The traced process: attaches, and locks and releases what nobody else wants. Never returns.
+[[noreturn]] void LockRounds(const std::string& socket) {
+  if (ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) _exit(2);
+  raise(SIGSTOP);
+  AttachOptions options;
+  options.socket = socket;
+  options.autostart = false;
+  absl::StatusOr<Process> process = Process::Attach(options);
+  if (!process.ok()) _exit(3);
+  absl::StatusOr<Mutex> mutex = Mutex::Open(*process, "mutex");
+  absl::StatusOr<SharedMutex> shared = SharedMutex::Open(*process, "shared");
+  absl::StatusOr<Semaphore> semaphore = Semaphore::Open(*process, "semaphore");
+  absl::StatusOr<Condition> condition = Condition::Open(*process, "condition");
+  if (!mutex.ok() || !shared.ok() || !semaphore.ok() || !condition.ok()) _exit(4);
+  const auto all = [&] {
+    for (int i = 0; i < 100; ++i) {
+      if (!mutex->Lock().ok() || !condition->NotifyOne().ok() || !mutex->Unlock().ok()) _exit(5);
+      if (!shared->Lock().ok() || !shared->Unlock().ok()) _exit(6);
+      if (!shared->LockShared().ok() || !shared->UnlockShared().ok()) _exit(7);
+      if (!semaphore->Acquire().ok()) _exit(8);  // and released
+      if (!semaphore->Wait().ok() || !semaphore->Post().ok()) _exit(9);
+    }
+  };
+  all();  // what is set up on first use
+  for (int round = 0; round < kRounds; ++round) {
+    syscall(kMarker);
+    all();
+  }
+  syscall(kMarker);
+  _exit(0);
+}
+
 // Runs the traced child until it ends. How many system calls there were between one marker and the
 // next; `end` gets the wait status.
 std::vector<uint64_t> CountBetweenMarkers(pid_t child, int* end) {
@@ -141,6 +173,19 @@ TEST(SystemCallsTest, ASenderMakesNoneWhileItsReceiverIsAwake) {
   // in, or none to receive in, may have cost calls; but not in most of them.
   std::sort(counts.begin(), counts.end());
   EXPECT_EQ(counts[kRounds / 2], 0u);
+}
+
+TEST(SystemCallsTest, WhatNobodyElseWantsIsLockedAndReleasedWithoutAny) {
+  auto cluster = Cluster::Start({"alpha"});
+  ASSERT_TRUE(cluster.ok()) << cluster.status();
+  const std::string socket = (*cluster)->Socket("alpha");
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) LockRounds(socket);
+  int end = 0;
+  const std::vector<uint64_t> counts = CountBetweenMarkers(child, &end);
+  ASSERT_TRUE(WIFEXITED(end) && WEXITSTATUS(end) == 0) << end;
+  EXPECT_EQ(counts, std::vector<uint64_t>(kRounds, 0));
 }
 
 }  // namespace

@@ -88,7 +88,7 @@ struct LockResult {
 // What a call of an end of a pipe came to.
 struct PipeResult {
   absl::Status status;
-  std::string bytes;
+  std::string bytes = {};
   size_t written = 0;
 };
 
