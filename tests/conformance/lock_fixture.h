@@ -2,8 +2,10 @@
 #ifndef MAILRAIL_TESTS_CONFORMANCE_LOCK_FIXTURE_H_
 #define MAILRAIL_TESTS_CONFORMANCE_LOCK_FIXTURE_H_
 
+#include <chrono>
 #include <future>
 #include <string>
+#include <vector>
 
 #include "tests/conformance/conformance.h"
 
@@ -52,6 +54,20 @@ class LockTest : public ConformanceTest {
         std::launch::async, [&party, call, deadline] { return party.CallLock(call, deadline); });
     EXPECT_TRUE(Eventually([&] { return party.Asleep() > asleep; }));
     return result;
+  }
+
+  // Which of these ends first.
+  static uint32_t FirstToEnd(const std::vector<std::future<Result>>& results) {
+    uint32_t first = 0;
+    EXPECT_TRUE(Eventually([&] {
+      for (first = 0; first < results.size(); ++first) {
+        if (results[first].wait_for(std::chrono::seconds(0)) == std::future_status::ready) {
+          return true;
+        }
+      }
+      return false;
+    }));
+    return first;
   }
 };
 

@@ -168,28 +168,23 @@ TEST_P(MutexTest, AWaitThatWouldCloseACycleIsRefusedInWords) {
   const std::string other = NewName();
   ASSERT_THAT(Lock(self(), name_), IsOk());
   ASSERT_THAT(Lock(peer(), other), IsOk());
-  std::future<Result> first = Begin(peer(), Of(Call::MUTEX, name_, Call::LOCK));
-  std::future<Result> second = std::async(std::launch::async, [&] { return Lock(self(), other); });
-  // One of the two, or, if both began at the same time, perhaps both.
-  const auto refused = [](const Result& result) {
-    return StatusOf(result).code() == StatusCode::kFailedPrecondition;
-  };
-  while (first.wait_for(std::chrono::milliseconds(1)) != std::future_status::ready &&
-         second.wait_for(std::chrono::milliseconds(1)) != std::future_status::ready) {
-  }
-  const bool first_ended = first.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
-  if (first_ended) {
-    ASSERT_THAT(Unlock(peer(), other), IsOk());
-  } else {
-    ASSERT_THAT(Unlock(self(), name_), IsOk());
-  }
-  const Result of_peer = first.get(), of_self = second.get();
-  EXPECT_NE(refused(of_peer), refused(of_self));
-  const std::string words(StatusOf(refused(of_peer) ? of_peer : of_self).message());
+  std::vector<std::future<Result>> locks;
+  locks.push_back(std::async(std::launch::async, [&] { return Lock(self(), other); }));
+  locks.push_back(std::async(std::launch::async, [&] { return Lock(peer(), name_); }));
+  const uint32_t refused = FirstToEnd(locks);
+  const Result result = locks[refused].get();
+  ASSERT_THAT(result, HasCode(StatusCode::kFailedPrecondition));
+  const std::string words(StatusOf(result).message());
   EXPECT_THAT(words, testing::HasSubstr(name_));
   EXPECT_THAT(words, testing::HasSubstr(other));
   EXPECT_THAT(words, testing::HasSubstr(self().id().ToString()));
   EXPECT_THAT(words, testing::HasSubstr(peer().id().ToString()));
+  if (refused == 0) {
+    ASSERT_THAT(Unlock(self(), name_), IsOk());
+  } else {
+    ASSERT_THAT(Unlock(peer(), other), IsOk());
+  }
+  EXPECT_THAT(locks[1 - refused].get(), IsOk());
 }
 
 TEST_P(MutexTest, ACycleOfThreeThreadsIsFound) {
@@ -199,23 +194,24 @@ TEST_P(MutexTest, ACycleOfThreeThreadsIsFound) {
     ASSERT_THAT(Lock(*parties[i], names[i], Patience(), i), IsOk());
   }
   std::vector<std::future<Result>> locks;
-  for (uint32_t i = 0; i < 2; ++i) {
-    locks.push_back(Begin(*parties[i], Of(Call::MUTEX, names[i + 1], Call::LOCK, i)));
+  for (uint32_t i = 0; i < 3; ++i) {
+    locks.push_back(std::async(std::launch::async, [&, i] {
+      return Lock(*parties[i], names[(i + 1) % 3], Patience(), i);
+    }));
   }
-  // It closes the cycle; the others wait for at most 10 ms more until the agent knows of them.
-  Result last;
-  ASSERT_TRUE(Eventually([&] {
-    last = Lock(*parties[2], names[0], absl::Now() + absl::Milliseconds(300), 2);
-    return StatusOf(last).code() == StatusCode::kFailedPrecondition;
-  })) << StatusOf(last);
+  // Whoever is the last that the agent knows of.
+  const uint32_t refused = FirstToEnd(locks);
+  const Result result = locks[refused].get();
+  ASSERT_THAT(result, HasCode(StatusCode::kFailedPrecondition));
   for (const std::string& name : names) {
-    EXPECT_THAT(std::string(StatusOf(last).message()), testing::HasSubstr(name));
+    EXPECT_THAT(std::string(StatusOf(result).message()), testing::HasSubstr(name));
   }
   // The others get what they wait for, one after the other.
-  ASSERT_THAT(Unlock(*parties[2], names[2], 2), IsOk());
-  EXPECT_THAT(locks[1].get(), IsOk());
-  ASSERT_THAT(Unlock(*parties[1], names[1], 1), IsOk());
-  EXPECT_THAT(locks[0].get(), IsOk());
+  for (uint32_t step = 0; step < 2; ++step) {
+    const uint32_t releases = (refused + 3 - step) % 3, waits = (releases + 2) % 3;
+    ASSERT_THAT(Unlock(*parties[releases], names[releases], releases), IsOk());
+    EXPECT_THAT(locks[waits].get(), IsOk());
+  }
 }
 
 TEST_P(MutexTest, ALineOfWaitsIsNoCycle) {
