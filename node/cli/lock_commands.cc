@@ -5,6 +5,7 @@
 #include <iostream>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -61,7 +62,9 @@ absl::Status LookForCycle(const LockArguments& arguments, const LockWait& wait) 
 template <typename Lock>
 absl::StatusOr<Grant> Await(const LockArguments& arguments, const Process& process, Lock lock) {
   const absl::Time deadline = absl::Now() + arguments.timeout;
-  LockWait wait = {process.id(), LockRunsAbove(), arguments.kind, arguments.name, arguments.read};
+  // Locks are this node's: `accounts@alpha` is `accounts`.
+  const std::string name = arguments.name.substr(0, arguments.name.find('@'));
+  const LockWait wait = {process.id(), LockRunsAbove(), arguments.kind, name, arguments.read};
   // An agent in another container sees other pids than this one.
   if (wait.above.empty() || process.id().pid() != getpid()) return lock(deadline);
   while (true) {

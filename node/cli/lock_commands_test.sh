@@ -250,6 +250,9 @@ a_lock_inside_itself_is_refused() {
   gives 9 lock run a -- "$mailrail" lock run a -- true && says 'would never end' &&
     gives 9 lock run a -- "$mailrail" lock run b -- sh -c '"$mailrail" lock run a -- true' &&
     gives 0 lock run a -- "$mailrail" lock run b -- "$mailrail" sem run encoders --limit 2 -- true &&
+    gives 9 lock run a -- "$mailrail" lock run a@alpha -- true &&
+    gives 9 lock run r --read -- "$mailrail" lock run r --write -- true && says 'shared-mutex' &&
+    gives 0 lock run r --read -- "$mailrail" lock run r --read -- true &&
     gives 4 lock run a -- "$mailrail" lock run a --timeout 0 -- true
 }
 check ALockInsideItselfIsRefused a_lock_inside_itself_is_refused
