@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <iostream>
 #include <memory>
+#include <random>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -25,8 +26,10 @@
 namespace mailrail::cli {
 namespace {
 
-// So often one that waits under another lock run looks whether they wait for each other.
-constexpr absl::Duration kLookForCycle = absl::Milliseconds(200);
+// After so long, again and again, one that waits under another lock run looks whether they wait for
+// each other: after times that differ, since who looks does not wait meanwhile, and so is not seen.
+constexpr int kLeastWaitMs = 50;
+constexpr int kMostWaitMs = 350;
 
 struct LockArguments {
   std::string socket;
@@ -67,8 +70,11 @@ absl::StatusOr<Grant> Await(const LockArguments& arguments, const Process& proce
   const LockWait wait = {process.id(), LockRunsAbove(), arguments.kind, name, arguments.read};
   // An agent in another container sees other pids than this one.
   if (wait.above.empty() || process.id().pid() != getpid()) return lock(deadline);
+  std::minstd_rand random(static_cast<uint32_t>(getpid()));
+  std::uniform_int_distribution<int> wait_ms(kLeastWaitMs, kMostWaitMs);
   while (true) {
-    const absl::StatusOr<Grant> grant = lock(std::min(deadline, absl::Now() + kLookForCycle));
+    const absl::Time look_at = absl::Now() + absl::Milliseconds(wait_ms(random));
+    const absl::StatusOr<Grant> grant = lock(std::min(deadline, look_at));
     if (!absl::IsDeadlineExceeded(grant.status()) || absl::Now() >= deadline) return grant;
     if (absl::Status status = LookForCycle(arguments, wait); !status.ok()) return status;
   }
