@@ -194,6 +194,17 @@ broadcast() {
   prints "^the keeper has ended" <"$cluster_folder/late"
 }
 
+bounded_buffer() {
+  on alpha bounded_buffer | prints "^10000 numbers went through 8 places, their sum is 25005000$"
+}
+
+# That nobody eats with another's fork the example sees to itself.
+philosophers() {
+  on alpha philosophers |
+    prints "^philosopher [0-4] puts his fork down: this wait would never end: .* waits for mutex" \
+      "^with mutexes: 500 meals$" "^with a monitor: 500 meals$"
+}
+
 zero_copy() {
   on alpha zero_copy | prints "frame 0: 32 MiB" "frame 1:" "frame 2:" "frame 3:" "frame 4:"
 }
@@ -245,7 +256,7 @@ word_count_that_differs_fails() {
 
 for name in hello hello_between_nodes hello_without_agent_says_what_to_do ping_pong \
   ping_pong_between_nodes work_queue message_queue file_copy retries calls shared_value supervisor broadcast \
-  priority zero_copy word_count word_count_of_odd_text \
+  priority bounded_buffer philosophers zero_copy word_count word_count_of_odd_text \
   word_count_that_differs_fails; do
   run "$name"
 done

@@ -82,9 +82,6 @@ class Bench {
         const std::string& example, Run run, Action* action)
       : settings_(std::make_shared<Settings>()),
         command_(*AddCommand(parent, name, help, example)) {
-    AddParsedFlag(command_, "--size", &settings_->bench.size, ReadBodySize,
-                  "bytes in a message (default: 64)")
-        ->type_name("BYTES");
     AddParsedFlag(command_, "--seconds", &settings_->bench.seconds, ReadSeconds,
                   "how long to measure (default: 3)")
         ->type_name("SECONDS");
@@ -95,6 +92,10 @@ class Bench {
     });
   }
 
+  Bench& Size() {
+    return Flag("--size", &BenchArguments::size, ReadBodySize, "bytes in a message (default: 64)",
+                "BYTES");
+  }
   Bench& Mode(const std::string& otherwise) {
     AddParsedFlag(command_, "--mode", &settings_->bench.mode, ReadMode,
                   "how receivers wait (default: " + otherwise + ")")
@@ -102,8 +103,9 @@ class Bench {
     return *this;
   }
   Bench& Flag(const std::string& flag, uint64_t BenchArguments::*value,
-              absl::StatusOr<uint64_t> (*read)(absl::string_view), const std::string& help) {
-    AddParsedFlag(command_, flag, &(settings_->bench.*value), read, help)->type_name("N");
+              absl::StatusOr<uint64_t> (*read)(absl::string_view), const std::string& help,
+              const std::string& type = "N") {
+    AddParsedFlag(command_, flag, &(settings_->bench.*value), read, help)->type_name(type);
     return *this;
   }
   Bench& InPlace(const std::string& help) {
@@ -125,7 +127,8 @@ void AddRemote(CLI::App& app, Action* action) {
                "mailrail bench serve                 # on beta\n"
                "  mailrail bench remote --to beta      # on alpha",
                bench::RunRemote, action);
-  remote.Mode("adaptive")
+  remote.Size()
+      .Mode("adaptive")
       .Flag("--bulk-size", &BenchArguments::bulk_size, ReadBodySize,
             "bytes in a message of bulk (default: 1K)");
   remote.command()
@@ -164,10 +167,12 @@ void AddBenchCommand(CLI::App& app, Action* action) {
   command->require_subcommand(1);
   Bench(*command, "latency", "A direct message there and back",
         "mailrail bench latency --size 8K --in-place", bench::RunLatency, action)
+      .Size()
       .Mode(kSpinIfRoom)
       .InPlace("hand over bodies prepared in place: the first and last line are touched");
   Bench(*command, "throughput", "One sender, one receiver, direct",
         "mailrail bench throughput --batch 32", bench::RunThroughput, action)
+      .Size()
       .Mode(kSpinIfRoom)
       .Flag("--batch", &BenchArguments::batch, ReadBatch,
             "send and receive so many with one call (default: 1)")
@@ -175,7 +180,8 @@ void AddBenchCommand(CLI::App& app, Action* action) {
   Bench fanin(*command, "fanin", "Several senders to one inbox", "mailrail bench fanin --senders 4",
               bench::RunFanin, action);
   fanin.arguments().senders = 2;
-  fanin.Mode(kSpinIfRoom)
+  fanin.Size()
+      .Mode(kSpinIfRoom)
       .Flag("--senders", &BenchArguments::senders, ReadProcesses, "how many (default: 2)");
   Bench mailbox(*command, "mailbox", "Senders and receivers of a mailbox",
                 "mailrail bench mailbox --senders 2 --receivers 2", bench::RunMailbox, action);
@@ -190,7 +196,8 @@ void AddBenchCommand(CLI::App& app, Action* action) {
                 "messages are received for good, or leased and acknowledged "
                 "(default: auto)")
       ->type_name("auto|lease");
-  mailbox.Mode(kSpinIfRoom)
+  mailbox.Size()
+      .Mode(kSpinIfRoom)
       .Flag("--senders", &BenchArguments::senders, ReadProcesses, "how many (default: 1)")
       .Flag("--receivers", &BenchArguments::receivers, ReadProcesses, "how many (default: 1)")
       .Flag("--keys", &BenchArguments::keys, ReadKeys,
@@ -198,12 +205,20 @@ void AddBenchCommand(CLI::App& app, Action* action) {
       .Flag("--batch", &BenchArguments::batch, ReadBatch,
             "send and receive so many with one call (default: 1)");
   Bench(*command, "wakeup", "A direct message there and back, to receivers that sleep",
-        "mailrail bench wakeup", bench::RunWakeup, action);
+        "mailrail bench wakeup", bench::RunWakeup, action)
+      .Size();
   Bench(*command, "priority", "An urgent message behind bulk that has used up its room",
         "mailrail bench priority --bulk-size 4K", bench::RunPriority, action)
+      .Size()
       .Mode(kSpinIfRoom)
       .Flag("--bulk-size", &BenchArguments::bulk_size, ReadBodySize,
             "bytes in a message of bulk (default: 1K)");
+  Bench(*command, "lock", "A mutex locked and unlocked: by one process, and by two at once",
+        "mailrail bench lock", bench::RunLock, action);
+  Bench(*command, "sem", "A semaphore's unit acquired and released, or used up and added",
+        "mailrail bench sem -o json", bench::RunSemaphore, action);
+  Bench(*command, "barrier", "Two processes that wait for each other", "mailrail bench barrier",
+        bench::RunBarrier, action);
   AddRemote(*command, action);
   AddServe(*command, action);
 }

@@ -7,10 +7,10 @@ source "$(dirname "${BASH_SOURCE[0]}")/cli_testing.sh" "$1"
 every_command_has_help_with_an_example() {
   local command
   exits 0 --help && grep -q 'Example:' "$dir/out" || return 1
-  for command in agent ps nodes links mailbox "mailbox create" "mailbox ls" "mailbox stat" \
+  for command in agent ps nodes links locks mailbox "mailbox create" "mailbox ls" "mailbox stat" \
     "mailbox rm" "mailbox purge" send recv call reply ping watch version bench "bench latency" \
     "bench throughput" "bench fanin" "bench mailbox" "bench wakeup" "bench priority" \
-    "bench remote" "bench serve"; do
+    "bench lock" "bench sem" "bench barrier" "bench remote" "bench serve"; do
     # shellcheck disable=SC2086
     exits 0 $command --help && grep -A1 'Example:' "$dir/out" | grep -q "mailrail ${command%% *}" ||
       return 1
@@ -406,7 +406,7 @@ benches() {
   exits 0 bench "$@" --seconds 20ms -o json && json "len(j['results']) == $count" &&
     json 'all(r["samples"] > 0 for r in j["results"])' &&
     json 'all(r["percentiles"] is None or r["percentiles"]["p50"] > 0 for r in j["results"])' &&
-    json 'all(r["rate"] is None or r["messages"] > 0 for r in j["results"])' &&
+    json 'all(r["rate"] is None or r.get("messages", r.get("operations", 0)) > 0 for r in j["results"])' &&
     json 'len(j["line_ns"]) == 2 and min(j["line_ns"]) > 0 and j["topology"]["processes"]'
 }
 
@@ -425,6 +425,10 @@ every_measurement_measures_something() {
     benches 1 mailbox --receivers 2 --hold-order --receive lease --batch 4 &&
     benches 1 mailbox --receivers 2 --policy exclusive && benches 1 mailbox --policy link &&
     benches 1 wakeup && json 'len(j["futex_ns"]) == 2' && benches 2 priority &&
+    benches 2 lock && json 'j["results"][1]["unit"] == "operations/s" and "size" not in j' &&
+    benches 3 sem && benches 1 barrier && exits 0 bench lock --seconds 20ms &&
+    grep -q 'P50 .* OPERATIONS  SAMPLES$' "$dir/out" && exits 3 bench lock --size 1 &&
+    exits 0 locks -o json && json 'j == []' &&
     exits 0 bench latency --seconds 20ms && grep -q '^round trip  .* [num]s ' "$dir/out" &&
     exits 0 mailbox ls -o json && json 'not any("bench" in m["mailbox"] for m in j)'
 }

@@ -11,12 +11,15 @@
 namespace mailrail::cli {
 
 void AddAgentCommand(CLI::App& app, Action* action);
-void AddListCommands(CLI::App& app, Action* action);  // ps, nodes, links
+void AddListCommands(CLI::App& app, Action* action);  // ps, nodes, links, locks
 void AddMailboxCommand(CLI::App& app, Action* action);
 void AddQueueCommand(CLI::App& app, Action* action);
 void AddPipeCommand(CLI::App& app, Action* action);
 void AddFifoCommand(CLI::App& app, Action* action);
 void AddBrowseCommands(CLI::App& mailbox, Action* action);  // mailbox peek, browse, redrive
+void AddLockCommand(CLI::App& app, Action* action);
+void AddSemaphoreCommand(CLI::App& app, Action* action);
+void AddBarrierCommand(CLI::App& app, Action* action);
 void AddSendCommand(CLI::App& app, Action* action);
 void AddRecvCommand(CLI::App& app, Action* action);
 void AddCallCommand(CLI::App& app, Action* action);

@@ -3,6 +3,7 @@
 #include "absl/status/status.h"
 #include "node/cli/agent_client.h"
 #include "node/cli/commands.h"
+#include "node/cli/object_rows.h"
 #include "node/cli/rows.h"
 
 namespace mailrail::cli {
@@ -48,6 +49,11 @@ void AddListCommands(CLI::App& app, Action* action) {
                  control::NODES, FormatNodes);
   AddListCommand(app, action, "links", "List the links between processes, and lanes to other nodes",
                  "mailrail links -o json", control::LINKS, FormatLinks);
+  AddListCommand(
+      app, action, "locks",
+      "List this node's mutexes, shared mutexes, semaphores, conditions and barriers: who "
+      "holds each, and who has waited for a lock for more than a moment",
+      "mailrail locks -o json", control::OBJECTS, FormatObjects);
 }
 
 }  // namespace mailrail::cli

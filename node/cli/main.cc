@@ -52,6 +52,9 @@ int Main(int argc, char** argv) {
   AddRecvCommand(app, &action);
   AddCallCommand(app, &action);
   AddReplyCommand(app, &action);
+  AddLockCommand(app, &action);
+  AddSemaphoreCommand(app, &action);
+  AddBarrierCommand(app, &action);
   AddPingCommand(app, &action);
   AddWatchCommand(app, &action);
   AddBenchCommand(app, &action);

@@ -58,6 +58,11 @@ absl::StatusOr<Report> RunPriority(const BenchArguments& arguments);
 // Round trip, flood, and urgent behind bulk, to a process on another node that does RunServe.
 absl::StatusOr<Report> RunRemote(const BenchArguments& arguments);
 
+// A mutex, a semaphore, a barrier: one process alone, and two that want the same.
+absl::StatusOr<Report> RunLock(const BenchArguments& arguments);
+absl::StatusOr<Report> RunSemaphore(const BenchArguments& arguments);
+absl::StatusOr<Report> RunBarrier(const BenchArguments& arguments);
+
 // Answers RunRemote of other nodes, one at a time; returns when something is wrong.
 absl::Status RunServe(const BenchArguments& arguments);
 

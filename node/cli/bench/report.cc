@@ -1,8 +1,10 @@
 #include "node/cli/bench/report.h"
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -16,6 +18,7 @@ using cli::Table;
 using Json = nlohmann::ordered_json;
 
 std::string TimeText(double ns) {
+  if (ns < 100 && ns != std::floor(ns)) return absl::StrFormat("%.1f ns", ns);
   if (ns < 10e3) return absl::StrFormat("%.0f ns", ns);
   if (ns < 10e6) return absl::StrFormat("%.1f us", ns / 1e3);
   return absl::StrFormat("%.1f ms", ns / 1e6);
@@ -53,6 +56,11 @@ std::string Places(const Topology& topology) {
   return absl::StrCat(absl::StrJoin(places, ", "), " (", topology.first_two, "; ", of, ")");
 }
 
+// Whole numbers as such.
+Json Number(double value) {
+  return value == std::floor(value) ? Json(static_cast<uint64_t>(value)) : Json(value);
+}
+
 std::string Nanoseconds(const std::vector<uint32_t>& values) {
   return absl::StrJoin(values, " ns, ") + " ns";
 }
@@ -70,21 +78,22 @@ Json TopologyJson(const Topology& topology) {
 
 }  // namespace
 
-ReportRow TimeRow(const std::string& name, const Samples& samples) {
+ReportRow TimeRow(const std::string& name, const Samples& samples, uint32_t each) {
   const std::vector<uint32_t> sorted = samples.Sorted();
   ReportRow row;
   row.name = name;
-  row.time =
-      ReportRow::Time{Percentile(sorted, 0.5), Percentile(sorted, 0.99), Percentile(sorted, 0.999)};
+  row.time = ReportRow::Time{static_cast<double>(Percentile(sorted, 0.5)) / each,
+                             static_cast<double>(Percentile(sorted, 0.99)) / each,
+                             static_cast<double>(Percentile(sorted, 0.999)) / each};
   row.samples = sorted.size();
   return row;
 }
 
-ReportRow RateRow(const std::string& name, const std::vector<double>& slices, uint64_t messages) {
+ReportRow RateRow(const std::string& name, const std::vector<double>& slices, uint64_t count) {
   ReportRow row;
   row.name = name;
-  row.messages_per_s = Median(slices);
-  row.messages = messages;
+  row.per_s = Median(slices);
+  row.count = count;
   row.samples = slices.size();
   return row;
 }
@@ -94,7 +103,7 @@ std::string FormatText(const Report& report) {
     return std::any_of(report.rows.begin(), report.rows.end(), has);
   };
   const bool times = any([](const ReportRow& row) { return row.time.has_value(); });
-  const bool rates = any([](const ReportRow& row) { return row.messages_per_s.has_value(); });
+  const bool rates = any([](const ReportRow& row) { return row.per_s.has_value(); });
   std::vector<Table::Column> columns = {{"MEASURED"}};
   const auto add = [&columns](bool shown, const std::vector<std::string>& titles) {
     for (const std::string& title : titles) {
@@ -102,7 +111,9 @@ std::string FormatText(const Report& report) {
     }
   };
   add(times, {"P50", "P99", "P99.9", "P50 / L"});
-  add(rates, {"MESSAGES", "BYTES"});
+  const bool of_messages = report.unit == Report().unit;
+  add(rates, {absl::AsciiStrToUpper(report.unit)});
+  add(rates && of_messages, {"BYTES"});
   add(true, {"SAMPLES"});
   Table table(columns);
   const double line = Mean(report.lines_ns);
@@ -111,23 +122,24 @@ std::string FormatText(const Report& report) {
     if (times) {
       const ReportRow::Time time = row.time.value_or(ReportRow::Time());
       const bool has = row.time.has_value();
-      for (const uint32_t ns : {time.p50_ns, time.p99_ns, time.p999_ns}) {
+      for (const double ns : {time.p50_ns, time.p99_ns, time.p999_ns}) {
         cells.push_back(has ? TimeText(ns) : "");
       }
       cells.push_back(has && line > 0 ? absl::StrFormat("%.2f", time.p50_ns / line) : "");
     }
     if (rates) {
-      const double rate = row.messages_per_s.value_or(0);
-      const bool has = row.messages_per_s.has_value();
+      const double rate = row.per_s.value_or(0);
+      const bool has = row.per_s.has_value();
       cells.push_back(has ? RateText(rate) : "");
-      cells.push_back(has ? BytesText(rate * static_cast<double>(report.size)) : "");
+      const std::string bytes = has ? BytesText(rate * static_cast<double>(report.size)) : "";
+      if (of_messages) cells.push_back(bytes);
     }
     cells.push_back(absl::StrCat(row.samples));
     table.AddRow(std::move(cells));
   }
-  std::string text =
-      absl::StrCat("bench ", report.bench, ": ", FormatSize(report.size), " bytes, ", report.mode,
-                   report.to.empty() ? "" : " to ", report.to, "\n\n", table.ToString(), "\n");
+  std::string text = absl::StrCat(
+      "bench ", report.bench, ": ", of_messages ? FormatSize(report.size) + " bytes, " : "",
+      report.mode, report.to.empty() ? "" : " to ", report.to, "\n\n", table.ToString(), "\n");
   absl::StrAppend(&text, "where: ", Places(report.topology), "\n");
   if (!report.lines_ns.empty()) {
     absl::StrAppend(&text, "L, a cache line there and back: ", Nanoseconds(report.lines_ns),
@@ -149,17 +161,19 @@ std::string FormatText(const Report& report) {
 }
 
 std::string FormatJson(const Report& report) {
-  Json json = {{"bench", report.bench}, {"size", report.size}, {"mode", report.mode}};
+  Json json = {{"bench", report.bench}};
+  if (report.unit == Report().unit) json["size"] = report.size;
+  json["mode"] = report.mode;
   if (!report.to.empty()) json["to"] = report.to;
   json["results"] = Json::array();
   for (const ReportRow& row : report.rows) {
-    Json one = {{"name", row.name}, {"unit", row.time.has_value() ? "ns" : "messages/s"}};
-    one["percentiles"] = row.time.has_value() ? Json{{"p50", row.time->p50_ns},
-                                                     {"p99", row.time->p99_ns},
-                                                     {"p99.9", row.time->p999_ns}}
+    Json one = {{"name", row.name}, {"unit", row.time.has_value() ? "ns" : report.unit + "/s"}};
+    one["percentiles"] = row.time.has_value() ? Json{{"p50", Number(row.time->p50_ns)},
+                                                     {"p99", Number(row.time->p99_ns)},
+                                                     {"p99.9", Number(row.time->p999_ns)}}
                                               : Json();
-    one["rate"] = row.messages_per_s.has_value() ? Json(*row.messages_per_s) : Json();
-    if (row.messages_per_s.has_value()) one["messages"] = row.messages;
+    one["rate"] = row.per_s.has_value() ? Json(*row.per_s) : Json();
+    if (row.per_s.has_value()) one[report.unit] = row.count;
     one["samples"] = row.samples;
     json["results"].push_back(one);
   }

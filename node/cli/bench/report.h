@@ -15,20 +15,22 @@ namespace mailrail::bench {
 struct ReportRow {
   std::string name;
   struct Time {
-    uint32_t p50_ns = 0, p99_ns = 0, p999_ns = 0;
+    double p50_ns = 0, p99_ns = 0, p999_ns = 0;
   };
   absl::optional<Time> time;
-  absl::optional<double> messages_per_s;  // the median over slices
-  uint64_t messages = 0;                  // how many came, if it is a rate
-  uint64_t samples = 0;                   // times, or slices
+  absl::optional<double> per_s;  // of the report's unit: the median over slices
+  uint64_t count = 0;            // how many came, if it is a rate
+  uint64_t samples = 0;          // times, or slices
 };
 
-ReportRow TimeRow(const std::string& name, const Samples& samples);
-ReportRow RateRow(const std::string& name, const std::vector<double>& slices, uint64_t messages);
+// `each`: so many make a sample; the row is of one.
+ReportRow TimeRow(const std::string& name, const Samples& samples, uint32_t each = 1);
+ReportRow RateRow(const std::string& name, const std::vector<double>& slices, uint64_t count);
 
 // What a measurement found, and where it was made.
 struct Report {
   std::string bench;
+  std::string unit = "messages";  // else there is no size
   uint64_t size = 0;
   std::string mode;  // how the receivers waited
   std::vector<ReportRow> rows;
