@@ -1,5 +1,6 @@
 #include <utility>
 
+#include "absl/base/attributes.h"
 #include "absl/base/optimization.h"
 #include "absl/strings/str_cat.h"
 #include "core/objects/sync_object.h"
@@ -29,6 +30,29 @@ absl::Status Mutex::Destroy(Process& process, absl::string_view name, absl::Time
   return SyncObject::Destroy(process, name, SyncKind::kMutex, deadline);
 }
 
+namespace {
+
+// Apart, so that Lock's own frame is small.
+ABSL_ATTRIBUTE_NOINLINE absl::Status AwaitMutex(SyncObject* object, MutexMemory memory, Holder me,
+                                                absl::Time deadline, Acquired* acquired) {
+  Waiting waiting(object, /*told=*/true, /*shared=*/false, deadline);
+  return internal::Await(
+      &waiting,
+      [&](bool has_slept) {
+        if (memory.closed()) return true;
+        *acquired = memory.TryLock(me, has_slept);
+        return *acquired != Acquired::kNo;
+      },
+      [&] { return memory.Park(); }, [&] { memory.WakeOne(); });
+}
+
+ABSL_ATTRIBUTE_NOINLINE absl::Status HeldAlready(const SyncObject& object) {
+  return absl::FailedPreconditionError(
+      absl::StrCat("this thread has the mutex '", object.name(), "' already"));
+}
+
+}  // namespace
+
 absl::StatusOr<Grant> Mutex::Lock(absl::Time deadline) {
   if (absl::Status status = object_->CheckUsable(); ABSL_PREDICT_FALSE(!status.ok())) {
     return status;
@@ -37,20 +61,11 @@ absl::StatusOr<Grant> Mutex::Lock(absl::Time deadline) {
   const Holder me = object_->ThisThread();
   Acquired acquired = memory.TryLock(me, /*has_slept=*/false);
   if (ABSL_PREDICT_FALSE(acquired == Acquired::kNo)) {
-    Waiting waiting(object_.get(), /*told=*/true, /*shared=*/false, deadline);
-    const absl::Status status = internal::Await(
-        &waiting,
-        [&](bool has_slept) {
-          if (memory.closed()) return true;
-          acquired = memory.TryLock(me, has_slept);
-          return acquired != Acquired::kNo;
-        },
-        [&] { return memory.Park(); }, [&] { memory.WakeOne(); });
+    const absl::Status status = AwaitMutex(object_.get(), memory, me, deadline, &acquired);
     if (!status.ok()) return status;
   }
   if (ABSL_PREDICT_FALSE(acquired == Acquired::kHeldBySelf)) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("this thread has the mutex '", object_->name(), "' already"));
+    return HeldAlready(*object_);
   }
   if (ABSL_PREDICT_FALSE(memory.closed())) {
     memory.Unlock(me);

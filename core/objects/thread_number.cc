@@ -46,9 +46,11 @@ class Number {
 
 }  // namespace
 
-uint32_t ThreadNumber() {
+constinit thread_local uint32_t thread_number = 0;
+
+uint32_t NewThreadNumber() {
   thread_local const Number number;
-  return number.value();
+  return thread_number = number.value();
 }
 
 }  // namespace mailrail::internal

@@ -5,9 +5,16 @@
 
 namespace mailrail::internal {
 
+// The number of the calling thread, once it has one.
+extern constinit thread_local uint32_t thread_number;
+uint32_t NewThreadNumber();
+
 // This program's own number of the calling thread, 1 to Holder::kLargest, which no other thread has
 // that lives.
-uint32_t ThreadNumber();
+inline uint32_t ThreadNumber() {
+  const uint32_t number = thread_number;
+  return number != 0 ? number : NewThreadNumber();
+}
 
 }  // namespace mailrail::internal
 

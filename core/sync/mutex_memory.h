@@ -46,6 +46,33 @@ class MutexMemory : public SyncMemory {
   static constexpr uint64_t kDied = 1;
 };
 
+// Here, since a call costs as much as what they do.
+
+inline Acquired MutexMemory::TryLock(Holder me, bool has_slept) {
+  uint64_t state = 0;  // what it is most often
+  while (!header().state.compare_exchange_weak(state, me.Pack())) {
+    if (IsHeld(state)) {
+      return Holder::Unpack(state) == me ? Acquired::kHeldBySelf : Acquired::kNo;
+    }
+  }
+  if (has_slept) header().sleepers.store(1);
+  return state == kDied ? Acquired::kAfterDeath : Acquired::kYes;
+}
+
+inline bool MutexMemory::Unlock(Holder me) {
+  uint64_t mine = me.Pack();
+  if (!header().state.compare_exchange_strong(mine, 0)) return false;
+  WakeSleeper();
+  return true;
+}
+
+inline uint64_t MutexMemory::Fence(Holder me) {
+  const uint64_t fence = NextFence();
+  return HeldBy(me) ? fence : 0;
+}
+
+inline Holder MutexMemory::holder() const { return Holder::Unpack(header().state.load()); }
+
 }  // namespace mailrail
 
 #endif  // MAILRAIL_CORE_SYNC_MUTEX_MEMORY_H_

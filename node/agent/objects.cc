@@ -187,10 +187,10 @@ absl::Status Objects::Wait(const LocalProcess& process, const control::WaitForOb
   object->view().RemoveHoldersIf([this, object](uint32_t number) {
     return !object->users.contains(number) || registry_->FindProcess(number) == nullptr;
   });
-  if (!IsLock(*object)) return absl::OkStatus();
   const Holder who = {process.number, wait.thread()};
   const absl::Time now = absl::Now();
   waits_.Add(who, object->id, wait.shared(), now);
+  if (!IsLock(*object)) return absl::OkStatus();  // for display
   const std::vector<WaitGraph::Step> cycle = waits_.FindCycle(
       who, now,
       [this](Holder waiter, uint64_t of, bool shared) { return Blockers(waiter, of, shared); });
