@@ -15,8 +15,8 @@
 namespace {
 
 constexpr uint32_t kPlaces = 8;
-constexpr int kProducers = 2, kConsumers = 2;
-constexpr int kNumbers = 5000, kEnd = 0;  // 1 to 5000 of each producer, an end for each consumer
+constexpr int kProducers = 2, kConsumers = 2;  // as many of each
+constexpr int kNumbers = 5000;  // 1 to 5000 of each producer, and so many for each consumer
 
 struct Buffer {
   int places[kPlaces];
@@ -47,28 +47,23 @@ absl::Status Put(Shared& shared, Buffer* buffer, int number) {
   return shared.full.Post();
 }
 
-absl::StatusOr<int> Take(Shared& shared, Buffer* buffer) {
+absl::Status Take(Shared& shared, Buffer* buffer) {
   if (absl::Status status = shared.full.Wait(); !status.ok()) return status;
   auto lock = mailrail::MutexLock::Acquire(shared.mutex);
   if (!lock.ok()) return lock.status();
-  const int number = buffer->places[buffer->taken++ % kPlaces];
-  buffer->sum += number;
-  if (absl::Status status = shared.room.Post(); !status.ok()) return status;
-  return number;
+  buffer->sum += buffer->places[buffer->taken++ % kPlaces];
+  return shared.room.Post();
 }
 
 absl::Status Work(bool produces, const std::string& name, Buffer* buffer) {
   absl::StatusOr<mailrail::Process> process = mailrail::Process::Attach();
   if (!process.ok()) return process.status();
   absl::StatusOr<Shared> shared = Shared::Open(*process, name);
-  if (!shared.ok()) return shared.status();
-  for (int number = 1; produces && number <= kNumbers; ++number) {
-    if (absl::Status status = Put(*shared, buffer, number); !status.ok()) return status;
+  absl::Status status = shared.status();
+  for (int number = 1; status.ok() && number <= kNumbers; ++number) {
+    status = produces ? Put(*shared, buffer, number) : Take(*shared, buffer);
   }
-  absl::StatusOr<int> taken = kEnd;
-  do taken = produces ? kEnd : Take(*shared, buffer);
-  while (taken.ok() && *taken != kEnd);
-  return taken.status();
+  return status;
 }
 
 absl::Status Run(Buffer* buffer) {
@@ -82,15 +77,11 @@ absl::Status Run(Buffer* buffer) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);  // alone they would wait for ever
     _exit(mailrail::ExitCode(Work(i < kProducers, name, buffer)));
   }
-  for (int ended = 1, result = 0; wait(&result) > 0; ++ended) {
+  for (int result = 0; wait(&result) > 0;) {
     if (result != 0) return absl::UnknownError("a producer or a consumer has failed");
-    // Producers end first: consumers wait for what ends them.
-    for (int i = 0; ended == kProducers && i < kConsumers; ++i) {
-      if (absl::Status status = Put(*shared, buffer, kEnd); !status.ok()) return status;
-    }
   }
-  std::cout << buffer->taken - kConsumers << " numbers went through " << kPlaces
-            << " places, their sum is " << buffer->sum << std::endl;
+  std::cout << buffer->taken << " numbers went through " << kPlaces << " places, their sum is "
+            << buffer->sum << std::endl;
   return absl::OkStatus();
 }
 

@@ -1,7 +1,6 @@
-// Dining philosophers: five processes, a fork between each two, and each eats with two forks. With
-// a mutex for each fork all wait for each other once everybody has taken his left one. The last to
-// reach out is told so, with the whole cycle; he puts his fork down and tries again. With a monitor
-// they take both forks at once or none, and it cannot happen.
+// Dining philosophers: five processes, a fork between each two. With a mutex for each fork all wait
+// for each other once everybody has taken his left one: the last is told so, with the whole cycle,
+// and puts his fork down. With a monitor they take both forks at once or none.
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,8 +15,7 @@ namespace {
 constexpr int kPhilosophers = 5, kMeals = 100;
 constexpr mailrail::OpenOptions kTransient = {.create = true, .transient = true};
 
-// Memory that the processes share, as they are forked from one. Fork i is to the left of
-// philosopher i.
+// Memory that the forked processes share. Fork i is to the left of philosopher i.
 struct Table {
   bool taken[kPhilosophers];
   int meals[kPhilosophers];
@@ -91,9 +89,9 @@ absl::Status Dine(const char* how, const std::string& name, Table* table, Use us
 }  // namespace
 
 int main() {
-  const int flags = MAP_SHARED | MAP_ANONYMOUS;
-  auto* const table =
-      new (mmap(nullptr, sizeof(Table), PROT_READ | PROT_WRITE, flags, -1, 0)) Table;
+  constexpr int kFlags = MAP_SHARED | MAP_ANONYMOUS;
+  void* const memory = mmap(nullptr, sizeof(Table), PROT_READ | PROT_WRITE, kFlags, -1, 0);
+  auto* const table = new (memory) Table;
   const std::string name = "philosophers-" + std::to_string(getpid()) + "-";
   absl::Status status = Dine("mutexes", name, table, UseMutexes);
   status.Update(Dine("a monitor", name, table, UseMonitor));
