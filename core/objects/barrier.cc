@@ -33,7 +33,7 @@ absl::StatusOr<uint32_t> Barrier::Wait(absl::Time deadline) {
   if (absl::Status status = object_->CheckUsable(); !status.ok()) return status;
   BarrierMemory memory = object_->As<BarrierMemory>();
   const Holder me = object_->ThisThread();
-  Waiting waiting(object_.get(), /*told=*/true, /*shared=*/false, deadline);
+  Waiting waiting(object_.get(), Waiting::Told::kAll, /*shared=*/false, deadline);
   const auto park = [&] { return memory.Park(); };
   const auto wake = [&] { memory.WakeAll(); };
   BarrierMemory::Place place;
@@ -60,7 +60,7 @@ absl::StatusOr<uint32_t> Barrier::Wait(absl::Time deadline) {
     case BarrierMemory::Left::kTakenAway:
       return object_->WhyLost();
     case BarrierMemory::Left::kLeft:
-      break;
+      wake();  // its place is another's
   }
   return status;
 }

@@ -30,7 +30,7 @@ absl::Status Condition::Destroy(Process& process, absl::string_view name, absl::
   return SyncObject::Destroy(process, name, SyncKind::kCondition, deadline);
 }
 
-absl::StatusOr<Grant> Condition::Wait(Mutex& mutex, absl::Time deadline) {
+absl::Status Condition::Wait(Mutex& mutex, absl::Time deadline, Grant* grant) {
   if (absl::Status status = object_->CheckUsable(); !status.ok()) return status;
   if (!mutex.HeldByThisThread()) {
     return absl::FailedPreconditionError(
@@ -49,31 +49,27 @@ absl::StatusOr<Grant> Condition::Wait(Mutex& mutex, absl::Time deadline) {
     return status;
   }
   bool notified = false;
-  Waiting waiting(object_.get(), /*told=*/false, /*shared=*/false, deadline);
+  Waiting waiting(object_.get(), Waiting::Told::kNothing, /*shared=*/false, deadline);
   absl::Status status = internal::Await(
       &waiting, [&](bool) { return memory.closed() || (notified = memory.Notified(me, place)); },
       [&] { return memory.Park(place); }, [] {});
   if (!notified && memory.Leave(me, place)) notified = true;
   if (notified) status = absl::OkStatus();
   if (status.ok() && !notified) status = object_->Destroyed();
-  const absl::StatusOr<Grant> again = mutex.Lock();
-  if (!again.ok()) return again;
-  if (!status.ok()) return status;
-  return again;
+  const absl::StatusOr<Grant> again = mutex.LockAgain();
+  if (!again.ok()) return again.status();
+  if (grant != nullptr) *grant = {again->fence, again->owner_died || grant->owner_died};
+  return status;
 }
 
 absl::Status Condition::WaitUntil(Mutex& mutex, absl::FunctionRef<bool()> until,
                                   absl::Time deadline, Grant* grant) {
   while (!until()) {
-    const absl::StatusOr<Grant> again = Wait(mutex, deadline);
-    if (grant != nullptr && again.ok()) {
-      grant->fence = again->fence;
-      grant->owner_died |= again->owner_died;
-    }
-    if (again.ok()) continue;
+    const absl::Status status = Wait(mutex, deadline, grant);
+    if (status.ok()) continue;
     // It may have become true without a notification; who does not have the mutex may not ask.
-    if (absl::IsDeadlineExceeded(again.status()) && until()) return absl::OkStatus();
-    return again.status();
+    if (absl::IsDeadlineExceeded(status) && until()) return absl::OkStatus();
+    return status;
   }
   return absl::OkStatus();
 }
@@ -123,9 +119,7 @@ absl::StatusOr<Condition*> Monitor::Entry::Find(size_t condition) {
 absl::Status Monitor::Entry::Wait(size_t condition, absl::Time deadline) {
   const absl::StatusOr<Condition*> found = Find(condition);
   if (!found.ok()) return found.status();
-  const absl::StatusOr<Grant> again = (*found)->Wait(*monitor_->mutex_, deadline);
-  if (again.ok()) grant_ = *again;
-  return again.status();
+  return (*found)->Wait(*monitor_->mutex_, deadline, &grant_);
 }
 
 absl::Status Monitor::Entry::WaitUntil(size_t condition, absl::FunctionRef<bool()> until,

@@ -34,8 +34,9 @@ namespace {
 
 // Apart, so that Lock's own frame is small.
 ABSL_ATTRIBUTE_NOINLINE absl::Status AwaitMutex(SyncObject* object, MutexMemory memory, Holder me,
-                                                absl::Time deadline, Acquired* acquired) {
-  Waiting waiting(object, /*told=*/true, /*shared=*/false, deadline);
+                                                Waiting::Told told, absl::Time deadline,
+                                                Acquired* acquired) {
+  Waiting waiting(object, told, /*shared=*/false, deadline);
   return internal::Await(
       &waiting,
       [&](bool has_slept) {
@@ -53,27 +54,38 @@ ABSL_ATTRIBUTE_NOINLINE absl::Status HeldAlready(const SyncObject& object) {
 
 }  // namespace
 
-absl::StatusOr<Grant> Mutex::Lock(absl::Time deadline) {
-  if (absl::Status status = object_->CheckUsable(); ABSL_PREDICT_FALSE(!status.ok())) {
+namespace {
+
+inline absl::StatusOr<Grant> LockMutex(SyncObject* object, Waiting::Told told,
+                                       absl::Time deadline) {
+  if (absl::Status status = object->CheckUsable(); ABSL_PREDICT_FALSE(!status.ok())) {
     return status;
   }
-  MutexMemory memory = object_->As<MutexMemory>();
-  const Holder me = object_->ThisThread();
+  MutexMemory memory = object->As<MutexMemory>();
+  const Holder me = object->ThisThread();
   Acquired acquired = memory.TryLock(me, /*has_slept=*/false);
   if (ABSL_PREDICT_FALSE(acquired == Acquired::kNo)) {
-    const absl::Status status = AwaitMutex(object_.get(), memory, me, deadline, &acquired);
+    const absl::Status status = AwaitMutex(object, memory, me, told, deadline, &acquired);
     if (!status.ok()) return status;
   }
-  if (ABSL_PREDICT_FALSE(acquired == Acquired::kHeldBySelf)) {
-    return HeldAlready(*object_);
-  }
+  if (ABSL_PREDICT_FALSE(acquired == Acquired::kHeldBySelf)) return HeldAlready(*object);
   if (ABSL_PREDICT_FALSE(memory.closed())) {
     memory.Unlock(me);
-    return object_->Destroyed();
+    return object->Destroyed();
   }
   const uint64_t fence = memory.Fence(me);
-  if (ABSL_PREDICT_FALSE(fence == 0)) return object_->WhyLost();
+  if (ABSL_PREDICT_FALSE(fence == 0)) return object->WhyLost();
   return Grant{fence, acquired == Acquired::kAfterDeath};
+}
+
+}  // namespace
+
+absl::StatusOr<Grant> Mutex::Lock(absl::Time deadline) {
+  return LockMutex(object_.get(), Waiting::Told::kAll, deadline);
+}
+
+absl::StatusOr<Grant> Mutex::LockAgain() {
+  return LockMutex(object_.get(), Waiting::Told::kMust, absl::InfiniteFuture());
 }
 
 absl::Status Mutex::Unlock() {

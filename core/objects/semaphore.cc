@@ -17,7 +17,7 @@ using internal::Waiting;
 template <typename Attempt>
 absl::Status AwaitUnit(SyncObject* object, absl::Time deadline, Attempt attempt) {
   SemaphoreMemory memory = object->As<SemaphoreMemory>();
-  Waiting waiting(object, /*told=*/true, /*shared=*/false, deadline);
+  Waiting waiting(object, Waiting::Told::kAll, /*shared=*/false, deadline);
   return internal::Await(
       &waiting, [&](bool has_slept) { return memory.closed() || attempt(has_slept); },
       [&] { return memory.Park(); }, [&] { memory.WakeOne(); });
@@ -43,6 +43,11 @@ absl::StatusOr<Semaphore> Semaphore::Open(Process& process, absl::string_view na
   }
   if (absl::IsNotFound(object.status()) && (options.open.create || options.most_units != 0)) {
     object = SyncObject::Open(process, name, spec, options.open, deadline);
+    // Somebody else was quicker: then whatever that one has.
+    if (options.most_units == 0 && absl::IsFailedPrecondition(object.status())) {
+      spec.limit = 0;
+      object = SyncObject::Open(process, name, spec, options.open, deadline);
+    }
   }
   if (!object.ok()) return object.status();
   return Semaphore(*std::move(object));

@@ -41,7 +41,7 @@ absl::StatusOr<Grant> SharedMutex::Lock(absl::Time deadline) {
   SharedMutexMemory memory = object_->As<SharedMutexMemory>();
   const Holder me = object_->ThisThread();
   if (memory.ReadBy(me)) return HeldBySelf(*object_);
-  Waiting waiting(object_.get(), /*told=*/true, /*shared=*/false, deadline);
+  Waiting waiting(object_.get(), Waiting::Told::kAll, /*shared=*/false, deadline);
   const auto park = [&] { return memory.Park(); };
   const auto wake = [&] { memory.WakeAll(); };
   // First the right to be the next that writes, then that all readers leave.
@@ -90,7 +90,7 @@ absl::StatusOr<Grant> SharedMutex::LockShared(absl::Time deadline) {
   uint32_t cell = SharedMutexMemory::kNoCell;
   Acquired acquired = memory.TryLockShared(me, &cell);
   if (acquired == Acquired::kNo) {
-    Waiting waiting(object_.get(), /*told=*/true, /*shared=*/true, deadline);
+    Waiting waiting(object_.get(), Waiting::Told::kAll, /*shared=*/true, deadline);
     const absl::Status status = internal::Await(
         &waiting,
         [&](bool) {

@@ -2,12 +2,24 @@
 
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/fork.h"
 #include "core/base/name.h"
 #include "core/process/process_access.h"
 
 namespace mailrail::internal {
+namespace {
+
+void Tell(const ProcessImpl& process, const ObjectTable::Closed& closed) {
+  for (const control::CloseObject& close : closed) {
+    control::Request request;
+    *request.mutable_close_object() = close;
+    process.connection().Tell(request);
+  }
+}
+
+}  // namespace
 
 absl::StatusOr<std::shared_ptr<SyncObject>> SyncObject::Open(Process& process,
                                                              absl::string_view name,
@@ -26,6 +38,8 @@ absl::StatusOr<std::shared_ptr<SyncObject>> SyncObject::Open(Process& process,
   open->mutable_spec()->set_limit(spec.limit);
   open->mutable_spec()->set_initial(spec.initial);
   open->mutable_spec()->set_transient(options.transient);
+  impl->objects().BeginOpening();
+  const absl::Cleanup end = [&impl] { Tell(*impl, impl->objects().EndOpening()); };
   absl::StatusOr<AgentReply> reply = impl->Call(std::move(request), deadline);
   if (!reply.ok()) return reply.status();
   const control::ObjectGrant& grant = reply->response.object();
@@ -61,10 +75,7 @@ absl::Status SyncObject::Destroy(Process& process, absl::string_view name, SyncK
 
 SyncObject::~SyncObject() {
   if (!CheckUsable().ok()) return;
-  control::Request request;
-  request.mutable_close_object()->set_object_id(id_);
-  request.mutable_close_object()->set_open_id(process_->objects().Remove(id_, *this));
-  process_->connection().Tell(request);
+  Tell(*process_, process_->objects().Remove(id_, *this));
 }
 
 void SyncObject::SetCell(uint32_t thread, uint32_t cell) {

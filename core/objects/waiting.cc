@@ -34,11 +34,17 @@ void Pause() {
 Waiting::~Waiting() {
   if (looks_ > 0) looks_ < kLooks ? SpinOfThread().Succeeded() : SpinOfThread().Failed();
   if (!registered_) return;
-  // An answer, so that it is known to be over: from here on this thread may get what others wait
-  // for.
   control::Request request;
   request.set_wait_ended(object_->ThisThread().thread);
-  object_->process().Call(std::move(request), absl::Now() + kAgentAnswers).IgnoreError();
+  AgentConnection& connection = object_->process().connection();
+  if (!answers_) {
+    connection.Tell(request);
+    return;
+  }
+  // An answer, so that it is known to be over: from here on this thread may get what others wait
+  // for.
+  connection.Call(std::move(request), absl::Now() + kAgentAnswers, {}, absl::ZeroDuration())
+      .IgnoreError();
 }
 
 bool Waiting::Spin() {
@@ -57,9 +63,15 @@ absl::Status Waiting::TellAgent(absl::Time now) {
   wait->set_object_id(object_->id());
   wait->set_thread(object_->ThisThread().thread);
   wait->set_shared(shared_);
+  wait->set_must(told_ == Told::kMust);
   registered_ = true;
   const absl::Status status =
-      object_->process().Call(std::move(request), now + kAgentAnswers).status();
+      object_->process()
+          .connection()
+          .Call(std::move(request), std::min(now + kAgentAnswers, deadline_), {},
+                absl::ZeroDuration())
+          .status();
+  answers_ = !absl::IsDeadlineExceeded(status);
   if (absl::IsFailedPrecondition(status) || absl::IsAborted(status)) return status;
   // Without an agent waits go on. That it was destroyed its memory says.
   return absl::OkStatus();
@@ -78,7 +90,7 @@ absl::Status Waiting::Sleep(FutexWord word) {
   if (!has_slept_) {
     has_slept_ = true;
     checked_ = now;
-    tell_at_ = told_ ? now + kTellAfter : absl::InfiniteFuture();
+    tell_at_ = told_ != Told::kNothing ? now + kTellAfter : absl::InfiniteFuture();
   } else if (now - checked_ >= kLookAgain) {
     if (absl::Status status = object_->process().Check(); !status.ok()) return status;
     checked_ = now;

@@ -14,8 +14,12 @@ namespace mailrail::internal {
 // frees what is held by who has gone.
 class Waiting {
  public:
-  // `told`: whether the agent is to be told. `shared`: it waits to read.
-  Waiting(SyncObject* object, bool told, bool shared, absl::Time deadline)
+  // What the agent is told of it: nothing; all; or that this thread waits whatever the agent says,
+  // which then refuses others.
+  enum class Told { kNothing, kAll, kMust };
+
+  // `shared`: it waits to read.
+  Waiting(SyncObject* object, Told told, bool shared, absl::Time deadline)
       : object_(object), told_(told), shared_(shared), deadline_(deadline) {}
   ~Waiting();
 
@@ -33,13 +37,14 @@ class Waiting {
   absl::Status TellAgent(absl::Time now);
 
   SyncObject* const object_;
-  const bool told_;
+  const Told told_;
   const bool shared_;
   const absl::Time deadline_;
   int looks_ = 0;
   bool has_slept_ = false;
-  bool registered_ = false;
-  absl::Time checked_;  // that this process is attached
+  bool registered_ = false;  // the agent may know of it
+  bool answers_ = true;      // it has answered last
+  absl::Time checked_;       // that this process is attached
   absl::Time tell_at_;
 };
 

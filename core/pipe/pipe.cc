@@ -6,6 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/name.h"
+#include "core/lane/cell_layout.h"
+#include "core/mailbox/outgoing_lane.h"
 #include "core/process/sender_impl.h"
 
 namespace mailrail {
@@ -60,6 +62,9 @@ absl::StatusOr<Opened> OpenPipe(Process& process, absl::string_view name,
 
 }  // namespace
 
+PipeWriter::PipeWriter(Sender sender)
+    : sender_(std::move(sender)),
+      first_(internal::SenderAccess::Impl(sender_).lane->sequence(0) + 1) {}
 PipeWriter::PipeWriter(PipeWriter&&) noexcept = default;
 PipeWriter& PipeWriter::operator=(PipeWriter&&) noexcept = default;
 PipeWriter::~PipeWriter() = default;
@@ -73,9 +78,18 @@ absl::StatusOr<PipeWriter> PipeWriter::Open(Process& process, absl::string_view 
 }
 
 bool PipeWriter::broken() {
-  const absl::optional<uint32_t> readers = internal::SenderAccess::Impl(sender_).lane->receivers();
+  OutgoingLane& lane = *internal::SenderAccess::Impl(sender_).lane;
+  const absl::optional<uint32_t> readers = lane.receivers();
   was_read_ |= readers.value_or(0) > 0;
-  return was_read_ && readers == 0u;
+  if (readers != 0u) return false;
+  if (!was_read_ && lane.to_near_mailbox() && lane.sequence(0) >= first_) {
+    // Somebody came and went while nobody looked, if what this wrote first was received.
+    const absl::optional<CellState> first = lane.StateOf(0, first_);
+    // One that nobody has claimed yet has the state of what was in its slot before.
+    was_read_ = !first.has_value() ||
+                (first->phase == Phase::kDone && first->sequence == static_cast<uint32_t>(first_));
+  }
+  return was_read_;
 }
 
 absl::Status PipeWriter::Write(absl::string_view bytes, absl::Time deadline, size_t* written) {
@@ -176,6 +190,16 @@ absl::StatusOr<Fifo> Fifo::Open(Process& process, absl::string_view name, absl::
   absl::StatusOr<PipeWriter> writer = PipeWriter::Open(process, *first, options, deadline);
   if (!writer.ok()) return writer.status();
   return Fifo(*std::move(reader), *std::move(writer));
+}
+
+absl::Status Fifo::Destroy(Process& process, absl::string_view name, absl::Time deadline) {
+  absl::Status status;
+  for (const int direction : {1, 2}) {
+    const absl::StatusOr<std::string> pipe = Direction(name, direction);
+    if (!pipe.ok()) return pipe.status();
+    status.Update(process.DestroyMailbox(*pipe, deadline));
+  }
+  return status;
 }
 
 }  // namespace mailrail

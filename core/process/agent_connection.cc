@@ -197,7 +197,8 @@ void AgentConnection::ReadNotices() {
 }
 
 absl::StatusOr<AgentReply> AgentConnection::Call(control::Request request, absl::Time deadline,
-                                                 absl::Span<const int> fds) {
+                                                 absl::Span<const int> fds,
+                                                 absl::Duration patience) {
   Pending pending;
   pending.fds.assign(fds.begin(), fds.end());
   uint64_t id;
@@ -216,9 +217,7 @@ absl::StatusOr<AgentReply> AgentConnection::Call(control::Request request, absl:
     }
     pending_[id] = &pending;
   }
-  // The agent keeps to the deadline itself and says better what was in the way: wait a little more.
-  const absl::Time patience = deadline + absl::Milliseconds(250);
-  const bool answered = ReadUntil([&] { return pending.answered; }, patience);
+  const bool answered = ReadUntil([&] { return pending.answered; }, deadline + patience);
   absl::MutexLock lock(&mutex_);
   pending_.erase(id);
   if (!answered && !pending.answered) {

@@ -53,8 +53,11 @@ class AgentConnection {
 
   // Asks, and waits for the answer. A failure that the agent reports is a status; kUnavailable or
   // kAborted when the connection is lost, kDeadlineExceeded. The descriptors in `fds` are sent too.
+  // The agent keeps to the deadline itself and says better what was in the way: for so much longer,
+  // `patience`, its answer is waited for.
   absl::StatusOr<AgentReply> Call(control::Request request, absl::Time deadline,
-                                  absl::Span<const int> fds = {});
+                                  absl::Span<const int> fds = {},
+                                  absl::Duration patience = absl::Milliseconds(250));
 
   // Tells the agent something that it does not answer. Never waits, and calls nobody: when the
   // agent is behind it is not told.

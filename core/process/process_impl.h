@@ -49,6 +49,7 @@ class ProcessImpl : public AgentConnection::NoticeHandler,
   uint32_t number() const { return number_; }
   Receiver& inbox() { return *inbox_; }
   AgentConnection& connection() { return connection_; }
+  const AgentConnection& connection() const { return connection_; }
 
   // kFailedPrecondition in the child of a fork.
   absl::Status CheckUsable() const {

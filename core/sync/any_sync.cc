@@ -1,7 +1,5 @@
 #include "core/sync/any_sync.h"
 
-#include <algorithm>
-
 #include "absl/strings/str_cat.h"
 #include "core/sync/barrier_memory.h"
 #include "core/sync/condition_memory.h"
@@ -150,21 +148,10 @@ void AnySync::RemoveHolder(uint32_t number) {
   if (kind_ == SyncKind::kCondition) ConditionMemory(memory_, bytes_).WakeWaiters();
 }
 
-void AnySync::RemoveHoldersIf(absl::FunctionRef<bool(uint32_t)> gone) {
-  std::vector<uint32_t> numbers;
-  As(memory_, bytes_, kind_, [&](const auto& view) {
-    for (const Holder holder : HoldersOf(view, SemaphoreMemory::kLargest)) {
-      numbers.push_back(holder.number);
-    }
+void AnySync::RemoveHolders(Gone gone) {
+  As(memory_, bytes_, kind_, [gone](auto view) {
+    if (view.RemoveHolders(gone)) view.WakeAll();
   });
-  if (kind_ == SyncKind::kSharedMutex) {
-    numbers.push_back(SharedMutexMemory(memory_, bytes_).writer().number);
-  }
-  std::sort(numbers.begin(), numbers.end());
-  numbers.erase(std::unique(numbers.begin(), numbers.end()), numbers.end());
-  for (const uint32_t number : numbers) {
-    if (number != 0 && gone(number)) RemoveHolder(number);
-  }
 }
 
 void AnySync::Close() {

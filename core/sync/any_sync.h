@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "core/sync/sync_layout.h"
 
@@ -52,8 +51,8 @@ class AnySync {
   // Takes away what a process holds that has ended, and wakes all, as it may have been on its way
   // to wake somebody.
   void RemoveHolder(uint32_t number);
-  // The same of all processes for whose number `gone` says so.
-  void RemoveHoldersIf(absl::FunctionRef<bool(uint32_t number)> gone);
+  // Of all that have ended, in one pass; wakes all if there was something.
+  void RemoveHolders(Gone gone);
 
   // It was destroyed: all who wait return.
   void Close();

@@ -114,7 +114,7 @@ TEST_F(AnySyncTest, WhatTheGoneHoldIsFreed) {
   shared.TryLockShared({7, 1}, &cell);
   shared.TryLockShared({8, 1}, &cell);
   shared.TryLock({9, 1});
-  object.RemoveHoldersIf([](uint32_t number) { return number != 8; });
+  object.RemoveHolders([](uint32_t number) { return number != 8; });
   ASSERT_EQ(object.Holds(10).size(), 1u);
   EXPECT_EQ(object.Holds(10)[0].holder.number, 8u);
   object.RemoveHolder(8);
@@ -143,7 +143,7 @@ TEST_F(AnySyncTest, WhateverItSaysNothingBeyondItsMemoryIsTouched) {
     reinterpret_cast<SyncHeader*>(data())->cells = static_cast<uint32_t>(random.Below(1u << 31));
     EXPECT_LE(object.Holds(1024).size(), 1024u);
     EXPECT_LE(object.Value(), size());
-    object.RemoveHoldersIf([&](uint32_t) { return random.OneIn(2); });
+    object.RemoveHolders([&](uint32_t) { return random.OneIn(2); });
     object.RemoveHolder(static_cast<uint32_t>(random.Below(1u << 24)));
     object.Close();
   }

@@ -76,12 +76,12 @@ uint32_t BarrierMemory::Arrived(Holder* holders, uint32_t max) const {
   return found;
 }
 
-uint32_t BarrierMemory::RemoveHolder(uint32_t number) {
+uint32_t BarrierMemory::RemoveHolders(Gone gone) {
   const uint32_t generation = this->generation();
   uint32_t removed = 0;
   for (uint32_t i = 0; i < count(); ++i) {
     uint64_t word = cell(i).load();
-    if (!IsHeldBy(word, number) || (word & kTag) != (generation & kTag)) continue;
+    if (!IsHeldByGone(word, gone) || (word & kTag) != (generation & kTag)) continue;
     if (!cell(i).compare_exchange_strong(word, word | kLeaving)) continue;
     removed += Depart(generation, i, word | kLeaving) ? 1 : 0;
   }

@@ -49,7 +49,11 @@ class BarrierMemory : public SyncMemory {
   uint32_t Arrived(Holder* holders, uint32_t max) const;
 
   // Gives up the places of a process that has ended; how many.
-  uint32_t RemoveHolder(uint32_t number);
+  uint32_t RemoveHolder(uint32_t number) {
+    return RemoveHolders([number](uint32_t holder) { return holder == number; });
+  }
+  // The same of all processes that have ended.
+  uint32_t RemoveHolders(Gone gone);
 
  private:
   // The flags of a cell: the lower bits of its generation. Those that a cell is of are this one's,

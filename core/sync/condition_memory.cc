@@ -84,11 +84,11 @@ uint32_t ConditionMemory::Waiting(Holder* holders, uint32_t max) const {
   return found;
 }
 
-uint32_t ConditionMemory::RemoveHolder(uint32_t number) {
+uint32_t ConditionMemory::RemoveHolders(Gone gone) {
   uint32_t removed = 0;
   for (uint32_t place = 0; place < places(); ++place) {
     uint64_t state = waiter(place).load();
-    while (IsHeldBy(state, number)) {
+    while (IsHeldByGone(state, gone)) {
       // First: whoever does this may die, too, and a notification too many does less harm than one
       // too few.
       if ((state & kNotified) != 0) NotifyOne();

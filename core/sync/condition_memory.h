@@ -46,7 +46,11 @@ class ConditionMemory : public SyncMemory {
   uint32_t Waiting(Holder* holders, uint32_t max) const;
 
   // Gives up the places of a process that has ended, and hands on what it was notified of.
-  uint32_t RemoveHolder(uint32_t number);
+  uint32_t RemoveHolder(uint32_t number) {
+    return RemoveHolders([number](uint32_t holder) { return holder == number; });
+  }
+  // The same of all processes that have ended.
+  uint32_t RemoveHolders(Gone gone);
 
  private:
   static constexpr uint64_t kNotified = 1;  // a flag of a cell

@@ -2,9 +2,9 @@
 
 namespace mailrail {
 
-bool MutexMemory::RemoveHolder(uint32_t number) {
+bool MutexMemory::RemoveHolders(Gone gone) {
   uint64_t state = header().state.load();
-  while (IsHeldBy(state, number)) {
+  while (IsHeldByGone(state, gone)) {
     if (header().state.compare_exchange_weak(state, kDied)) {
       WakeAll();
       return true;

@@ -39,7 +39,11 @@ class MutexMemory : public SyncMemory {
 
   // Takes away what a process holds that has ended; the next holder is told. Whether there was
   // something.
-  bool RemoveHolder(uint32_t number);
+  bool RemoveHolder(uint32_t number) {
+    return RemoveHolders([number](uint32_t holder) { return holder == number; });
+  }
+  // The same of all processes that have ended.
+  bool RemoveHolders(Gone gone);
 
  private:
   // A flag of the state: the last holder has died with it, and nobody holds it.

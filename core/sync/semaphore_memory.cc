@@ -91,11 +91,11 @@ uint32_t SemaphoreMemory::Holders(Holder* holders, uint32_t max) const {
   return found;
 }
 
-uint32_t SemaphoreMemory::RemoveHolder(uint32_t number) {
+uint32_t SemaphoreMemory::RemoveHolders(Gone gone) {
   uint32_t removed = 0;
   for (uint32_t i = 0; i < count(); ++i) {
     uint64_t word = cell(i).load();
-    if (!IsHeldBy(word, number)) continue;
+    if (!IsHeldByGone(word, gone)) continue;
     if (cell(i).compare_exchange_strong(word, Takes(word) | kFree)) ++removed;
   }
   if (removed > 0) WakeAll();

@@ -48,7 +48,11 @@ class SemaphoreMemory : public SyncMemory {
   uint32_t Holders(Holder* holders, uint32_t max) const;
 
   // Frees the units that a process holds that has ended; how many.
-  uint32_t RemoveHolder(uint32_t number);
+  uint32_t RemoveHolder(uint32_t number) {
+    return RemoveHolders([number](uint32_t holder) { return holder == number; });
+  }
+  // The same of all processes that have ended.
+  uint32_t RemoveHolders(Gone gone);
 
  private:
   // What a cell is.

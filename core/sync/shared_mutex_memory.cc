@@ -83,10 +83,10 @@ uint32_t SharedMutexMemory::Readers(Holder* readers, uint32_t max) const {
   return found;
 }
 
-bool SharedMutexMemory::RemoveHolder(uint32_t number) {
+bool SharedMutexMemory::RemoveHolders(Gone gone) {
   bool removed = false;
   uint64_t state = header().state.load();
-  while (IsHeldBy(state, number)) {
+  while (IsHeldByGone(state, gone)) {
     if (header().state.compare_exchange_weak(state, kDied)) {
       removed = true;
       break;
@@ -94,7 +94,7 @@ bool SharedMutexMemory::RemoveHolder(uint32_t number) {
   }
   for (uint32_t i = 0; i < count(); ++i) {
     uint64_t word = cell(i).load();
-    removed |= IsHeldBy(word, number) && cell(i).compare_exchange_strong(word, 0);
+    removed |= IsHeldByGone(word, gone) && cell(i).compare_exchange_strong(word, 0);
   }
   if (removed) WakeAll();
   return removed;

@@ -53,7 +53,11 @@ class SharedMutexMemory : public SyncMemory {
   uint32_t Readers(Holder* readers, uint32_t max) const;
 
   // As MutexMemory's.
-  bool RemoveHolder(uint32_t number);
+  bool RemoveHolder(uint32_t number) {
+    return RemoveHolders([number](uint32_t holder) { return holder == number; });
+  }
+  // The same of all processes that have ended.
+  bool RemoveHolders(Gone gone);
 
  private:
   // A flag of the state: the last that wrote has died with it, and nobody holds it.

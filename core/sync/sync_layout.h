@@ -25,6 +25,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "core/shm/futex.h"
 #include "core/shm/step.h"
@@ -55,9 +56,15 @@ struct Holder {
   bool operator==(const Holder&) const = default;
 };
 
+// Whether a process has ended, by its number.
+using Gone = absl::FunctionRef<bool(uint32_t number)>;
+
 // Whether a word names somebody.
 inline bool IsHeld(uint64_t word) { return word >> 40 != 0; }
 inline bool IsHeldBy(uint64_t word, uint32_t number) { return word >> 40 == number; }
+inline bool IsHeldByGone(uint64_t word, Gone gone) {
+  return IsHeld(word) && gone(static_cast<uint32_t>(word >> 40));
+}
 
 // Shared between processes.
 struct SyncHeader {

@@ -14,6 +14,9 @@ namespace {
 // How many processes a link has.
 constexpr size_t kAssociates = 2;
 
+// When an end of file is tried again for which there was no room.
+constexpr absl::Duration kEndAgain = absl::Seconds(1);
+
 }  // namespace
 
 absl::Status Broker::CheckAssociate(const LocalMailbox& mailbox, const ProcessId& process) const {
@@ -63,12 +66,16 @@ void Broker::CheckWriters(LocalMailbox* mailbox) {
     if (!lane.orphaned && lane.sender.kind != Endpoint::Kind::kAgent) return;
   }
   // Behind all that was written, by its stamp. An agent that dies before it has noted that adds
-  // another one at its restart. Where there is no room, nobody has read of many before.
+  // another one at its restart.
   const absl::StatusOr<std::shared_ptr<OutgoingLane>> lane = AgentLane(mailbox);
   const absl::Status sent =
       lane.ok() ? (*lane)->Send(0, {"", ""}, absl::InfinitePast()) : lane.status();
   if (!sent.ok()) {
-    options_.log(absl::StrCat("no end of file for pipe ", mailbox->name, ": ", sent.ToString()));
+    // It is short of something, or of room, as nobody has read many ends before.
+    loop_->RunAfter(kEndAgain, [this, id = mailbox->id] {
+      if (LocalMailbox* const pipe = registry_->FindMailbox(id)) CheckWriters(pipe);
+    });
+    return;
   }
   mailbox->written = false;
   registry_->SaveMailbox(*mailbox);

@@ -10,6 +10,8 @@ namespace mailrail {
 inline constexpr size_t kMaxMailboxes = 20000;
 // Named objects (mutexes, semaphores, ...) of one node; each has a descriptor.
 inline constexpr size_t kMaxObjects = 10000;
+// And how much memory all of them together have.
+inline constexpr size_t kMaxObjectBytes = size_t{256} << 20;
 // Receivers of one broadcast mailbox: a list of them fits a packet.
 inline constexpr size_t kMaxSubscriptions = 8192;
 // Connections of programs that have not attached. One more disconnects the oldest of them.

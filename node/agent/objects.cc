@@ -62,6 +62,12 @@ absl::StatusOr<NamedObject*> Objects::Make(const std::string& name, const proto:
   const SyncSpec sync = {static_cast<SyncKind>(spec.kind()), spec.limit(), spec.initial()};
   if (absl::Status status = AnySync::CheckSpec(sync); !status.ok()) return status;
   const size_t bytes = AnySync::BytesFor(sync);
+  size_t all = bytes;
+  for (const auto& [id, object] : registry_->objects()) all += object->map.size();
+  if (all > kMaxObjectBytes) {
+    return absl::ResourceExhaustedError(absl::StrCat("the named objects of this node have ",
+                                                     kMaxObjectBytes >> 20, " MiB already"));
+  }
   absl::StatusOr<Fd> memory = CreateMemory("mailrail.object", bytes);
   if (!memory.ok()) return memory.status();
   absl::StatusOr<Mapping> map = Mapping::Map(*memory, bytes, Access::kReadWrite);
@@ -180,21 +186,27 @@ std::vector<Holder> Objects::Blockers(Holder who, uint64_t id, bool shared) {
 
 absl::Status Objects::Wait(const LocalProcess& process, const control::WaitForObject& wait) {
   const NamedObject* const object = registry_->FindObject(wait.object_id());
+  if (wait.thread() > Holder::kLargest) {
+    return absl::InvalidArgumentError("there is no such thread");
+  }
   if (object == nullptr || !object->users.contains(process.number)) {
     return absl::NotFoundError("no such object is open");
   }
   // One that runs on though its connection has ended may have taken it after that.
-  object->view().RemoveHoldersIf([this, object](uint32_t number) {
+  object->view().RemoveHolders([this, object](uint32_t number) {
     return !object->users.contains(number) || registry_->FindProcess(number) == nullptr;
   });
   const Holder who = {process.number, wait.thread()};
   const absl::Time now = absl::Now();
-  waits_.Add(who, object->id, wait.shared(), now);
+  if (!waits_.Add(who, object->id, wait.shared(), now)) {
+    return absl::ResourceExhaustedError("too many threads of this process wait");
+  }
   if (!IsLock(*object)) return absl::OkStatus();  // for display
   const std::vector<WaitGraph::Step> cycle = waits_.FindCycle(
       who, now,
       [this](Holder waiter, uint64_t of, bool shared) { return Blockers(waiter, of, shared); });
-  if (cycle.empty()) return absl::OkStatus();
+  // One that has to go on waiting leaves it to the others, who look again.
+  if (cycle.empty() || wait.must()) return absl::OkStatus();
   waits_.Remove(who);
   return absl::FailedPreconditionError(InWords(cycle));
 }

@@ -39,7 +39,9 @@ class Objects {
   // kFailedPrecondition, with the cycle in words, when it waits for itself by way of others; then
   // it waits no more. kNotFound when the object was destroyed.
   absl::Status Wait(const LocalProcess& process, const control::WaitForObject& wait);
-  void WaitEnded(uint32_t number, uint32_t thread) { waits_.Remove({number, thread}); }
+  void WaitEnded(uint32_t number, uint32_t thread) {
+    if (thread <= Holder::kLargest) waits_.Remove({number, thread});
+  }
 
   // What it held is free for others, who are told.
   void OnProcessGone(uint32_t number);

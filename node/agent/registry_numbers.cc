@@ -57,7 +57,7 @@ void Registry::ReserveNumbers() {
           [&](uint32_t owner) { return !numbers_taken_.contains(owner); });
     }
     for (const auto& [id, object] : objects_) {
-      object->view().RemoveHoldersIf(
+      object->view().RemoveHolders(
           [&](uint32_t holder) { return !numbers_taken_.contains(holder); });
     }
   }

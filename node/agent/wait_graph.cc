@@ -5,6 +5,22 @@
 
 namespace mailrail {
 
+bool WaitGraph::Add(Holder who, uint64_t object, bool shared, absl::Time now) {
+  const auto known = waits_.find(Key(who));
+  if (known == waits_.end()) {
+    size_t of_process = 0;
+    auto next = waits_.lower_bound(Key({who.number, 0}));
+    while (next != waits_.end() && IsHeldBy(next->first, who.number)) {
+      const bool over = now - next->second.said > kBelieved;
+      of_process += over ? 0 : 1;
+      next = over ? waits_.erase(next) : std::next(next);
+    }
+    if (of_process >= kMostOfProcess) return false;
+  }
+  waits_[Key(who)] = {object, shared, now};
+  return true;
+}
+
 void WaitGraph::RemoveProcess(uint32_t number) {
   std::erase_if(waits_, [number](const auto& entry) { return IsHeldBy(entry.first, number); });
 }

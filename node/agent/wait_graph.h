@@ -40,9 +40,10 @@ class WaitGraph {
   // How long a wait is believed that is not said again.
   static constexpr absl::Duration kBelieved = absl::Seconds(3);
 
-  void Add(Holder who, uint64_t object, bool shared, absl::Time now) {
-    waits_[Key(who)] = {object, shared, now};
-  }
+  // False when so many threads of its process wait already. REQUIRES: of this and Remove, a thread
+  // up to Holder::kLargest.
+  static constexpr size_t kMostOfProcess = 4096;
+  bool Add(Holder who, uint64_t object, bool shared, absl::Time now);
   void Remove(Holder who) { waits_.erase(Key(who)); }
   void RemoveProcess(uint32_t number);
   void RemoveObject(uint64_t object);

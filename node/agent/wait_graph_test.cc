@@ -111,5 +111,17 @@ TEST_F(WaitGraphTest, WhatHasEndedIsForgotten) {
   EXPECT_EQ(graph_.WaitersOf(2, now_).size(), 1u);
 }
 
+TEST_F(WaitGraphTest, SoManyThreadsOfAProcessWaitAndThoseThatAreOverMakeRoom) {
+  for (uint32_t thread = 1; thread <= WaitGraph::kMostOfProcess; ++thread) {
+    ASSERT_TRUE(graph_.Add({5, thread}, 1, false, now_));
+  }
+  EXPECT_FALSE(graph_.Add({5, 5000}, 1, false, now_));
+  EXPECT_TRUE(graph_.Add({5, 1}, 2, false, now_)) << "one that is known";
+  EXPECT_TRUE(graph_.Add({6, 5000}, 1, false, now_)) << "of another process";
+  now_ += WaitGraph::kBelieved + absl::Seconds(1);
+  EXPECT_TRUE(graph_.Add({5, 5000}, 1, false, now_));
+  EXPECT_EQ(graph_.WaitersOf(1, now_).size(), 1u);
+}
+
 }  // namespace
 }  // namespace mailrail

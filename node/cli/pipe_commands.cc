@@ -136,7 +136,13 @@ absl::Status Exchange(absl::StatusOr<Fifo> opened) {
 absl::Status RunFifoCreate(const PipeArguments& arguments) {
   absl::StatusOr<Process> process = Process::Attach(AttachOptionsFor(arguments.socket));
   if (!process.ok()) return process.status();
-  return Exchange(Fifo::Create(*process, arguments.name, {.owned = true}));
+  return Exchange(Fifo::Create(*process, arguments.name));
+}
+
+absl::Status RunFifoDestroy(const PipeArguments& arguments) {
+  absl::StatusOr<Process> process = Process::Attach(AttachOptionsFor(arguments.socket));
+  if (!process.ok()) return process.status();
+  return Fifo::Destroy(*process, arguments.name);
 }
 
 absl::Status RunFifoOpen(const PipeArguments& arguments) {
@@ -193,9 +199,11 @@ void AddFifoCommand(CLI::App& app, Action* action) {
                  "mailrail fifo create chat     # on one host\n"
                  "  mailrail fifo open chat       # on another one");
   fifo->require_subcommand(1);
-  Add(*fifo, action, "create", "Be one end: make the FIFO; it ends with this command",
+  Add(*fifo, action, "create", "Be one end, and make the FIFO, on this node, unless it is there",
       "mailrail fifo create chat", arguments, RunFifoCreate);
   Add(*fifo, action, "open", "Be the other end", "mailrail fifo open chat", arguments, RunFifoOpen);
+  Add(*fifo, action, "destroy", "Destroy a FIFO and what is in it", "mailrail fifo destroy chat",
+      arguments, RunFifoDestroy);
 }
 
 }  // namespace mailrail::cli

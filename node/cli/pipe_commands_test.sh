@@ -6,7 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/cli_testing.sh" "$1"
 
 every_command_has_help_with_an_example() {
   local command
-  for command in pipe "pipe read" "pipe write" "pipe destroy" fifo "fifo create" "fifo open"; do
+  for command in pipe "pipe read" "pipe write" "pipe destroy" fifo "fifo create" "fifo open" "fifo destroy"; do
     # shellcheck disable=SC2086
     exits 0 $command --help && grep -A1 'Example:' "$dir/out" | grep -q "mailrail $command" ||
       return 1
@@ -67,8 +67,19 @@ a_fifo_goes_both_ways_between_two_nodes() {
   local first=$!
   eventually exits 0 mailbox stat chat.2 || return 1
   printf 'pong\n' | "$mailrail" fifo open chat "$beta" >"$dir/second" || return 1
-  wait "$first" && [[ $(cat "$dir/first") == pong && $(cat "$dir/second") == ping ]]
+  wait "$first" && [[ $(cat "$dir/first") == pong && $(cat "$dir/second") == ping ]] &&
+    exits 0 fifo destroy chat && exits 5 fifo destroy chat
 }
+what_one_end_has_written_waits_for_the_other() {
+  # More than its reader takes before it is there, from one that is gone by then.
+  head -c 1000000 /dev/urandom >"$dir/file"
+  "$mailrail" fifo create box2 <"$dir/file" >"$dir/first" &
+  local first=$!
+  eventually exits 0 mailbox stat box2.2 || return 1
+  "$mailrail" fifo open box2 "$beta" </dev/null >"$dir/second" || return 1
+  wait "$first" && cmp "$dir/file" "$dir/second"
+}
+check WhatOneEndHasWrittenWaitsForTheOther what_one_end_has_written_waits_for_the_other
 check AFifoGoesBothWaysBetweenTwoNodes a_fifo_goes_both_ways_between_two_nodes
 
 exit "$failed"

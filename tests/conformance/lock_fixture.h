@@ -43,16 +43,16 @@ class LockTest : public ConformanceTest {
     return party.CallLock(Of(Call::MUTEX, name, Call::UNLOCK, thread));
   }
 
-  // Starts a call, and waits until it sleeps: `party` is in no other that does.
-  std::future<Result> Begin(Party& party, const Call& call, absl::Time deadline = Patience()) {
+  // Starts a call, and waits until it sleeps, beside so many others of `party` that do for long.
+  std::future<Result> Begin(Party& party, const Call& call, absl::Time deadline = Patience(),
+                            size_t beside = 0) {
     // First, since who asks the agent sleeps, too.
     Call open = call;
     open.set_what(Call::OPEN);
     EXPECT_THAT(party.CallLock(open), IsOk());
-    const size_t asleep = party.Asleep();
     std::future<Result> result = std::async(
         std::launch::async, [&party, call, deadline] { return party.CallLock(call, deadline); });
-    EXPECT_TRUE(Eventually([&] { return party.Asleep() > asleep; }));
+    EXPECT_TRUE(Eventually([&] { return party.Asleep() > beside; }));
     return result;
   }
 

@@ -25,7 +25,7 @@ class ConditionTest : public LockTest {
   std::future<Result> BeginWait(Party& party, uint32_t thread = 0,
                                 absl::Time deadline = Patience()) {
     EXPECT_THAT(Lock(party, mutex_, Patience(), thread), IsOk());
-    return Begin(party, Do(Call::WAIT, thread), deadline);
+    return Begin(party, Do(Call::WAIT, thread), deadline, /*beside=*/thread);
   }
   std::string mutex_;
   std::string condition_;
@@ -48,6 +48,30 @@ TEST_P(ConditionTest, AWaiterHasUnlockedTheMutexAndHasItAgainWhenItIsNotified) {
 TEST_P(ConditionTest, AWaiterThatIsNotNotifiedHasTheMutexAtTheDeadline) {
   std::future<Result> wait = BeginWait(peer(), 0, absl::Now() + absl::Milliseconds(300));
   EXPECT_THAT(wait.get(), HasCode(StatusCode::kDeadlineExceeded));
+  EXPECT_THAT(Unlock(peer(), mutex_), IsOk());
+}
+
+TEST_P(ConditionTest, AWaiterThatIsNotNotifiedIsToldThatAnOwnerHasDiedMeanwhile) {
+  std::future<Result> wait = BeginWait(self(), 0, absl::Now() + absl::Milliseconds(500));
+  ASSERT_THAT(Lock(peer(), mutex_), IsOk());
+  peer().End();
+  const Result result = wait.get();
+  EXPECT_THAT(result, HasCode(StatusCode::kDeadlineExceeded));
+  EXPECT_TRUE(result.owner_died);
+  EXPECT_GT(result.fence, 0u);
+  EXPECT_THAT(Unlock(self(), mutex_), IsOk());
+}
+
+// Who waits to have the mutex again is in the cycle, but cannot be refused.
+TEST_P(ConditionTest, ACycleThroughAWaiterThatWasNotifiedIsRefusedToAnother) {
+  const std::string other = NewName();
+  ASSERT_THAT(Lock(peer(), other), IsOk());
+  std::future<Result> wait = BeginWait(peer());
+  ASSERT_THAT(Lock(self(), mutex_), IsOk());
+  ASSERT_THAT(self().CallLock(Do(Call::NOTIFY_ONE)), IsOk());
+  EXPECT_THAT(Lock(self(), other), HasCode(StatusCode::kFailedPrecondition));
+  ASSERT_THAT(Unlock(self(), mutex_), IsOk());
+  EXPECT_THAT(wait.get(), IsOk());
   EXPECT_THAT(Unlock(peer(), mutex_), IsOk());
 }
 

@@ -219,7 +219,8 @@ TEST_P(MutexTest, ALineOfWaitsIsNoCycle) {
   ASSERT_THAT(Lock(self(), name_), IsOk());
   ASSERT_THAT(Lock(peer(), other), IsOk());
   std::future<Result> first = Begin(peer(), Of(Call::MUTEX, name_, Call::LOCK));
-  std::future<Result> second = Begin(peer(), Of(Call::MUTEX, other, Call::LOCK, 1));
+  std::future<Result> second =
+      Begin(peer(), Of(Call::MUTEX, other, Call::LOCK, 1), Patience(), /*beside=*/1);
   // Long enough for both to have told the agent, twice.
   EXPECT_EQ(second.wait_for(std::chrono::milliseconds(1200)), std::future_status::timeout);
   ASSERT_THAT(Unlock(self(), name_), IsOk());

@@ -131,10 +131,12 @@ TEST_P(PipeTest, TheEndComesWhenTheLastWriterHasDied) {
 TEST_P(PipeTest, WhatWasWrittenWaitsForAReaderThatComesLater) {
   Make(self());
   ASSERT_THAT(Do(peer(), name_, Call::OPEN_WRITER), IsOk());
-  ASSERT_THAT(Write(peer(), name_, "early"), IsOk());
+  for (const std::string bytes : {"very ", "early ", "indeed"}) {
+    ASSERT_THAT(Write(peer(), name_, bytes), IsOk());
+  }
   ASSERT_THAT(Do(peer(), name_, Call::CLOSE), IsOk());
   ASSERT_THAT(Do(self(), name_, Call::OPEN_READER), IsOk());
-  EXPECT_EQ(ReadAll(self(), name_, 100), "early");
+  EXPECT_EQ(ReadAll(self(), name_, 100), "very early indeed");
 }
 
 TEST_P(PipeTest, WritesOfSeveralWritersAreReadWhole) {
@@ -182,6 +184,17 @@ TEST_P(PipeTest, AWriterWaitsForRoomAndIsToldWhenNobodyReadsAnyMore) {
     EXPECT_THAT(waits.get(), HasCode(StatusCode::kUnavailable));
     EXPECT_THAT(Write(self(), name_, "1"), HasCode(StatusCode::kUnavailable));
   }
+}
+
+TEST_P(PipeTest, AWriterOfThisNodeKnowsOfAReaderThatCameAndWentWhileItDidNotWrite) {
+  Make(self());
+  ASSERT_THAT(Do(self(), name_, Call::OPEN_WRITER), IsOk());
+  ASSERT_THAT(Write(self(), name_, "0"), IsOk());
+  ASSERT_THAT(Do(peer(), name_, Call::OPEN_READER), IsOk());
+  EXPECT_EQ(Read(peer(), name_).bytes, "0");
+  ASSERT_THAT(Do(peer(), name_, Call::CLOSE), IsOk());
+  EXPECT_TRUE(Eventually(
+      [&] { return Write(self(), name_, "1").status.code() == StatusCode::kUnavailable; }));
 }
 
 TEST_P(PipeTest, AnotherReaderTakesOverWhenTheFirstHasDied) {

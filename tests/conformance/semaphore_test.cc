@@ -91,7 +91,7 @@ TEST_P(SemaphoreTest, WhoWaitsForOneThatIsDestroyedIsTold) {
   ASSERT_THAT(self().CallLock(Do(Call::ACQUIRE)), IsOk());
   ASSERT_THAT(self().CallLock(Do(Call::ACQUIRE)), IsOk());
   std::future<Result> acquires = Begin(peer(), Do(Call::ACQUIRE));
-  std::future<Result> waits = Begin(peer(), Do(Call::WAIT, 1));
+  std::future<Result> waits = Begin(peer(), Do(Call::WAIT, 1), Patience(), /*beside=*/1);
   ASSERT_THAT(self().CallLock(Do(Call::DESTROY)), IsOk());
   EXPECT_THAT(acquires.get(), HasCode(StatusCode::kUnavailable));
   EXPECT_THAT(waits.get(), HasCode(StatusCode::kUnavailable));
@@ -121,7 +121,7 @@ TEST_P(BarrierTest, AllGoOnWhenTheLastHasComeRoundAfterRound) {
     std::vector<std::future<Result>> waits;
     waits.push_back(Begin(self(), Do(Call::WAIT)));
     waits.push_back(Begin(peer(), Do(Call::WAIT, 1)));
-    EXPECT_EQ(Waiting(), 2u);
+    EXPECT_TRUE(Eventually([&] { return Waiting() == 2; }));
     const Result last = peer().CallLock(Do(Call::WAIT, 2));
     ASSERT_THAT(last, IsOk());
     EXPECT_EQ(last.value, round);
@@ -137,8 +137,8 @@ TEST_P(BarrierTest, OneThatGivesUpDoesNotCount) {
   EXPECT_THAT(peer().CallLock(Do(Call::WAIT), absl::Now() + absl::Milliseconds(30)),
               HasCode(StatusCode::kDeadlineExceeded));
   std::future<Result> first = Begin(self(), Do(Call::WAIT));
-  std::future<Result> second = Begin(self(), Do(Call::WAIT, 1));
-  EXPECT_EQ(Waiting(), 2u);
+  std::future<Result> second = Begin(self(), Do(Call::WAIT, 1), Patience(), /*beside=*/1);
+  EXPECT_TRUE(Eventually([&] { return Waiting() == 2; }));
   ASSERT_THAT(peer().CallLock(Do(Call::WAIT)), IsOk());
   EXPECT_THAT(first.get(), IsOk());
   EXPECT_THAT(second.get(), IsOk());
@@ -156,7 +156,7 @@ TEST_P(BarrierDeathTest, OneThatHasDiedDoesNotCount) {
   peer().End();
   EXPECT_THAT(dies.get(), HasCode(StatusCode::kCancelled));
   EXPECT_TRUE(Eventually([&] { return Waiting() == 1; }));
-  std::future<Result> second = Begin(self(), Do(Call::WAIT, 1));
+  std::future<Result> second = Begin(self(), Do(Call::WAIT, 1), Patience(), /*beside=*/1);
   ASSERT_THAT(self().CallLock(Do(Call::WAIT, 2)), IsOk());
   EXPECT_THAT(first.get(), IsOk());
   EXPECT_THAT(second.get(), IsOk());

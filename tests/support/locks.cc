@@ -173,7 +173,12 @@ absl::Status Locks::Carry(const LockCall& call, Object& object, absl::Time deadl
       mutex.set_name(call.mutex());
       const absl::StatusOr<Object*> found = Find(mutex);
       if (!found.ok()) return found.status();
-      return Note(std::get<Condition>(object).Wait(std::get<Mutex>(**found), deadline), result);
+      Grant grant;
+      const absl::Status status =
+          std::get<Condition>(object).Wait(std::get<Mutex>(**found), deadline, &grant);
+      result->set_fence(grant.fence);
+      result->set_owner_died(grant.owner_died);
+      return status;
     }
     case LockCall::NOTIFY_ONE:
       return std::get<Condition>(object).NotifyOne();

@@ -33,15 +33,17 @@ class Condition {
   ~Condition();
 
   // Unlocks `mutex`, waits to be notified, and locks it again, for which it waits beyond
-  // `deadline`: so this thread has the mutex whatever this returns, unless the mutex was destroyed
-  // or taken away meanwhile (Mutex::HeldByThisThread). kFailedPrecondition when this thread does
-  // not have it; kResourceExhausted when too many wait. The grant is of locking it again. It may
-  // return without a notification: look again at what is waited for.
-  absl::StatusOr<Grant> Wait(Mutex& mutex, absl::Time deadline = absl::InfiniteFuture());
+  // `deadline`, and is not refused (Mutex::Lock): so this thread has the mutex whatever this
+  // returns, unless the mutex was destroyed or taken away meanwhile (Mutex::HeldByThisThread).
+  // kFailedPrecondition when this thread does not have it; kResourceExhausted when too many wait.
+  // It may return without a notification: look again at what is waited for. `grant`, unless it is
+  // null, becomes that of locking it again, whatever this returns then; an owner_died that is set
+  // stays so.
+  absl::Status Wait(Mutex& mutex, absl::Time deadline = absl::InfiniteFuture(),
+                    Grant* grant = nullptr);
 
   // Waits until `until` is true, which is asked under the mutex. kDeadlineExceeded when it is not
-  // at the deadline. `grant`, unless it is null: its fence becomes that of the last grant, and its
-  // owner_died is set when an owner died meanwhile.
+  // at the deadline. `grant` as above.
   absl::Status WaitUntil(Mutex& mutex, absl::FunctionRef<bool()> until,
                          absl::Time deadline = absl::InfiniteFuture(), Grant* grant = nullptr);
 
@@ -67,8 +69,8 @@ class Monitor {
   // This thread is in the monitor until this goes. Move-only; its Monitor outlives it.
   class Entry {
    public:
-    // As of entering last, which may be after a wait; owner_died: whoever was in it then has died
-    // there.
+    // As of entering last, which may be after a wait; owner_died: somebody has died in it, before
+    // this was entered or during a wait.
     const Grant& grant() const { return grant_; }
 
     // Leaves, waits until `condition` (its place in Open's list) is notified, and enters again. As

@@ -3,6 +3,7 @@
 #define MAILRAIL_PIPE_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <utility>
 
@@ -26,8 +27,8 @@ namespace mailrail {
 // has died it was written wholly or not at all; a larger one is several such writes.
 //
 // End of file: when the last process that writes has closed its last writer, or has died, the
-// reader is told so once, behind all that was written. Others may write after that: then the next
-// read goes on with it.
+// reader is told so once (twice, if the node's agent died just then), behind all that was written.
+// Others may write after that: then the next read goes on with it.
 //
 // Readers and writers are move-only, and used by one thread at a time. They must not outlive their
 // Process.
@@ -68,12 +69,15 @@ class PipeWriter {
   absl::Status Write(absl::string_view bytes, absl::Time deadline = absl::InfiniteFuture(),
                      size_t* written = nullptr);
 
-  // Whether it is broken: it was read while this was open, and nobody reads it now.
+  // Whether it is broken: it was read while this was open, and nobody reads it now. Of a reader of
+  // another node's pipe that came and went between two looks, each write being one, this may not
+  // know.
   bool broken();
 
  private:
-  explicit PipeWriter(Sender sender) : sender_(std::move(sender)) {}
+  explicit PipeWriter(Sender sender);
   Sender sender_;
+  uint64_t first_ = 0;  // the number of the first message that this sends
   bool was_read_ = false;
 };
 
@@ -128,6 +132,10 @@ class Fifo {
                                      absl::Time deadline = absl::Now() + absl::Seconds(10));
   static absl::StatusOr<Fifo> Open(Process& process, absl::string_view name,
                                    absl::Time deadline = absl::Now() + absl::Seconds(10));
+
+  // Both of its pipes, and what is in them. kNotFound.
+  static absl::Status Destroy(Process& process, absl::string_view name,
+                              absl::Time deadline = absl::Now() + absl::Seconds(10));
 
   // One thread at a time reads, one writes.
   PipeReader& reader() { return reader_; }

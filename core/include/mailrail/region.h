@@ -16,7 +16,8 @@ class RegionImpl;
 }  // namespace internal
 
 // What a region may be used for. The kernel sees to it: who has kReadOnly has a descriptor that
-// cannot be mapped for writing, and a mapping that cannot be made writable.
+// cannot be mapped for writing, and a mapping that cannot be made writable. (A program of the same
+// user may open anonymous memory anew, if it sets out to.)
 enum class RegionAccess { kReadOnly, kReadWrite };
 
 // How to map a file.

@@ -6,10 +6,11 @@
 // lock is told (Grant::owner_died), a semaphore's units come back, and so does a place at a
 // barrier. A process that is stopped keeps what it holds.
 //
-// To get and to release what nobody else wants is a few instructions on shared memory, without a
-// system call and without the agent; so it goes on while the agent is down. Who waits looks again
-// and again for a moment, then sleeps. Nothing here is fair: one that comes by may be quicker than
-// one that has waited. Whoever may open an object is trusted with it, as with what it guards.
+// To get and to release what nobody else wants is a few instructions on shared memory (some hundred
+// of a SharedMutex), without a system call and without the agent; so it goes on while the agent is
+// down. Who waits looks again and again for a moment, then sleeps. Nothing here is fair: one that
+// comes by may be quicker than one that has waited. Whoever may open an object is trusted with it,
+// as with what it guards.
 //
 // Each kind has names of its own (limits.h). `name@node` has to be this node's: those of other
 // nodes are not reached yet (kUnimplemented).
@@ -98,6 +99,8 @@ class Mutex {
  private:
   friend class Condition;
   explicit Mutex(std::shared_ptr<internal::SyncObject> object);
+  // Without a deadline, and without being refused for a wait that would never end.
+  absl::StatusOr<Grant> LockAgain();
   std::shared_ptr<internal::SyncObject> object_;
 };
 
@@ -177,7 +180,7 @@ struct SemaphoreOptions {
   // has.
   uint32_t most_units = 0;
 
-  OpenOptions open;
+  OpenOptions open = {};
 };
 
 // A counting semaphore. A unit may be held, and comes back when its holder dies (Acquire); or be
