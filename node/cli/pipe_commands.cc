@@ -45,11 +45,9 @@ absl::Status WriteInput(PipeWriter* writer, Progress* progress) {
   }
 }
 
-absl::Status RunWrite(const PipeArguments& arguments) {
-  absl::StatusOr<Process> process = Process::Attach(AttachOptionsFor(arguments.socket));
-  if (!process.ok()) return process.status();
+absl::Status RunWrite(Process& process, const PipeArguments& arguments) {
   absl::StatusOr<PipeWriter> writer =
-      PipeWriter::Open(*process, arguments.name, {.create = arguments.create});
+      PipeWriter::Open(process, arguments.name, {.create = arguments.create});
   if (!writer.ok()) return writer.status();
   Progress progress;
   const absl::Status status = WriteInput(&*writer, &progress);
@@ -57,11 +55,9 @@ absl::Status RunWrite(const PipeArguments& arguments) {
   return status;
 }
 
-absl::Status RunRead(const PipeArguments& arguments) {
-  absl::StatusOr<Process> process = Process::Attach(AttachOptionsFor(arguments.socket));
-  if (!process.ok()) return process.status();
+absl::Status RunRead(Process& process, const PipeArguments& arguments) {
   absl::StatusOr<PipeReader> reader =
-      PipeReader::Open(*process, arguments.name, {.create = arguments.create});
+      PipeReader::Open(process, arguments.name, {.create = arguments.create});
   if (!reader.ok()) return reader.status();
   Progress progress;
   absl::Status status;
@@ -78,10 +74,14 @@ absl::Status RunRead(const PipeArguments& arguments) {
   return status;
 }
 
-absl::Status RunDestroy(const PipeArguments& arguments) {
-  absl::StatusOr<Process> process = Process::Attach(AttachOptionsFor(arguments.socket));
-  if (!process.ok()) return process.status();
-  return process->DestroyMailbox(arguments.name);
+absl::Status RunDestroy(Process& process, const PipeArguments& arguments) {
+  const absl::StatusOr<MailboxState> state = process.StatMailbox(arguments.name);
+  if (!state.ok()) return state.status();
+  if (!state->options.pipe) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("'", arguments.name, "' is a mailbox, and no pipe"));
+  }
+  return process.DestroyMailbox(arguments.name);
 }
 
 // What the thread that writes came to.
@@ -133,25 +133,24 @@ absl::Status Exchange(absl::StatusOr<Fifo> opened) {
   return status.ok() ? written->status : status;
 }
 
-absl::Status RunFifoCreate(const PipeArguments& arguments) {
-  absl::StatusOr<Process> process = Process::Attach(AttachOptionsFor(arguments.socket));
-  if (!process.ok()) return process.status();
-  return Exchange(Fifo::Create(*process, arguments.name));
+absl::Status RunFifoCreate(Process& process, const PipeArguments& arguments) {
+  return Exchange(Fifo::Create(process, arguments.name));
 }
 
-absl::Status RunFifoDestroy(const PipeArguments& arguments) {
-  absl::StatusOr<Process> process = Process::Attach(AttachOptionsFor(arguments.socket));
-  if (!process.ok()) return process.status();
-  return Fifo::Destroy(*process, arguments.name);
+absl::Status RunFifoDestroy(Process& process, const PipeArguments& arguments) {
+  return Fifo::Destroy(process, arguments.name);
 }
 
-absl::Status RunFifoOpen(const PipeArguments& arguments) {
-  absl::StatusOr<Process> process = Process::Attach(AttachOptionsFor(arguments.socket));
-  if (!process.ok()) return process.status();
-  return Exchange(Fifo::Open(*process, arguments.name));
+absl::Status RunFifoOpen(Process& process, const PipeArguments& arguments) {
+  return Exchange(Fifo::Open(process, arguments.name));
 }
 
-using Run = absl::Status (*)(const PipeArguments& arguments);
+using Run = absl::Status (*)(Process& process, const PipeArguments& arguments);
+
+absl::Status Attach(const PipeArguments& arguments, Run run) {
+  absl::StatusOr<Process> process = Process::Attach(AttachOptionsFor(arguments.socket));
+  return process.ok() ? run(*process, arguments) : process.status();
+}
 
 CLI::App* Add(CLI::App& parent, Action* action, const std::string& name, const std::string& help,
               const std::string& example, const ArgumentsPtr& arguments, Run run) {
@@ -160,8 +159,9 @@ CLI::App* Add(CLI::App& parent, Action* action, const std::string& name, const s
   command->add_option("name", arguments->name, "as log or log@alpha")
       ->type_name("NAME")
       ->required();
-  command->callback(
-      [arguments, action, run] { *action = [arguments, run] { return Report(run(*arguments)); }; });
+  command->callback([arguments, action, run] {
+    *action = [arguments, run] { return Report(Attach(*arguments, run)); };
+  });
   return command;
 }
 

@@ -57,6 +57,7 @@ check AWriterIsToldThatNobodyReadsAnyMore a_writer_is_told_that_nobody_reads_any
 
 a_mailbox_is_no_pipe() {
   exits 0 mailbox create box && exits 9 pipe read box && says 'no pipe' &&
+    exits 9 pipe destroy box && exits 0 mailbox stat box &&
     exits 3 pipe write a/b && says 'bad mailbox name'
 }
 check AMailboxIsNoPipe a_mailbox_is_no_pipe
