@@ -31,6 +31,7 @@ absl::Status Barrier::Destroy(Process& process, absl::string_view name, absl::Ti
 
 absl::StatusOr<uint32_t> Barrier::Wait(absl::Time deadline) {
   if (absl::Status status = object_->CheckUsable(); !status.ok()) return status;
+  if (object_->far() != nullptr) return object_->far()->Pass(deadline);
   BarrierMemory memory = object_->As<BarrierMemory>();
   const Holder me = object_->ThisThread();
   Waiting waiting(object_.get(), Waiting::Told::kAll, /*shared=*/false, deadline);
@@ -68,7 +69,9 @@ absl::StatusOr<uint32_t> Barrier::Wait(absl::Time deadline) {
 uint32_t Barrier::parties() const { return object_->limit(); }
 
 uint32_t Barrier::waiting() const {
-  return object_->CheckUsable().ok() ? object_->As<BarrierMemory>().arrived() : 0;
+  if (!object_->CheckUsable().ok()) return 0;
+  return object_->far() != nullptr ? object_->far()->Value()
+                                   : object_->As<BarrierMemory>().arrived();
 }
 
 }  // namespace mailrail

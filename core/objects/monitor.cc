@@ -30,32 +30,62 @@ absl::Status Condition::Destroy(Process& process, absl::string_view name, absl::
   return SyncObject::Destroy(process, name, SyncKind::kCondition, deadline);
 }
 
-absl::Status Condition::Wait(Mutex& mutex, absl::Time deadline, Grant* grant) {
-  if (absl::Status status = object_->CheckUsable(); !status.ok()) return status;
-  if (!mutex.HeldByThisThread()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("this thread does not have the mutex '", mutex.object_->name(), "'"));
-  }
-  ConditionMemory memory = object_->As<ConditionMemory>();
-  const Holder me = object_->ThisThread();
+namespace {
+
+// Unlocks the mutex and waits for a notification; `*unlocked` is whether it has unlocked it.
+absl::Status AwaitHere(SyncObject* object, Mutex& mutex, absl::Time deadline, bool* unlocked) {
+  ConditionMemory memory = object->As<ConditionMemory>();
+  const Holder me = object->ThisThread();
+  *unlocked = false;
   uint32_t place = 0;
   if (!memory.Enlist(me, &place)) {
     return absl::ResourceExhaustedError(absl::StrCat(
-        "at the condition '", object_->name(), "' wait ", ConditionMemory::kWaiters, " already"));
+        "at the condition '", object->name(), "' wait ", ConditionMemory::kWaiters, " already"));
   }
   if (absl::Status status = mutex.Unlock(); !status.ok()) {
     // Handed on, if it was notified.
     if (memory.Leave(me, place)) memory.NotifyOne();
     return status;
   }
+  *unlocked = true;
   bool notified = false;
-  Waiting waiting(object_.get(), Waiting::Told::kNothing, /*shared=*/false, deadline);
+  Waiting waiting(object, Waiting::Told::kNothing, /*shared=*/false, deadline);
   absl::Status status = internal::Await(
       &waiting, [&](bool) { return memory.closed() || (notified = memory.Notified(me, place)); },
       [&] { return memory.Park(place); }, [] {});
   if (!notified && memory.Leave(me, place)) notified = true;
   if (notified) status = absl::OkStatus();
-  if (status.ok() && !notified) status = object_->Destroyed();
+  return status.ok() && !notified ? object->Destroyed() : status;
+}
+
+// The same of a condition of another node.
+absl::Status AwaitFar(SyncObject* object, Mutex& mutex, absl::Time deadline, bool* unlocked) {
+  *unlocked = false;
+  absl::Status why;
+  const absl::StatusOr<bool> notified = object->far()->AwaitNotify(
+      [&] {
+        absl::Status status = mutex.Unlock();
+        *unlocked = status.ok();
+        return status;
+      },
+      deadline, &why);
+  if (!notified.ok()) return notified.status();
+  return *notified ? absl::OkStatus() : why;
+}
+
+}  // namespace
+
+absl::Status Condition::Wait(Mutex& mutex, absl::Time deadline, Grant* grant) {
+  if (absl::Status status = object_->CheckUsable(); !status.ok()) return status;
+  if (!mutex.HeldByThisThread()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("this thread does not have the mutex '", mutex.object_->name(), "'"));
+  }
+  bool unlocked = true;
+  const absl::Status status = object_->far() != nullptr
+                                  ? AwaitFar(object_.get(), mutex, deadline, &unlocked)
+                                  : AwaitHere(object_.get(), mutex, deadline, &unlocked);
+  if (!unlocked) return status;
   const absl::StatusOr<Grant> again = mutex.LockAgain();
   if (!again.ok()) return again.status();
   if (grant != nullptr) *grant = {again->fence, again->owner_died || grant->owner_died};
@@ -76,12 +106,14 @@ absl::Status Condition::WaitUntil(Mutex& mutex, absl::FunctionRef<bool()> until,
 
 absl::Status Condition::NotifyOne() {
   if (absl::Status status = object_->CheckUsable(); !status.ok()) return status;
+  if (object_->far() != nullptr) return object_->far()->Notify(SyncOp::kNotifyOne);
   object_->As<ConditionMemory>().NotifyOne();
   return absl::OkStatus();
 }
 
 absl::Status Condition::NotifyAll() {
   if (absl::Status status = object_->CheckUsable(); !status.ok()) return status;
+  if (object_->far() != nullptr) return object_->far()->Notify(SyncOp::kNotifyAll);
   object_->As<ConditionMemory>().NotifyAll();
   return absl::OkStatus();
 }

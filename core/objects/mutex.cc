@@ -61,6 +61,9 @@ inline absl::StatusOr<Grant> LockMutex(SyncObject* object, Waiting::Told told,
   if (absl::Status status = object->CheckUsable(); ABSL_PREDICT_FALSE(!status.ok())) {
     return status;
   }
+  if (internal::FarCalls* const far = object->far(); ABSL_PREDICT_FALSE(far != nullptr)) {
+    return far->Lock(SyncOp::kLock, told == Waiting::Told::kMust, deadline);
+  }
   MutexMemory memory = object->As<MutexMemory>();
   const Holder me = object->ThisThread();
   Acquired acquired = memory.TryLock(me, /*has_slept=*/false);
@@ -92,6 +95,9 @@ absl::Status Mutex::Unlock() {
   if (absl::Status status = object_->CheckUsable(); ABSL_PREDICT_FALSE(!status.ok())) {
     return status;
   }
+  if (internal::FarCalls* const far = object_->far(); ABSL_PREDICT_FALSE(far != nullptr)) {
+    return far->Unlock(SyncOp::kUnlock);
+  }
   if (ABSL_PREDICT_TRUE(object_->As<MutexMemory>().Unlock(object_->ThisThread()))) {
     return absl::OkStatus();
   }
@@ -99,7 +105,9 @@ absl::Status Mutex::Unlock() {
 }
 
 bool Mutex::HeldByThisThread() const {
-  return object_->CheckUsable().ok() && object_->As<MutexMemory>().HeldBy(object_->ThisThread());
+  if (!object_->CheckUsable().ok()) return false;
+  if (internal::FarCalls* const far = object_->far()) return far->HeldByThisThread();
+  return object_->As<MutexMemory>().HeldBy(object_->ThisThread());
 }
 
 }  // namespace mailrail

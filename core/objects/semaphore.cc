@@ -59,6 +59,11 @@ absl::Status Semaphore::Destroy(Process& process, absl::string_view name, absl::
 
 absl::StatusOr<Semaphore::Permit> Semaphore::Acquire(absl::Time deadline) {
   if (absl::Status status = object_->CheckUsable(); !status.ok()) return status;
+  if (object_->far() != nullptr) {
+    const absl::StatusOr<internal::FarCalls::Permit> permit = object_->far()->Acquire(deadline);
+    if (!permit.ok()) return permit.status();
+    return Permit(object_, permit->holder, /*cell=*/0, permit->fence);
+  }
   SemaphoreMemory memory = object_->As<SemaphoreMemory>();
   const Holder me = object_->ThisThread();
   uint32_t cell = me.thread % object_->limit();
@@ -80,6 +85,7 @@ absl::StatusOr<Semaphore::Permit> Semaphore::Acquire(absl::Time deadline) {
 
 absl::Status Semaphore::Wait(absl::Time deadline) {
   if (absl::Status status = object_->CheckUsable(); !status.ok()) return status;
+  if (object_->far() != nullptr) return object_->far()->UseUp(deadline);
   SemaphoreMemory memory = object_->As<SemaphoreMemory>();
   uint32_t cell = object_->ThisThread().thread % object_->limit();
   if (memory.TryTake(/*has_slept=*/false, &cell)) return absl::OkStatus();
@@ -92,6 +98,7 @@ absl::Status Semaphore::Wait(absl::Time deadline) {
 
 absl::Status Semaphore::Post() {
   if (absl::Status status = object_->CheckUsable(); !status.ok()) return status;
+  if (object_->far() != nullptr) return object_->far()->Add();
   SemaphoreMemory memory = object_->As<SemaphoreMemory>();
   if (memory.closed()) return object_->Destroyed();
   uint32_t cell = object_->ThisThread().thread % object_->limit();
@@ -101,7 +108,9 @@ absl::Status Semaphore::Post() {
 }
 
 uint32_t Semaphore::value() const {
-  return object_->CheckUsable().ok() ? object_->As<SemaphoreMemory>().value() : 0;
+  if (!object_->CheckUsable().ok()) return 0;
+  return object_->far() != nullptr ? object_->far()->Value()
+                                   : object_->As<SemaphoreMemory>().value();
 }
 
 Semaphore::Permit::Permit(std::shared_ptr<SyncObject> object, uint32_t thread, uint32_t cell,
@@ -123,6 +132,7 @@ absl::Status Semaphore::Permit::Release() {
   const std::shared_ptr<SyncObject> object = std::exchange(object_, nullptr);
   if (object == nullptr) return absl::OkStatus();
   if (absl::Status status = object->CheckUsable(); !status.ok()) return status;
+  if (object->far() != nullptr) return object->far()->Release(thread_);
   const Holder holder = {object->ThisThread().number, thread_};
   if (object->As<SemaphoreMemory>().Release(holder, cell_)) return absl::OkStatus();
   return object->WhyLost();

@@ -38,6 +38,8 @@ absl::Status SharedMutex::Destroy(Process& process, absl::string_view name, absl
 
 absl::StatusOr<Grant> SharedMutex::Lock(absl::Time deadline) {
   if (absl::Status status = object_->CheckUsable(); !status.ok()) return status;
+  if (object_->far() != nullptr)
+    return object_->far()->Lock(SyncOp::kLock, /*must=*/false, deadline);
   SharedMutexMemory memory = object_->As<SharedMutexMemory>();
   const Holder me = object_->ThisThread();
   if (memory.ReadBy(me)) return HeldBySelf(*object_);
@@ -78,12 +80,15 @@ absl::StatusOr<Grant> SharedMutex::Lock(absl::Time deadline) {
 
 absl::Status SharedMutex::Unlock() {
   if (absl::Status status = object_->CheckUsable(); !status.ok()) return status;
+  if (object_->far() != nullptr) return object_->far()->Unlock(SyncOp::kUnlock);
   if (object_->As<SharedMutexMemory>().Unlock(object_->ThisThread())) return absl::OkStatus();
   return object_->WhyLost();
 }
 
 absl::StatusOr<Grant> SharedMutex::LockShared(absl::Time deadline) {
   if (absl::Status status = object_->CheckUsable(); !status.ok()) return status;
+  if (object_->far() != nullptr)
+    return object_->far()->Lock(SyncOp::kLockShared, /*must=*/false, deadline);
   SharedMutexMemory memory = object_->As<SharedMutexMemory>();
   const Holder me = object_->ThisThread();
   if (memory.ReadBy(me)) return HeldBySelf(*object_);
@@ -114,6 +119,7 @@ absl::StatusOr<Grant> SharedMutex::LockShared(absl::Time deadline) {
 
 absl::Status SharedMutex::UnlockShared() {
   if (absl::Status status = object_->CheckUsable(); !status.ok()) return status;
+  if (object_->far() != nullptr) return object_->far()->Unlock(SyncOp::kUnlockShared);
   const Holder me = object_->ThisThread();
   uint32_t cell = 0;
   if (object_->TakeCell(me.thread, &cell) &&

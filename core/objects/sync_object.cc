@@ -45,6 +45,7 @@ absl::StatusOr<std::shared_ptr<SyncObject>> SyncObject::Open(Process& process,
   const control::ObjectGrant& grant = reply->response.object();
   absl::StatusOr<std::shared_ptr<OpenedObject>> object =
       impl->objects().Add(grant, [&]() -> absl::StatusOr<std::shared_ptr<OpenedObject>> {
+        if (!grant.home().empty()) return std::make_shared<SyncObject>(impl, grant, Mapping());
         if (reply->fds.size() != 1) return absl::DataLossError("the agent granted no memory");
         const SyncSpec granted = {spec.kind, grant.spec().limit(), grant.spec().initial()};
         if (absl::Status status = AnySync::CheckSpec(granted); !status.ok()) {

@@ -12,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "core/objects/far_calls.h"
 #include "core/objects/thread_number.h"
 #include "core/process/object_table.h"
 #include "core/process/process_impl.h"
@@ -21,8 +22,8 @@
 
 namespace mailrail::internal {
 
-// A mutex, shared mutex, semaphore, condition or barrier that a process has open: its memory, and
-// the way to the agent. Thread-safe.
+// A mutex, shared mutex, semaphore, condition or barrier that a process has open: its memory, or if
+// it is one of another node the way there, and the way to the agent. Thread-safe.
 class SyncObject : public OpenedObject {
  public:
   // Errors as of Open in mailrail/sync.h.
@@ -40,7 +41,10 @@ class SyncObject : public OpenedObject {
         number_(process_->number()),
         name_(grant.name()),
         limit_(grant.spec().limit()),
-        map_(std::move(map)) {}
+        map_(std::move(map)),
+        far_(grant.home().empty() ? nullptr
+                                  : std::make_unique<FarCalls>(process_.get(), id_, grant.name())) {
+  }
   // Tells the agent, which takes what the process holds of it.
   ~SyncObject() override;
 
@@ -50,7 +54,13 @@ class SyncObject : public OpenedObject {
   const std::string& name() const { return name_; }
   uint32_t limit() const { return limit_; }
 
-  // REQUIRES: of this kind.
+  // Not null: it is of another node, and has no memory here.
+  FarCalls* far() const { return far_.get(); }
+  void OnLost() override {
+    if (far_ != nullptr) far_->OnLost();
+  }
+
+  // REQUIRES: of this kind, and of this node.
   template <typename Memory>
   Memory As() const {
     return Memory(map_.data(), map_.size());
@@ -73,6 +83,7 @@ class SyncObject : public OpenedObject {
   const std::string name_;
   const uint32_t limit_;
   const Mapping map_;
+  const std::unique_ptr<FarCalls> far_;
   absl::Mutex mutex_;
   absl::flat_hash_map<uint32_t, uint32_t> cells_ ABSL_GUARDED_BY(mutex_);
 };

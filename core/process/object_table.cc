@@ -30,6 +30,13 @@ absl::StatusOr<std::shared_ptr<OpenedObject>> ObjectTable::Add(const control::Ob
   return made;
 }
 
+void ObjectTable::OnLost(uint64_t object_id) {
+  absl::MutexLock lock(&mutex_);
+  const auto found = objects_.find(object_id);
+  // One that goes is here until it has said so.
+  if (found != objects_.end() && found->second.object != nullptr) found->second.object->OnLost();
+}
+
 ObjectTable::Closed ObjectTable::Remove(uint64_t object_id, const OpenedObject& object) {
   absl::MutexLock lock(&mutex_);
   const auto found = objects_.find(object_id);

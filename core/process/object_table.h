@@ -18,6 +18,8 @@ namespace mailrail::internal {
 class OpenedObject {
  public:
   virtual ~OpenedObject() = default;
+  // What this process held of it is lost. Calls nobody.
+  virtual void OnLost() {}
 };
 
 // The named objects that a process has open. The agent knows of one user for all handles of a
@@ -38,13 +40,16 @@ class ObjectTable {
   using Make = absl::FunctionRef<absl::StatusOr<std::shared_ptr<OpenedObject>>()>;
   absl::StatusOr<std::shared_ptr<OpenedObject>> Add(const control::ObjectGrant& grant, Make make);
 
+  // What was held of one is lost.
+  void OnLost(uint64_t object_id);
+
   // An object goes.
   Closed Remove(uint64_t object_id, const OpenedObject& object);
 
  private:
   struct Entry {
-    uint64_t open_id = 0;                  // the last one
-    const OpenedObject* object = nullptr;  // null: it is to be closed
+    uint64_t open_id = 0;            // the last one
+    OpenedObject* object = nullptr;  // null: it is to be closed
     std::weak_ptr<OpenedObject> handle;
   };
   // Takes out what is to be closed, unless something is being opened.

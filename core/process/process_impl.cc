@@ -316,6 +316,7 @@ absl::Status ProcessImpl::OnNotice(const control::Notice& notice, std::vector<Fd
   if (notice.has_lane_ended()) OnLaneEnded(notice);
   if (notice.has_watch_ended()) OnWatchEnded(notice);
   if (notice.has_receipts()) receipts_->OnNotice(notice.receipts());
+  if (notice.has_object_lost()) objects_.OnLost(notice.object_lost());
   return absl::OkStatus();
 }
 

@@ -44,6 +44,7 @@ void WatcherThread::Run() {
     read_notices_();
     {
       absl::MutexLock lock(&mutex_);
+      if (watched_.empty()) longest = absl::Hours(1);
       for (Watched* watched : watched_) {
         FutexWord word;
         if (!watched->SignalOrPark(&word, &longest)) words.push_back(word);

@@ -49,6 +49,19 @@ bool BarrierMemory::Depart(uint32_t generation, uint32_t cell, uint64_t leaving)
   return false;
 }
 
+bool BarrierMemory::At(Holder me, const Place& place) const {
+  return place.cell < count() && cell(place.cell).load() == (me.Pack() | (place.generation & kTag));
+}
+
+bool BarrierMemory::Find(Holder me, Place* place) const {
+  const uint32_t generation = this->generation();
+  for (uint32_t i = 0; i < count(); ++i) {
+    *place = {generation, i};
+    if (At(me, *place)) return true;
+  }
+  return false;
+}
+
 BarrierMemory::Left BarrierMemory::Leave(Holder me, const Place& place) {
   const uint64_t mine = me.Pack() | (place.generation & kTag);
   uint64_t word = mine;

@@ -42,6 +42,12 @@ class BarrierMemory : public SyncMemory {
   // Gives the place up, unless all have come.
   Left Leave(Holder me, const Place& place);
 
+  // Whether there is such a place.
+  bool Has(const Place& place) const { return place.cell < count(); }
+  // Whether this thread has that place; and which it has of this generation, false when none.
+  bool At(Holder me, const Place& place) const;
+  bool Find(Holder me, Place* place) const;
+
   uint32_t generation() const { return GenerationOf(header().state.load()); }
   // How many have come.
   uint32_t arrived() const;

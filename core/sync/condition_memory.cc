@@ -30,6 +30,15 @@ bool ConditionMemory::Leave(Holder me, uint32_t place) {
   return Notified(me, place);
 }
 
+bool ConditionMemory::Find(Holder me, uint32_t* place) const {
+  for (uint32_t at = 0; at < places(); ++at) {
+    if ((waiter(at).load() & ~kNotified) != me.Pack()) continue;
+    *place = at;
+    return true;
+  }
+  return false;
+}
+
 FutexWord ConditionMemory::Park(uint32_t place) { return {&word(place), word(place).load()}; }
 
 bool ConditionMemory::Notify(uint32_t place) {

@@ -32,6 +32,13 @@ class ConditionMemory : public SyncMemory {
   // Gives the place up; whether it was notified meanwhile.
   bool Leave(Holder me, uint32_t place);
 
+  // Whether this thread has that place, and was not notified; and which it has, notified or not,
+  // false when none.
+  bool Waits(Holder me, uint32_t place) const {
+    return place < places() && waiter(place).load() == me.Pack();
+  }
+  bool Find(Holder me, uint32_t* place) const;
+
   // Look again before sleeping on the word.
   FutexWord Park(uint32_t place);
 

@@ -49,17 +49,41 @@ bool SemaphoreMemory::Release(Holder me, uint32_t cell) {
   return true;
 }
 
-bool SemaphoreMemory::Add(uint32_t* cell) {
+template <typename To>
+bool SemaphoreMemory::ChangeNone(To to, uint32_t* cell) {
   uint64_t before = 0, seen = 0;
-  const auto free = [](uint64_t word) { return Takes(word) | kFree; };
-  for (bool again = false; !Change(kNone, free, cell, &seen); again = true) {
+  for (bool again = false; !Change(kNone, to, cell, &seen); again = true) {
     // Cells may have become none behind where it looked. When two looks have seen the same, there
     // was a moment between them at which none was.
     if (again && seen == before) return false;
     before = seen;
   }
+  return true;
+}
+
+bool SemaphoreMemory::Add(uint32_t* cell) {
+  if (!ChangeNone([](uint64_t word) { return Takes(word) | kFree; }, cell)) return false;
   WakeSleeper();
   return true;
+}
+
+bool SemaphoreMemory::FindHeld(Holder me, uint32_t* cell) const {
+  for (uint32_t i = 0; i < count(); ++i) {
+    if (!HeldBy(this->cell(i).load(), me)) continue;
+    *cell = i;
+    return true;
+  }
+  return false;
+}
+
+bool SemaphoreMemory::Reserve(Holder me, uint32_t* cell) {
+  return ChangeNone([me](uint64_t word) { return me.Pack() | Takes(word) | kHeld; }, cell);
+}
+
+bool SemaphoreMemory::Consume(Holder me, uint32_t cell) {
+  uint64_t word = this->cell(cell).load();
+  return HeldBy(word, me) &&
+         this->cell(cell).compare_exchange_strong(word, Takes(word + kOneTake) | kNone);
 }
 
 void SemaphoreMemory::PassOn() {

@@ -16,6 +16,8 @@ namespace mailrail {
 //   free -> none, takes+1  a unit was used up (Take): whoever has it dies, and it stays so
 //   free -> held by me     a unit was acquired (Acquire)
 //   held -> free           it was released, or its holder has died
+//   none -> held by me     one that is to be added (Reserve): its holder's death adds it
+//   held -> none, takes+1  one that was acquired is used up (Consume)
 //
 // Its value is the number of free cells. There is no counter that could disagree with them. Not
 // fair. Thread-safe.
@@ -39,6 +41,13 @@ class SemaphoreMemory : public SyncMemory {
   bool Release(Holder me, uint32_t cell);
   // False when there are as many units as there may be.
   bool Add(uint32_t* cell);
+
+  // For a holder that has one unit at most: where it stands, false when it holds none; holds a unit
+  // that was not there, which adds it when it is released, false when there are as many as there
+  // may be; and uses up the one that it holds, false when that was taken away.
+  bool FindHeld(Holder me, uint32_t* cell) const;
+  bool Reserve(Holder me, uint32_t* cell);
+  bool Consume(Holder me, uint32_t cell);
 
   // As MutexMemory's.
   uint64_t Fence(Holder me, uint32_t cell);
@@ -75,6 +84,9 @@ class SemaphoreMemory : public SyncMemory {
   // when it has seen none. `seen`: a hash of all that it has seen then.
   template <typename To>
   bool Change(uint64_t from, To to, uint32_t* cell, uint64_t* seen);
+  // The same of one that is none; false only when there was a moment at which none was.
+  template <typename To>
+  bool ChangeNone(To to, uint32_t* cell);
   // One that has slept goes on: others may sleep still, and a unit be free for them.
   void PassOn();
 };

@@ -67,11 +67,11 @@ uint64_t SharedMutexMemory::Fence(Holder me, uint32_t cell) {
 
 Holder SharedMutexMemory::writer() const { return Holder::Unpack(header().state.load()); }
 
-bool SharedMutexMemory::ReadBy(Holder me) const {
+uint32_t SharedMutexMemory::FindReader(Holder me) const {
   for (uint32_t i = 0; i < count(); ++i) {
-    if (cell(i).load() == me.Pack()) return true;
+    if (cell(i).load() == me.Pack()) return i;
   }
-  return false;
+  return kNoCell;
 }
 
 uint32_t SharedMutexMemory::Readers(Holder* readers, uint32_t max) const {

@@ -47,8 +47,9 @@ class SharedMutexMemory : public SyncMemory {
   uint64_t Fence(Holder me, uint32_t cell);
 
   Holder writer() const;
-  // Whether this thread reads it.
-  bool ReadBy(Holder me) const;
+  // Whether this thread reads it; and where it stands, kNoCell when it does not.
+  bool ReadBy(Holder me) const { return FindReader(me) != kNoCell; }
+  uint32_t FindReader(Holder me) const;
   // Those that read it now, at most `max` of them, into `readers`; how many.
   uint32_t Readers(Holder* readers, uint32_t max) const;
 

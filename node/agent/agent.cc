@@ -24,10 +24,13 @@
 #include "mailrail/status.h"
 #include "node/agent/awaited_ends.h"
 #include "node/agent/broker.h"
+#include "node/agent/deadlock_search.h"
+#include "node/agent/far_objects.h"
 #include "node/agent/limit_watch.h"
 #include "node/agent/local_service.h"
 #include "node/agent/loop.h"
 #include "node/agent/memory_shares.h"
+#include "node/agent/object_host.h"
 #include "node/agent/objects.h"
 #include "node/agent/peer_calls.h"
 #include "node/agent/registry.h"
@@ -111,6 +114,9 @@ class Agent {
   std::unique_ptr<FarReceipts> receipts_;
   std::unique_ptr<AwaitedEnds> awaited_;
   std::unique_ptr<Objects> objects_;
+  std::unique_ptr<FarObjects> far_objects_;
+  std::unique_ptr<ObjectHost> object_host_;
+  std::unique_ptr<DeadlockSearch> deadlocks_;
   std::unique_ptr<Broker> broker_;
   std::unique_ptr<LocalService> local_;
   std::unique_ptr<LimitWatch> limits_;
@@ -192,6 +198,7 @@ void Agent::MakeParts(uint64_t incarnation) {
     watches_->OnProcessGone(process, reason);
     awaited_->OnProcessGone(process, reason);
     objects_->OnProcessGone(process.number);
+    far_objects_->OnProcessGone(process.number);
   };
   broker_options.mailbox_destroyed = [this](const LocalMailbox& mailbox) {
     watches_->OnMailboxDestroyed(mailbox);
@@ -219,16 +226,39 @@ void Agent::MakeParts(uint64_t incarnation) {
   };
   receipts_ = std::make_unique<FarReceipts>(std::move(receipt_options), registry_.get());
   objects_ = std::make_unique<Objects>(registry_.get());
+  FarObjects::Options far_options;
+  far_options.notify = [this](uint32_t number, control::Notice notice) {
+    local_->Notify(number, std::move(notice), nullptr);
+  };
+  far_options.search = [this](uint32_t number, uint32_t thread,
+                              std::function<void(const absl::Status&)> done) {
+    deadlocks_->Search(number, thread, std::move(done));
+  };
+  far_options.log = log;
+  far_objects_ =
+      std::make_unique<FarObjects>(std::move(far_options), &loop_, registry_.get(), calls_.get());
+  ObjectHost::Options host_options;
+  host_options.lease = config_.object_lease;
+  host_options.answer = [this](const std::string& node, uint64_t id, const proto::Reply& reply) {
+    remote_->Reply(node, id, reply);
+  };
+  host_options.log = log;
+  object_host_ = std::make_unique<ObjectHost>(std::move(host_options), &loop_, registry_.get(),
+                                              objects_.get());
+  deadlocks_ = std::make_unique<DeadlockSearch>(registry_.get(), objects_.get(), far_objects_.get(),
+                                                calls_.get());
   LocalService::Options local_options;
   local_options.max_processes = config_.max_processes;
   local_options.nodes = [this] { return Nodes(); };
   local_options.log = log;
-  local_ = std::make_unique<LocalService>(
-      std::move(local_options), &loop_, registry_.get(), broker_.get(), memory_.get(),
-      watches_.get(), receipts_.get(), objects_.get(), directory_.get(), calls_.get());
+  local_ = std::make_unique<LocalService>(std::move(local_options), &loop_, registry_.get(),
+                                          broker_.get(), memory_.get(), watches_.get(),
+                                          receipts_.get(), objects_.get(), far_objects_.get(),
+                                          deadlocks_.get(), directory_.get(), calls_.get());
   limits_ = std::make_unique<LimitWatch>(log, config_.max_processes, &loop_, registry_.get());
   remote_->Connect(registry_.get(), broker_.get(), local_.get(), calls_.get(), watches_.get(),
-                   awaited_.get(), receipts_.get(), carrier_.get());
+                   awaited_.get(), receipts_.get(), objects_.get(), far_objects_.get(),
+                   object_host_.get(), deadlocks_.get(), carrier_.get());
 }
 
 absl::Status Agent::StartTransport() {
@@ -280,6 +310,8 @@ absl::Status Agent::Start(int keeper_fd) {
     broker_->Resume();
     watches_->Resume();
     objects_->Resume();
+    object_host_->Resume();
+    far_objects_->Resume();
   }
   if (absl::Status status = StartTransport(); !status.ok()) return status;
   WatchAll();

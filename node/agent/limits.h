@@ -14,6 +14,10 @@ inline constexpr size_t kMaxObjects = 10000;
 inline constexpr size_t kMaxObjectBytes = size_t{256} << 20;
 // Receivers of one broadcast mailbox: a list of them fits a packet.
 inline constexpr size_t kMaxSubscriptions = 8192;
+// Processes of other nodes that have objects of this one open.
+inline constexpr size_t kMaxFarUsers = 65536;
+// Calls of processes of one other node that wait for objects of this one.
+inline constexpr size_t kMaxFarWaits = 4096;
 // Connections of programs that have not attached. One more disconnects the oldest of them.
 inline constexpr size_t kMaxNewcomers = 1024;
 // Registered names of one process: its row in a list fits a packet.

@@ -34,7 +34,8 @@ using internal::ToProto;
 
 LocalService::LocalService(Options options, Loop* loop, Registry* registry, Broker* broker,
                            MemoryShares* memory, Watches* watches, FarReceipts* receipts,
-                           Objects* objects, Directory* directory, PeerCaller* peers)
+                           Objects* objects, FarObjects* far_objects, DeadlockSearch* deadlocks,
+                           Directory* directory, PeerCaller* peers)
     : options_(std::move(options)),
       loop_(loop),
       registry_(registry),
@@ -43,6 +44,8 @@ LocalService::LocalService(Options options, Loop* loop, Registry* registry, Brok
       watches_(watches),
       receipts_(receipts),
       objects_(objects),
+      far_objects_(far_objects),
+      deadlocks_(deadlocks),
       directory_(directory),
       peers_(peers),
       resolver_(registry, directory),
@@ -172,7 +175,7 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
     case Kind::kFind:
       return Find(call);
     case Kind::kDestroyObject:
-      return Respond(*call, objects_->Destroy(request.destroy_object()));
+      return DestroyObject(call);
     case Kind::kCreateMailbox:
       return CreateMailbox(call);
     case Kind::kDestroyMailbox:
@@ -205,7 +208,10 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
       if (attached) broker_->LookAtLane(request.look_at_lane());
       return;
     case Kind::kCloseObject:
-      if (attached) objects_->Close(call->number, request.close_object());
+      if (attached) CloseObject(call->number, request.close_object());
+      return;
+    case Kind::kSettleObject:
+      if (attached) far_objects_->Settle(call->number, request.settle_object());
       return;
     case Kind::kLookAtMailbox:
       if (!attached) return;
@@ -240,10 +246,12 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
     case Kind::kOpenObject:
       return OpenObject(call);
     case Kind::kWaitForObject:
-      return Respond(*call, objects_->Wait(*Caller(*call), request.wait_for_object()));
+      return WaitForObject(call);
     case Kind::kWaitEnded:
       objects_->WaitEnded(call->number, request.wait_ended());
       return Respond(*call, absl::OkStatus());
+    case Kind::kObjectOp:
+      return DoObjectOp(call);
     case Kind::kWhoIs:
       return WhoIs(call);
     case Kind::kWatch:
@@ -302,14 +310,6 @@ absl::StatusOr<LocalProcess*> LocalService::Register(const ClientPtr& client) {
   WatchProcess(**process);
   memory_->OnAttach(**process);
   return process;
-}
-
-void LocalService::OpenObject(const CallPtr& call) {
-  control::Response response;
-  absl::StatusOr<std::vector<Fd>> fds =
-      objects_->Open(Caller(*call), call->request.open_object(), response.mutable_object());
-  if (!fds.ok()) return Respond(*call, fds.status());
-  Respond(*call, std::move(response), *std::move(fds));
 }
 
 void LocalService::RegisterName(const CallPtr& call) {

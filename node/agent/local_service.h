@@ -10,6 +10,8 @@
 #include "absl/container/flat_hash_map.h"
 #include "node/agent/broker.h"
 #include "node/agent/client.h"
+#include "node/agent/deadlock_search.h"
+#include "node/agent/far_objects.h"
 #include "node/agent/far_receipts.h"
 #include "node/agent/limits.h"
 #include "node/agent/loop.h"
@@ -39,7 +41,8 @@ class LocalService {
   // All outlive it.
   LocalService(Options options, Loop* loop, Registry* registry, Broker* broker,
                MemoryShares* memory, Watches* watches, FarReceipts* receipts, Objects* objects,
-               Directory* directory, PeerCaller* peers);
+               FarObjects* far_objects, DeadlockSearch* deadlocks, Directory* directory,
+               PeerCaller* peers);
 
   // A new connection.
   void Accept(Fd socket);
@@ -112,6 +115,15 @@ class LocalService {
   void AddWatch(const CallPtr& call, const absl::StatusOr<Subject>& subject);
   void RespondWatched(const Call& call, const mailrail::Watch& watch);
   void OpenObject(const CallPtr& call);
+  void OpenLocalObject(const CallPtr& call, const std::string& name);
+  void OpenFarObject(const CallPtr& call, const QualifiedName& name, bool create);
+  void CloseObject(uint32_t number, const control::CloseObject& close);
+  void DestroyObject(const CallPtr& call);
+  void DoObjectOp(const CallPtr& call);
+  void WaitForObject(const CallPtr& call);
+  // Where an object is: `node` is empty for this one. `only_connected` as of Directory::FindObject.
+  void FindObject(const CallPtr& call, proto::ObjectKind kind, const QualifiedName& name,
+                  bool only_connected, std::function<void(absl::StatusOr<FoundObject>)> done);
   void List(const CallPtr& call);
   void Ping(const CallPtr& call);
 
@@ -128,6 +140,8 @@ class LocalService {
   Watches* const watches_;
   FarReceipts* const receipts_;
   Objects* const objects_;
+  FarObjects* const far_objects_;
+  DeadlockSearch* const deadlocks_;
   Directory* const directory_;
   PeerCaller* const peers_;
   std::map<uint32_t, ClientPtr> clients_;    // attached

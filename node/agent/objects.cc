@@ -4,9 +4,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "core/base/name.h"
 #include "core/process/grants.h"
 #include "node/agent/limits.h"
+#include "node/directory/unknown_name.h"
 
 namespace mailrail {
 namespace {
@@ -14,23 +14,6 @@ namespace {
 // Of one object, for display, and for the graph.
 constexpr uint32_t kHoldersShown = 64;
 constexpr uint32_t kHoldersFollowed = 1025;
-
-absl::string_view KindName(proto::ObjectKind kind) {
-  switch (kind) {
-    case proto::MUTEX:
-      return "mutex";
-    case proto::SHARED_MUTEX:
-      return "shared mutex";
-    case proto::SEMAPHORE:
-      return "semaphore";
-    case proto::CONDITION:
-      return "condition";
-    case proto::BARRIER:
-      return "barrier";
-    default:
-      return "object";
-  }
-}
 
 // Who waits for one of these waits for all who hold it.
 bool IsLock(const NamedObject& object) {
@@ -42,17 +25,6 @@ bool IsLock(const NamedObject& object) {
 uint64_t FirstFence() { return static_cast<uint64_t>(absl::ToUnixNanos(absl::Now())); }
 
 }  // namespace
-
-absl::StatusOr<std::string> Objects::LocalName(absl::string_view name) const {
-  const absl::StatusOr<QualifiedName> parsed = ParseQualifiedName("object", name);
-  if (!parsed.ok()) return parsed.status();
-  if (!parsed->node.empty() && parsed->node != registry_->node()) {
-    return absl::UnimplementedError(absl::StrCat("'", name,
-                                                 "' is of another node than this one, which is ",
-                                                 registry_->node(), ": not in this version"));
-  }
-  return parsed->name;
-}
 
 absl::StatusOr<NamedObject*> Objects::Make(const std::string& name, const proto::ObjectSpec& spec) {
   if (registry_->objects().size() >= kMaxObjects) {
@@ -76,58 +48,65 @@ absl::StatusOr<NamedObject*> Objects::Make(const std::string& name, const proto:
   return registry_->AddObject(name, spec, *std::move(memory), *std::move(map));
 }
 
-absl::StatusOr<std::vector<Fd>> Objects::Open(LocalProcess* process,
-                                              const control::OpenObject& open,
-                                              control::ObjectGrant* grant) {
-  const absl::StatusOr<std::string> name = LocalName(open.name());
-  if (!name.ok()) return name.status();
-  const proto::ObjectSpec& spec = open.spec();
-  NamedObject* object = registry_->FindObject(spec.kind(), *name);
-  if (object == nullptr) {
-    if (!open.create()) {
-      return absl::NotFoundError(
-          absl::StrCat("no ", KindName(spec.kind()), " '", *name, "' on this node"));
-    }
-    absl::StatusOr<NamedObject*> made = Make(*name, spec);
+absl::StatusOr<Objects::Opened> Objects::Open(uint32_t number, const std::string& name,
+                                              const proto::ObjectSpec& spec, bool create) {
+  Opened opened;
+  opened.object = registry_->FindObject(spec.kind(), name);
+  if (opened.object == nullptr) {
+    if (!create) return UnknownObject(spec.kind(), name, registry_->node());
+    absl::StatusOr<NamedObject*> made = Make(name, spec);
     if (!made.ok()) return made.status();
-    object = *made;
-    grant->set_created(true);
-  } else if (spec.limit() != 0 && spec.limit() != object->spec.limit()) {
-    return absl::FailedPreconditionError(absl::StrCat("the ", KindName(spec.kind()), " '", *name,
-                                                      "' was made for ", object->spec.limit(),
-                                                      ", not for ", spec.limit()));
+    opened.object = *made;
+    opened.created = true;
+  } else if (spec.limit() != 0 && spec.limit() != opened.object->spec.limit()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the ", KindName(spec.kind()), " '", name, "' was made for ",
+                     opened.object->spec.limit(), ", not for ", spec.limit()));
   }
-  std::vector<Fd> fds;
-  fds.push_back(object->memory.Duplicate());
-  absl::Status status = fds[0].valid() ? absl::OkStatus() : OutOfDescriptors();
-  absl::StatusOr<uint64_t> open_id =
-      status.ok() ? registry_->AddUser(object, process->number) : status;
+  const absl::StatusOr<uint64_t> open_id = registry_->AddUser(opened.object, number);
   if (!open_id.ok()) {
-    if (object->users.empty() && object->spec.transient()) Remove(object);
+    if (opened.object->users.empty() && opened.object->spec.transient()) Remove(opened.object);
     return open_id.status();
   }
+  opened.open_id = *open_id;
+  return opened;
+}
+
+absl::StatusOr<std::vector<Fd>> Objects::Open(uint32_t number, const std::string& name,
+                                              const control::OpenObject& open,
+                                              control::ObjectGrant* grant) {
+  const NamedObject* const known = registry_->FindObject(open.spec().kind(), name);
+  const bool had = known != nullptr && known->users.contains(number);
+  const absl::StatusOr<Opened> opened = Open(number, name, open.spec(), open.create());
+  if (!opened.ok()) return opened.status();
+  NamedObject* const object = opened->object;
+  std::vector<Fd> fds;
+  fds.push_back(object->memory.Duplicate());
+  if (!fds[0].valid()) {
+    if (!had) Release(object, number);
+    return OutOfDescriptors();
+  }
   grant->set_object_id(object->id);
-  grant->set_open_id(*open_id);
+  grant->set_open_id(opened->open_id);
   *grant->mutable_spec() = object->spec;
-  grant->set_name(*name);
+  grant->set_name(name);
+  grant->set_created(opened->created);
   return fds;
 }
 
-void Objects::Close(uint32_t number, const control::CloseObject& close) {
-  NamedObject* const object = registry_->FindObject(close.object_id());
-  if (object == nullptr) return;
+bool Objects::Close(uint32_t number, uint64_t object_id, uint64_t open_id) {
+  NamedObject* const object = registry_->FindObject(object_id);
+  if (object == nullptr) return false;
   const auto user = object->users.find(number);
-  if (user == object->users.end() || user->second != close.open_id()) return;
+  if (user == object->users.end() || user->second != open_id) return false;
   Release(object, number);
+  return true;
 }
 
-absl::Status Objects::Destroy(const control::DestroyObject& destroy) {
-  const absl::StatusOr<std::string> name = LocalName(destroy.name());
-  if (!name.ok()) return name.status();
-  NamedObject* const object = registry_->FindObject(destroy.kind(), *name);
-  if (object == nullptr) {
-    return absl::NotFoundError(
-        absl::StrCat("no ", KindName(destroy.kind()), " '", *name, "' on this node"));
+absl::Status Objects::Destroy(proto::ObjectKind kind, const std::string& name, uint64_t object_id) {
+  NamedObject* const object = registry_->FindObject(kind, name);
+  if (object == nullptr || (object_id != 0 && object->id != object_id)) {
+    return UnknownObject(kind, name, registry_->node());
   }
   Remove(object);
   return absl::OkStatus();
@@ -135,6 +114,7 @@ absl::Status Objects::Destroy(const control::DestroyObject& destroy) {
 
 void Objects::Remove(NamedObject* object) {
   object->view().Close();
+  far_.on_removed(object->id);
   waits_.RemoveObject(object->id);
   registry_->RemoveObject(object->id);
 }
@@ -146,8 +126,16 @@ void Objects::Release(NamedObject* object, uint32_t number) {
   if (object->users.empty() && object->spec.transient()) Remove(object);
 }
 
+bool Objects::Uses(uint32_t number, uint64_t except) const {
+  for (const auto& [id, object] : registry_->objects()) {
+    if (id != except && object->users.contains(number)) return true;
+  }
+  return false;
+}
+
 void Objects::OnProcessGone(uint32_t number) {
   waits_.RemoveProcess(number);
+  std::erase_if(refused_, [number](const auto& entry) { return entry.first.first == number; });
   std::vector<uint64_t> used;
   for (const auto& [id, object] : registry_->objects()) {
     if (object->users.contains(number)) used.push_back(id);
@@ -159,7 +147,7 @@ void Objects::Resume() {
   std::set<uint32_t> gone;
   for (const auto& [id, object] : registry_->objects()) {
     for (const auto& [number, open_id] : object->users) {
-      if (registry_->FindProcess(number) == nullptr) gone.insert(number);
+      if (!registry_->MayHold(number)) gone.insert(number);
     }
   }
   for (const uint32_t number : gone) OnProcessGone(number);
@@ -170,18 +158,36 @@ void Objects::Resume() {
   for (const uint64_t id : unused) Remove(registry_->FindObject(id));
 }
 
-std::vector<Holder> Objects::Blockers(Holder who, uint64_t id, bool shared) {
-  std::vector<Holder> blockers;
+std::vector<Hold> Objects::Blockers(Holder who, uint64_t id, bool shared) const {
   const NamedObject* const object = registry_->FindObject(id);
-  if (object == nullptr || !IsLock(*object)) return blockers;
-  for (const Hold& hold : object->view().Holds(kHoldersFollowed)) {
+  if (object == nullptr || !IsLock(*object)) return {};
+  std::vector<Hold> blockers = object->view().Holds(kHoldersFollowed);
+  std::erase_if(blockers, [&](const Hold& hold) {
     // Readers do not wait for readers, nor one that has the right to write, and waits for readers
     // to leave, for itself.
-    if (shared && hold.shared) continue;
-    if (!hold.shared && hold.holder == who) continue;
-    blockers.push_back(hold.holder);
-  }
+    return shared && hold.shared ? true : !hold.shared && hold.holder == who;
+  });
   return blockers;
+}
+
+absl::optional<proto::ThreadWait> Objects::WaitOf(Holder who) const {
+  const WaitGraph::Wait* const wait = waits_.Find(who, absl::Now());
+  if (wait == nullptr) return absl::nullopt;
+  const NamedObject* const object = registry_->FindObject(wait->object);
+  if (object == nullptr || !IsLock(*object)) return absl::nullopt;
+  proto::ThreadWait found;
+  found.set_home(registry_->node());
+  found.set_object_id(object->id);
+  found.set_kind(object->spec.kind());
+  found.set_name(object->name);
+  found.set_shared(wait->shared);
+  found.set_must(wait->must);
+  found.set_serial(static_cast<uint64_t>(absl::ToUnixNanos(wait->began)));
+  return found;
+}
+
+void Objects::Refuse(Holder who, uint64_t serial, absl::Status why) {
+  refused_[{who.number, who.thread}] = {serial, std::move(why)};
 }
 
 absl::Status Objects::Wait(const LocalProcess& process, const control::WaitForObject& wait) {
@@ -194,17 +200,28 @@ absl::Status Objects::Wait(const LocalProcess& process, const control::WaitForOb
   }
   // One that runs on though its connection has ended may have taken it after that.
   object->view().RemoveHolders([this, object](uint32_t number) {
-    return !object->users.contains(number) || registry_->FindProcess(number) == nullptr;
+    return !object->users.contains(number) || !registry_->MayHold(number);
   });
   const Holder who = {process.number, wait.thread()};
   const absl::Time now = absl::Now();
-  if (!waits_.Add(who, object->id, wait.shared(), now)) {
+  if (!waits_.Add(who, object->id, wait.shared(), now, wait.must())) {
     return absl::ResourceExhaustedError("too many threads of this process wait");
   }
   if (!IsLock(*object)) return absl::OkStatus();  // for display
-  const std::vector<WaitGraph::Step> cycle = waits_.FindCycle(
-      who, now,
-      [this](Holder waiter, uint64_t of, bool shared) { return Blockers(waiter, of, shared); });
+  if (const auto refused = refused_.find({who.number, who.thread}); refused != refused_.end()) {
+    const Refusal refusal = refused->second;
+    refused_.erase(refused);
+    if (refusal.serial == WaitOf(who)->serial()) {
+      waits_.Remove(who);
+      return refusal.why;
+    }
+  }
+  const std::vector<WaitGraph::Step> cycle =
+      waits_.FindCycle(who, now, [this](Holder waiter, uint64_t of, bool shared) {
+        std::vector<Holder> holders;
+        for (const Hold& hold : Blockers(waiter, of, shared)) holders.push_back(hold.holder);
+        return holders;
+      });
   // One that has to go on waiting leaves it to the others, who look again.
   if (cycle.empty() || wait.must()) return absl::OkStatus();
   waits_.Remove(who);
@@ -248,6 +265,11 @@ control::ObjectRow Objects::Describe(const NamedObject& object) {
   for (const auto& [holder, wait] : waits_.WaitersOf(object.id, absl::Now())) {
     if (row.waiters_size() < static_cast<int>(kHoldersShown)) {
       add(holder, wait.shared, row.mutable_waiters());
+    }
+  }
+  for (const auto& [holder, shared] : far_.waiters(object.id)) {
+    if (row.waiters_size() < static_cast<int>(kHoldersShown)) {
+      add(holder, shared, row.mutable_waiters());
     }
   }
   return row;

@@ -22,6 +22,7 @@
 #include "mailrail/message.h"
 #include "mailrail/process_id.h"
 #include "node/agent/destination.h"
+#include "node/agent/far_object.h"
 #include "node/agent/named_object.h"
 #include "node/agent/owner_names.h"
 #include "node/agent/vault.h"
@@ -318,6 +319,36 @@ class Registry {
   void RemoveUser(NamedObject* object, uint32_t number);
   const std::map<uint64_t, std::unique_ptr<NamedObject>>& objects() const { return objects_; }
 
+  // --- Objects of other nodes that processes of this one have open.
+  // Finds it, if it is known.
+  absl::StatusOr<FarObject*> AddFarObject(const std::string& node, uint64_t object_id,
+                                          const std::string& name, const proto::ObjectSpec& spec);
+  FarObject* FindFarObject(uint64_t id);
+  FarObject* FindFarObject(const std::string& node, uint64_t object_id);
+  absl::Status SetUser(FarObject* object, uint32_t number, const FarObject::User& user);
+  // With the last user the object is forgotten.
+  void RemoveUser(FarObject* object, uint32_t number);
+  const std::map<uint64_t, FarObject>& far_objects() const { return far_objects_; }
+  // This node's epoch at another one (proto/peer.proto).
+  void SetHomeEpoch(const std::string& node, uint64_t epoch);
+  const std::map<std::string, uint64_t>& home_epochs() const { return home_epochs_; }
+  absl::StatusOr<const Settling*> AddSettling(Settling settling);
+  void RemoveSettling(uint64_t id);
+  const std::map<uint64_t, Settling>& settlings() const { return settlings_; }
+
+  // --- Processes of other nodes that have objects of this one open.
+  // Finds it, if it is known.
+  absl::StatusOr<FarUser*> AddFarUser(const ProcessId& process, uint64_t epoch);
+  FarUser* FindFarUser(uint32_t number);
+  FarUser* FindFarUser(const ProcessId& process);
+  // REQUIRES: it has none open.
+  void RemoveFarUser(uint32_t number);
+  const std::map<uint32_t, FarUser>& far_users() const { return far_users_; }
+  // A process that may hold something, of this node or another.
+  bool MayHold(uint32_t number) {
+    return FindProcess(number) != nullptr || FindFarUser(number) != nullptr;
+  }
+
   // --- Other nodes: which life of each was met last.
   void SavePeer(const std::string& node, uint64_t incarnation);
   const std::map<std::string, uint64_t>& peers() const { return peer_incarnations_; }
@@ -352,6 +383,9 @@ class Registry {
   absl::Status RestoreObject(KeptRecord* record);
   absl::Status RestoreUser(const KeptRecord& record);
   void SaveObjects();
+  // Of the kinds of keys of far objects, homes, far users and settlings.
+  absl::Status RestoreFar(const KeptRecord& record, absl::string_view kind);
+  void SaveFar();
   void IndexWatch(const Watch& watch);
   void IndexLink(const Link& link);
   void IndexLane(MailboxLane* lane);
@@ -383,6 +417,12 @@ class Registry {
   absl::flat_hash_map<std::string, std::set<uint64_t>> watches_of_subject_;
   std::map<uint64_t, std::unique_ptr<NamedObject>> objects_;
   std::map<std::pair<proto::ObjectKind, std::string>, uint64_t> object_names_;
+  std::map<uint64_t, FarObject> far_objects_;
+  std::map<std::pair<std::string, uint64_t>, uint64_t> far_object_ids_;  // by node and its id there
+  std::map<std::string, uint64_t> home_epochs_;
+  std::map<uint64_t, Settling> settlings_;
+  std::map<uint32_t, FarUser> far_users_;
+  absl::flat_hash_map<ProcessId, uint32_t> far_numbers_;
 };
 
 }  // namespace mailrail

@@ -34,6 +34,10 @@ std::set<uint32_t> Registry::NumbersInUse() const {
   for (const auto& [id, object] : objects_) {
     for (const auto& [number, open_id] : object->users) numbers.insert(number);
   }
+  for (const auto& [number, user] : far_users_) numbers.insert(number);
+  for (const auto& [id, object] : far_objects_) {
+    for (const auto& [number, user] : object.users) numbers.insert(number);
+  }
   return numbers;
 }
 

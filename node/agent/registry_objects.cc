@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/process/grants.h"
 #include "core/sync/any_sync.h"
 #include "node/agent/registry.h"
 
@@ -110,6 +111,11 @@ absl::Status Registry::RestoreObject(KeptRecord* record) {
 absl::Status Registry::RestoreUser(const KeptRecord& record) {
   state::ObjectUser value;
   if (!value.ParseFromString(record.value)) return absl::DataLossError("it is not well-formed");
+  if (FarObject* const far = FindFarObject(value.object())) {
+    far->users[value.number()] = {internal::FromProto(value.process()), value.open_id(),
+                                  value.home_open_id(), value.epoch()};
+    return absl::OkStatus();
+  }
   NamedObject* const object = FindObject(value.object());
   if (object == nullptr) return absl::NotFoundError("its object is not there");
   object->users[value.number()] = value.open_id();

@@ -133,6 +133,9 @@ absl::Status Registry::RestoreRecord(KeptRecord* record) {
   }
   if (is("object/")) return RestoreObject(record);
   if (is("user/")) return RestoreUser(*record);
+  if (is("far-") || is("settling/")) {
+    return RestoreFar(*record, record->key.substr(0, record->key.find('/')));
+  }
   if (is("peer/")) {
     absl::StatusOr<state::Peer> value = Parse<state::Peer>(*record, 0);
     if (!value.ok()) return value.status();
@@ -190,6 +193,7 @@ void Registry::SaveAll() {
   }
   SaveWatches();
   SaveObjects();
+  SaveFar();
   for (const auto& [id, lane] : lanes_) {
     vault_->Put(absl::StrCat("lane/", id), Encode(*lane), {lane->data.get(), lane->state.get()})
         .IgnoreError();

@@ -29,7 +29,8 @@ void SetStatus(const absl::Status& status, proto::Reply* reply) {
 
 void RemoteService::Connect(Registry* registry, Broker* broker, LocalService* local,
                             PeerCalls* calls, Watches* watches, AwaitedEnds* awaited,
-                            FarReceipts* receipts, Carrier* carrier) {
+                            FarReceipts* receipts, Objects* objects, FarObjects* far_objects,
+                            ObjectHost* object_host, DeadlockSearch* deadlocks, Carrier* carrier) {
   registry_ = registry;
   broker_ = broker;
   local_ = local;
@@ -37,6 +38,10 @@ void RemoteService::Connect(Registry* registry, Broker* broker, LocalService* lo
   watches_ = watches;
   awaited_ = awaited;
   receipts_ = receipts;
+  objects_ = objects;
+  far_objects_ = far_objects;
+  object_host_ = object_host;
+  deadlocks_ = deadlocks;
   carrier_ = carrier;
 }
 
@@ -49,6 +54,8 @@ void RemoteService::Meet(const std::string& node, uint64_t incarnation) {
     broker_->ForgetNode(node);
     awaited_->OnNodeAnew(node);
     watches_->OnNodeAnew(node);
+    object_host_->OnNodeAnew(node);
+    far_objects_->OnNodeAnew(node);
   }
   known = incarnation;
   broker_->SavePeer(node, incarnation);
@@ -77,6 +84,7 @@ void RemoteService::OnPeerUp(const std::string& node, uint64_t incarnation, cons
     Meet(node, incarnation);
     options_.log(absl::StrCat("node ", node, " is connected"));
     watches_->OnPeerUp(node);
+    far_objects_->OnPeerUp(node);
     calls_->OnPeerUp(node);
   });
 }
@@ -186,6 +194,7 @@ void RemoteService::Reply(const std::string& node, uint64_t id, const proto::Rep
 void RemoteService::Answer(const std::string& node, const proto::Request& request) {
   if (request.has_await_end()) return awaited_->Await(node, request.id(), request.await_end());
   if (request.has_forget_end()) return awaited_->Forget(node, request.id(), request.forget_end());
+  if (request.epoch() != 0) return object_host_->OnRequest(node, request);
   if (request.has_browse()) return Browse(node, request);
   if (request.has_redrive()) return Redrive(node, request);
   proto::Reply answer;
@@ -264,6 +273,29 @@ void RemoteService::Answer(const std::string& node, const proto::Request& reques
     case proto::Request::kStatMailbox:
       if (const LocalMailbox* mailbox = mailbox_of(request.stat_mailbox())) {
         broker_->Describe(*mailbox, reply->mutable_mailbox_state());
+      }
+      break;
+    case proto::Request::kFindObject: {
+      const proto::FindObject& find = request.find_object();
+      const NamedObject* const object = registry_->FindObject(find.kind(), find.name());
+      if (object == nullptr) {
+        status = UnknownObject(find.kind(), find.name(), registry_->node());
+      } else {
+        reply->mutable_object()->set_object_id(object->id);
+      }
+      break;
+    }
+    case proto::Request::kDestroyObject: {
+      const proto::FindObject& find = request.destroy_object();
+      status = objects_->Destroy(find.kind(), find.name(), find.object_id());
+      break;
+    }
+    case proto::Request::kWaitOf:
+      if (const auto wait = deadlocks_->WaitOf(request.wait_of())) *reply->mutable_wait() = *wait;
+      break;
+    case proto::Request::kHoldersOf:
+      for (proto::ThreadHold& hold : deadlocks_->HoldersOf(request.holders_of())) {
+        *reply->add_holders() = std::move(hold);
       }
       break;
     case proto::Request::kPing:

@@ -9,9 +9,13 @@
 #include "absl/synchronization/mutex.h"
 #include "node/agent/awaited_ends.h"
 #include "node/agent/broker.h"
+#include "node/agent/deadlock_search.h"
+#include "node/agent/far_objects.h"
 #include "node/agent/far_receipts.h"
 #include "node/agent/local_service.h"
 #include "node/agent/loop.h"
+#include "node/agent/object_host.h"
+#include "node/agent/objects.h"
 #include "node/agent/peer_calls.h"
 #include "node/agent/registry.h"
 #include "node/agent/watches.h"
@@ -30,7 +34,9 @@ class RemoteService : public CarrierEvents {
   RemoteService(Options options, Loop* loop) : options_(std::move(options)), loop_(loop) {}
   // Before the carrier starts to call; all outlive the carrier.
   void Connect(Registry* registry, Broker* broker, LocalService* local, PeerCalls* calls,
-               Watches* watches, AwaitedEnds* awaited, FarReceipts* receipts, Carrier* carrier);
+               Watches* watches, AwaitedEnds* awaited, FarReceipts* receipts, Objects* objects,
+               FarObjects* far_objects, ObjectHost* object_host, DeadlockSearch* deadlocks,
+               Carrier* carrier);
   // The answer to a request.
   void Reply(const std::string& node, uint64_t id, const proto::Reply& reply);
   // What an agent before this one knew of its peers.
@@ -84,6 +90,10 @@ class RemoteService : public CarrierEvents {
   Watches* watches_ = nullptr;
   AwaitedEnds* awaited_ = nullptr;
   FarReceipts* receipts_ = nullptr;
+  Objects* objects_ = nullptr;
+  FarObjects* far_objects_ = nullptr;
+  ObjectHost* object_host_ = nullptr;
+  DeadlockSearch* deadlocks_ = nullptr;
   Carrier* carrier_ = nullptr;
   std::map<std::string, uint64_t> incarnations_;
   absl::Mutex mutex_;

@@ -5,7 +5,7 @@
 
 namespace mailrail {
 
-bool WaitGraph::Add(Holder who, uint64_t object, bool shared, absl::Time now) {
+bool WaitGraph::Add(Holder who, uint64_t object, bool shared, absl::Time now, bool must) {
   const auto known = waits_.find(Key(who));
   if (known == waits_.end()) {
     size_t of_process = 0;
@@ -17,7 +17,9 @@ bool WaitGraph::Add(Holder who, uint64_t object, bool shared, absl::Time now) {
     }
     if (of_process >= kMostOfProcess) return false;
   }
-  waits_[Key(who)] = {object, shared, now};
+  Wait& wait = waits_[Key(who)];
+  const bool same = wait.object == object && wait.shared == shared && now - wait.said <= kBelieved;
+  wait = {object, shared, must, same ? wait.began : now, now};
   return true;
 }
 

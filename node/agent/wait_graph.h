@@ -24,6 +24,8 @@ class WaitGraph {
   struct Wait {
     uint64_t object = 0;
     bool shared = false;  // to read
+    bool must = false;    // it cannot be refused
+    absl::Time began;     // since it was said first
     absl::Time said;      // last
   };
   // Somebody of a cycle, and what it waits for: it is held by the next one, by the first after the
@@ -43,7 +45,7 @@ class WaitGraph {
   // False when so many threads of its process wait already. REQUIRES: of this and Remove, a thread
   // up to Holder::kLargest.
   static constexpr size_t kMostOfProcess = 4096;
-  bool Add(Holder who, uint64_t object, bool shared, absl::Time now);
+  bool Add(Holder who, uint64_t object, bool shared, absl::Time now, bool must = false);
   void Remove(Holder who) { waits_.erase(Key(who)); }
   void RemoveProcess(uint32_t number);
   void RemoveObject(uint64_t object);
@@ -51,13 +53,14 @@ class WaitGraph {
   // The cycle that `who`, which waits, is in, beginning with it; empty when it is in none.
   std::vector<Step> FindCycle(Holder who, absl::Time now, HoldersOf holders) const;
 
+  // What a thread waits for; null when it does not wait.
+  const Wait* Find(Holder who, absl::Time now) const;
+
   // Those that wait for an object.
   std::vector<std::pair<Holder, Wait>> WaitersOf(uint64_t object, absl::Time now) const;
 
  private:
   static uint64_t Key(Holder who) { return who.Pack(); }
-  // Null when it does not wait.
-  const Wait* Find(Holder who, absl::Time now) const;
 
   std::map<uint64_t, Wait> waits_;  // by Holder::Pack
 };

@@ -28,6 +28,8 @@ struct AgentConfig {
   absl::Duration idle_exit = absl::InfiniteDuration();
   // How long SIGTERM waits for what is on its way to other nodes.
   absl::Duration drain_timeout = absl::Seconds(5);
+  // How long a node that does not answer keeps what its processes hold of locks of this one.
+  absl::Duration object_lease = absl::Seconds(30);
   uint32_t max_processes = 20000;
   // Shared memory for messages on this node; 0: half of the host's, or of what the agent's cgroup
   // may have.

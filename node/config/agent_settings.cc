@@ -107,6 +107,19 @@ std::string GetDrainTimeout(const AgentConfig& config) {
   return absl::FormatDuration(config.drain_timeout);
 }
 
+absl::Status SetObjectLease(absl::string_view text, AgentConfig* config) {
+  absl::Duration lease;
+  if (absl::Status status = Store(ReadDuration(text), &lease); !status.ok()) return status;
+  if (lease < absl::Milliseconds(600) || lease > absl::Hours(24)) {
+    return absl::InvalidArgumentError(absl::StrCat("'", text, "' is not 600ms to 24h"));
+  }
+  config->object_lease = lease;
+  return absl::OkStatus();
+}
+std::string GetObjectLease(const AgentConfig& config) {
+  return absl::FormatDuration(config.object_lease);
+}
+
 absl::Status SetMaxProcesses(absl::string_view text, AgentConfig* config) {
   return Store(ReadNumber(text, 1, kMostProcesses), &config->max_processes);
 }
@@ -148,6 +161,10 @@ constexpr AgentSetting kSettings[] = {
     {"drain_timeout", "--drain-timeout", "MAILRAIL_DRAIN_TIMEOUT", "DURATION",
      "how long SIGTERM waits for what is on its way to other nodes (default: 5s)", false,
      SetDrainTimeout, GetDrainTimeout},
+    {"object_lease", "--object-lease", "MAILRAIL_OBJECT_LEASE", "DURATION",
+     "how long a node that does not answer keeps what its processes hold of this node's locks "
+     "(default: 30s)",
+     false, SetObjectLease, GetObjectLease},
     {"max_processes", "--max-processes", "MAILRAIL_MAX_PROCESSES", "N",
      "how many processes may be attached (default: 20000)", false, SetMaxProcesses,
      GetMaxProcesses},

@@ -66,7 +66,7 @@ TEST_F(AgentSettingsTest, AFileSetsEverything) {
       "node: alpha\ncluster: blue\nlisten: 10.0.0.1:7400\nadvertise: alpha.example:7400\n"
       "peers:\n  beta: 10.0.0.2:7400\n  gamma: 10.0.0.3:7400\n"
       "socket: /tmp/a.sock\nsocket_mode: 0660\nidle_exit: 2m\ndrain_timeout: 30\n"
-      "max_processes: 500\nmemory_bytes: 512M\nprocess_memory_bytes: 65536\n");
+      "object_lease: 3s\nmax_processes: 500\nmemory_bytes: 512M\nprocess_memory_bytes: 65536\n");
   const AgentConfig config = Load();
   EXPECT_EQ(config.node, "alpha");
   EXPECT_EQ(config.cluster, "blue");
@@ -78,6 +78,7 @@ TEST_F(AgentSettingsTest, AFileSetsEverything) {
   EXPECT_EQ(config.socket_mode, 0660u);
   EXPECT_EQ(config.idle_exit, absl::Minutes(2));
   EXPECT_EQ(config.drain_timeout, absl::Seconds(30));
+  EXPECT_EQ(config.object_lease, absl::Seconds(3));
   EXPECT_EQ(config.max_processes, 500u);
   EXPECT_EQ(config.memory_bytes, uint64_t{512} << 20);
   EXPECT_EQ(config.process_memory_bytes, 65536u);

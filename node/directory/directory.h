@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "mailrail/mailbox.h"
 #include "mailrail/process_id.h"
+#include "proto/common.pb.h"
 
 namespace mailrail {
 
@@ -19,6 +20,12 @@ struct FoundMailbox {
   std::string node;
   uint64_t id = 0;  // there: tells it from another that is made under its name later
   MailboxOptions options;
+};
+
+// A named object of another node.
+struct FoundObject {
+  std::string node;
+  uint64_t id = 0;  // there
 };
 
 // What a name stands for on another node.
@@ -49,6 +56,12 @@ class Directory {
   using NameCallback = std::function<void(absl::StatusOr<FoundName>)>;
   virtual void FindName(const std::string& name, const std::string& node, absl::Time deadline,
                         NameCallback done) = 0;
+
+  // A mutex, semaphore or the like, where it is. `only_connected`: nodes that are down are not
+  // asked, and there is none if none of the others has it.
+  using ObjectCallback = std::function<void(absl::StatusOr<FoundObject>)>;
+  virtual void FindObject(proto::ObjectKind kind, const std::string& name, const std::string& node,
+                          bool only_connected, absl::Time deadline, ObjectCallback done) = 0;
 
   // Whether another node that is reached now has a mailbox of this name: kNotFound if none. Nodes
   // that are down are not asked: names are unique among the nodes that answer.

@@ -21,6 +21,15 @@ bool Contains(const std::vector<std::string>& nodes, absl::string_view node) {
 
 }  // namespace
 
+absl::Status EmbeddedDirectory::Question::Unknown() const {
+  return object == proto::NO_OBJECT ? UnknownName(kind, name) : UnknownObject(object, name);
+}
+
+absl::Status EmbeddedDirectory::Question::Unanswered(const std::vector<std::string>& silent) const {
+  return object == proto::NO_OBJECT ? UnansweredName(kind, name, silent)
+                                    : UnansweredObject(object, name, silent);
+}
+
 // One question that several nodes were asked.
 struct EmbeddedDirectory::Poll {
   Question question;
@@ -41,8 +50,7 @@ struct EmbeddedDirectory::Poll {
     if (!absl::IsNotFound(reply.status()) && !down) silent.push_back(node);
     if (waiting > 0) return;
     answered = true;
-    done("", silent.empty() ? UnknownName(question.kind, question.name)
-                            : UnansweredName(question.kind, question.name, silent));
+    done("", silent.empty() ? question.Unknown() : question.Unanswered(silent));
   }
 };
 
@@ -56,7 +64,7 @@ void EmbeddedDirectory::Ask(const Question& question, AnswerCallback done) {
   }
   const std::vector<std::string> connected = peers_->ConnectedPeers();
   const std::vector<std::string> nodes = question.only_connected ? connected : peers_->Peers();
-  if (nodes.empty()) return done("", UnknownName(question.kind, question.name));
+  if (nodes.empty()) return done("", question.Unknown());
   const auto poll = std::make_shared<Poll>();
   poll->question = question;
   poll->done = std::move(done);
@@ -81,6 +89,19 @@ void EmbeddedDirectory::FindMailbox(const std::string& name, const std::string& 
       [done = std::move(done)](const std::string& at, absl::StatusOr<proto::Reply> reply) {
         if (!reply.ok()) return done(reply.status());
         done(MailboxOf(at, *reply));
+      });
+}
+
+void EmbeddedDirectory::FindObject(proto::ObjectKind kind, const std::string& name,
+                                   const std::string& node, bool only_connected,
+                                   absl::Time deadline, ObjectCallback done) {
+  Question question{NameKind::kAny, name, node, deadline, {}, only_connected, kind};
+  question.request.mutable_find_object()->set_kind(kind);
+  question.request.mutable_find_object()->set_name(name);
+  Ask(question,
+      [done = std::move(done)](const std::string& at, absl::StatusOr<proto::Reply> reply) {
+        if (!reply.ok()) return done(reply.status());
+        done(FoundObject{at, reply->object().object_id()});
       });
 }
 

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "node/directory/directory.h"
 #include "node/directory/peer_caller.h"
@@ -28,6 +29,8 @@ class EmbeddedDirectory : public Directory {
                    ProcessCallback done) override;
   void FindName(const std::string& name, const std::string& node, absl::Time deadline,
                 NameCallback done) override;
+  void FindObject(proto::ObjectKind kind, const std::string& name, const std::string& node,
+                  bool only_connected, absl::Time deadline, ObjectCallback done) override;
   void CheckMailbox(const std::string& name, absl::Time deadline, MailboxCallback done) override;
 
  private:
@@ -38,6 +41,10 @@ class EmbeddedDirectory : public Directory {
     absl::Time deadline;
     proto::Request request;
     bool only_connected = false;
+    proto::ObjectKind object = proto::NO_OBJECT;  // it is asked for one of these
+
+    absl::Status Unknown() const;
+    absl::Status Unanswered(const std::vector<std::string>& silent) const;
   };
   using AnswerCallback = std::function<void(const std::string& node, absl::StatusOr<proto::Reply>)>;
   struct Poll;

@@ -37,6 +37,36 @@ absl::Status UnknownNode(absl::string_view node) {
       absl::StrCat("there is no node '", node, "' in this cluster; see mailrail nodes"));
 }
 
+absl::string_view KindName(proto::ObjectKind kind) {
+  switch (kind) {
+    case proto::MUTEX:
+      return "mutex";
+    case proto::SHARED_MUTEX:
+      return "shared mutex";
+    case proto::SEMAPHORE:
+      return "semaphore";
+    case proto::CONDITION:
+      return "condition";
+    case proto::BARRIER:
+      return "barrier";
+    default:
+      return "object";
+  }
+}
+
+absl::Status UnknownObject(proto::ObjectKind kind, absl::string_view name, absl::string_view node) {
+  return absl::NotFoundError(absl::StrCat("there is no ", KindName(kind), " '", name, "'",
+                                          node.empty() ? "" : absl::StrCat(" on node ", node),
+                                          "; see mailrail locks", node.empty() ? "" : " there"));
+}
+
+absl::Status UnansweredObject(proto::ObjectKind kind, absl::string_view name,
+                              const std::vector<std::string>& silent_nodes) {
+  return absl::UnavailableError(absl::StrCat(
+      "there is no ", KindName(kind), " '", name, "' on the nodes that answer; no answer from ",
+      absl::StrJoin(silent_nodes, ", "), "; see mailrail nodes"));
+}
+
 absl::Status MailboxExists(absl::string_view name, absl::string_view node) {
   return absl::AlreadyExistsError(absl::StrCat("mailbox '", name, "' exists already on node ", node,
                                                "; see mailrail mailbox ls there"));

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "proto/common.pb.h"
 
 namespace mailrail {
 
@@ -22,6 +23,14 @@ absl::Status UnansweredName(NameKind kind, absl::string_view name,
 
 // kNotFound: the cluster has no such node.
 absl::Status UnknownNode(absl::string_view node);
+
+// What the kind is called: a mutex, say.
+absl::string_view KindName(proto::ObjectKind kind);
+// As above, of an object.
+absl::Status UnknownObject(proto::ObjectKind kind, absl::string_view name,
+                           absl::string_view node = "");
+absl::Status UnansweredObject(proto::ObjectKind kind, absl::string_view name,
+                              const std::vector<std::string>& silent_nodes);
 
 // kAlreadyExists.
 absl::Status MailboxExists(absl::string_view name, absl::string_view node);

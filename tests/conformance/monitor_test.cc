@@ -31,7 +31,7 @@ class ConditionTest : public LockTest {
   std::string condition_;
 };
 
-MAILRAIL_ON_ONE_NODE(ConditionTest);
+MAILRAIL_OVER_TRANSPORTS(ConditionTest);
 
 TEST_P(ConditionTest, AWaiterHasUnlockedTheMutexAndHasItAgainWhenItIsNotified) {
   std::future<Result> wait = BeginWait(peer());

@@ -15,7 +15,7 @@ class MutexTest : public LockTest {
   std::string name_;
 };
 
-MAILRAIL_ON_ONE_NODE(MutexTest);
+MAILRAIL_OVER_TRANSPORTS(MutexTest);
 
 TEST_P(MutexTest, OneThreadAtATimeHasIt) {
   ASSERT_THAT(Lock(peer(), name_), IsOk());

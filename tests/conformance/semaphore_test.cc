@@ -22,7 +22,7 @@ class SemaphoreTest : public LockTest {
   std::string name_;
 };
 
-MAILRAIL_ON_ONE_NODE(SemaphoreTest);
+MAILRAIL_OVER_TRANSPORTS(SemaphoreTest);
 
 TEST_P(SemaphoreTest, AsManyHaveItAsItHasUnits) {
   ASSERT_THAT(self().CallLock(Do(Call::ACQUIRE)), IsOk());
@@ -114,7 +114,7 @@ class BarrierTest : public LockTest {
   std::string name_;
 };
 
-MAILRAIL_ON_ONE_NODE(BarrierTest);
+MAILRAIL_OVER_TRANSPORTS(BarrierTest);
 
 TEST_P(BarrierTest, AllGoOnWhenTheLastHasComeRoundAfterRound) {
   for (uint32_t round = 0; round < 20; ++round) {

@@ -18,7 +18,7 @@ class SharedMutexTest : public LockTest {
   std::string name_;
 };
 
-MAILRAIL_ON_ONE_NODE(SharedMutexTest);
+MAILRAIL_OVER_TRANSPORTS(SharedMutexTest);
 
 TEST_P(SharedMutexTest, ManyReadOrOneWrites) {
   ASSERT_THAT(self().CallLock(Do(Call::LOCK_SHARED)), IsOk());

@@ -15,10 +15,13 @@
 #include "mailrail/process_id.h"
 #include "node/agent/awaited_ends.h"
 #include "node/agent/broker.h"
+#include "node/agent/deadlock_search.h"
+#include "node/agent/far_objects.h"
 #include "node/agent/far_receipts.h"
 #include "node/agent/local_service.h"
 #include "node/agent/loop.h"
 #include "node/agent/memory_shares.h"
+#include "node/agent/object_host.h"
 #include "node/agent/objects.h"
 #include "node/agent/peer_calls.h"
 #include "node/agent/registry.h"
@@ -64,6 +67,9 @@ class OneNode {
   std::unique_ptr<Watches> watches_;
   std::unique_ptr<AwaitedEnds> awaited_;
   std::unique_ptr<Objects> objects_;
+  std::unique_ptr<FarObjects> far_objects_;
+  std::unique_ptr<ObjectHost> object_host_;
+  std::unique_ptr<DeadlockSearch> deadlocks_;
   std::unique_ptr<FarReceipts> receipts_;
   std::unique_ptr<Broker> broker_;
   std::unique_ptr<LocalService> local_;
