@@ -32,6 +32,11 @@ absl::Status FarCalls::Destroyed() const {
   return absl::UnavailableError(absl::StrCat("'", name_, "' was destroyed"));
 }
 
+absl::Status FarCalls::Lost() const {
+  return absl::AbortedError(
+      absl::StrCat("'", name_, "' was lost: its node was not reached for too long"));
+}
+
 void FarCalls::OnLost() {
   absl::MutexLock lock(&mutex_);
   ++losses_;
@@ -112,6 +117,7 @@ absl::StatusOr<proto::ObjectResult> FarCalls::Get(SyncOp op, uint32_t holder, bo
 absl::Status FarCalls::GiveBack(SyncOp op, uint32_t holder) {
   // That it is lost may be there to be read.
   process_->connection().ReadNotices();
+  uint64_t losses = 0;
   {
     absl::MutexLock lock(&mutex_);
     const auto held = held_.find(holder);
@@ -120,12 +126,14 @@ absl::Status FarCalls::GiveBack(SyncOp op, uint32_t holder) {
     }
     const bool lost = held->second.lost;
     held_.erase(held);
-    if (lost) {
-      return absl::AbortedError(
-          absl::StrCat("'", name_, "' was lost: its node was not reached for too long"));
-    }
+    if (lost) return Lost();
+    losses = losses_;
   }
   const absl::Status status = AskNow(op, holder).status();
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!status.ok() && losses != losses_) return Lost();
+  }
   // A destroyed one is not to be given back.
   return absl::IsUnavailable(status) && status == Destroyed() ? absl::OkStatus() : status;
 }

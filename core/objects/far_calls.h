@@ -93,6 +93,7 @@ class FarCalls {
   uint32_t NewPermit();
   void FreePermit(uint32_t holder);
   absl::Status Destroyed() const;
+  absl::Status Lost() const;
 
   ProcessImpl* const process_;
   const uint64_t id_;

@@ -260,7 +260,7 @@ void ObjectHost::Do(const std::string& node, uint64_t id, const proto::FarObject
   Peer& peer = peers_[node];
   const bool waits = absl::IsDeadlineExceeded(result.status()) && op.wait_ms() > 0;
   if (!waits || peer.waits >= kMaxFarWaits) {
-    call.GiveUp(/*has_slept=*/false);
+    if (!result.ok()) call.GiveUp(/*has_slept=*/false);
     if (waits) result = absl::ResourceExhaustedError("too much of this node waits there already");
     return Finish(key, node, id, op.ticket(), result);
   }

@@ -5,7 +5,9 @@
 #include <signal.h>
 
 #include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "tests/conformance/conformance.h"
 #include "tests/support/worker_party.h"
@@ -19,12 +21,15 @@ class OwnClusterTest : public testing::TestWithParam<Transport> {
   void SetUp() override {
     std::vector<std::string> nodes = {"alpha"};
     if (GetParam() == Transport::kTwoNodes) nodes.push_back("beta");
-    auto cluster = Cluster::Start(nodes);
+    auto cluster = Cluster::Start(nodes, Agents::kKept, Flags());
     ASSERT_THAT(cluster, IsOk());
     cluster_ = *std::move(cluster);
     self_ = NewSelf();
     ASSERT_NE(self_, nullptr);
   }
+
+  // Of all agents.
+  virtual std::vector<std::string> Flags() const { return {}; }
 
   Cluster& cluster() { return *cluster_; }
   LocalParty& self() { return *self_; }

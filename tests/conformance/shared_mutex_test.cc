@@ -33,6 +33,10 @@ TEST_P(SharedMutexTest, ManyReadOrOneWrites) {
               HasCode(StatusCode::kDeadlineExceeded));
   EXPECT_THAT(peer().CallLock(Do(Call::LOCK), AtOnce()), HasCode(StatusCode::kDeadlineExceeded));
   ASSERT_THAT(self().CallLock(Do(Call::UNLOCK)), IsOk());
+  ASSERT_THAT(peer().CallLock(Do(Call::LOCK), AtOnce()), IsOk());
+  EXPECT_THAT(self().CallLock(Do(Call::LOCK_SHARED), AtOnce()),
+              HasCode(StatusCode::kDeadlineExceeded));
+  ASSERT_THAT(peer().CallLock(Do(Call::UNLOCK)), IsOk());
   EXPECT_THAT(peer().CallLock(Do(Call::LOCK_SHARED), AtOnce()), IsOk());
 }
 

@@ -158,6 +158,10 @@ absl::Status Locks::Carry(const LockCall& call, Object& object, absl::Time deadl
     case LockCall::POST:
       return std::get<Semaphore>(object).Post();
     case LockCall::VALUE:
+      if (call.kind() == LockCall::MUTEX) {
+        result->set_value(std::get<Mutex>(object).HeldByThisThread());
+        return absl::OkStatus();
+      }
       result->set_value(call.kind() == LockCall::BARRIER ? std::get<Barrier>(object).waiting()
                                                          : std::get<Semaphore>(object).value());
       return absl::OkStatus();
