@@ -44,6 +44,8 @@ class SemaphoreMemory : public SyncMemory {
   uint64_t Fence(Holder me, uint32_t cell);
 
   uint32_t value() const;
+  // Whether a unit is free now.
+  bool HasFree() const;
   // Those that hold units now, at most `max`, into `holders`; how many.
   uint32_t Holders(Holder* holders, uint32_t max) const;
 

@@ -47,6 +47,8 @@ class SharedMutexMemory : public SyncMemory {
   uint64_t Fence(Holder me, uint32_t cell);
 
   Holder writer() const;
+  // Whether one more may read now.
+  bool MayRead() const;
   // Whether this thread reads it.
   bool ReadBy(Holder me) const;
   // Those that read it now, at most `max` of them, into `readers`; how many.

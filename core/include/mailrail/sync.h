@@ -98,6 +98,7 @@ class Mutex {
 
  private:
   friend class Condition;
+  friend class WaitSet;
   explicit Mutex(std::shared_ptr<internal::SyncObject> object);
   // Without a deadline, and without being refused for a wait that would never end.
   absl::StatusOr<Grant> LockAgain();
@@ -127,6 +128,7 @@ class SharedMutex {
   absl::Status UnlockShared();
 
  private:
+  friend class WaitSet;
   explicit SharedMutex(std::shared_ptr<internal::SyncObject> object);
   std::shared_ptr<internal::SyncObject> object_;
 };
@@ -234,6 +236,7 @@ class Semaphore {
   uint32_t value() const;
 
  private:
+  friend class WaitSet;
   explicit Semaphore(std::shared_ptr<internal::SyncObject> object);
   std::shared_ptr<internal::SyncObject> object_;
 };
@@ -261,6 +264,7 @@ class Barrier {
   uint32_t waiting() const;
 
  private:
+  friend class WaitSet;
   explicit Barrier(std::shared_ptr<internal::SyncObject> object);
   std::shared_ptr<internal::SyncObject> object_;
 };
