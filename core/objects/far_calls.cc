@@ -146,10 +146,10 @@ absl::StatusOr<Grant> FarCalls::Lock(SyncOp lock, bool must, absl::Time deadline
 
 absl::Status FarCalls::Unlock(SyncOp unlock) { return GiveBack(unlock, ThreadNumber()); }
 
-bool FarCalls::HeldByThisThread() {
+bool FarCalls::HeldBy(uint32_t holder) {
   process_->connection().ReadNotices();
   absl::MutexLock lock(&mutex_);
-  const auto held = held_.find(ThreadNumber());
+  const auto held = held_.find(holder);
   return held != held_.end() && !held->second.lost;
 }
 

@@ -42,7 +42,9 @@ class FarCalls {
   // wait that would never end.
   absl::StatusOr<Grant> Lock(SyncOp lock, bool must, absl::Time deadline);
   absl::Status Unlock(SyncOp unlock);
-  bool HeldByThisThread();
+
+  // Whether a thread or permit has it, and it is not lost.
+  bool HeldBy(uint32_t holder);
 
   // Of a semaphore.
   struct Permit {

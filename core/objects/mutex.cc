@@ -106,7 +106,8 @@ absl::Status Mutex::Unlock() {
 
 bool Mutex::HeldByThisThread() const {
   if (!object_->CheckUsable().ok()) return false;
-  if (internal::FarCalls* const far = object_->far()) return far->HeldByThisThread();
+  if (internal::FarCalls* const far = object_->far())
+    return far->HeldBy(object_->ThisThread().thread);
   return object_->As<MutexMemory>().HeldBy(object_->ThisThread());
 }
 

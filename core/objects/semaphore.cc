@@ -128,6 +128,13 @@ Semaphore::Permit& Semaphore::Permit::operator=(Permit&& other) noexcept {
 }
 Semaphore::Permit::~Permit() { Release().IgnoreError(); }
 
+bool Semaphore::Permit::held() const {
+  if (object_ == nullptr || !object_->CheckUsable().ok()) return false;
+  if (object_->far() != nullptr) return object_->far()->HeldBy(thread_);
+  const Holder holder = {object_->ThisThread().number, thread_};
+  return object_->As<SemaphoreMemory>().HoldsAt(holder, cell_);
+}
+
 absl::Status Semaphore::Permit::Release() {
   const std::shared_ptr<SyncObject> object = std::exchange(object_, nullptr);
   if (object == nullptr) return absl::OkStatus();

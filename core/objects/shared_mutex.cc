@@ -129,4 +129,12 @@ absl::Status SharedMutex::UnlockShared() {
   return object_->WhyLost();
 }
 
+bool SharedMutex::HeldByThisThread() const {
+  if (!object_->CheckUsable().ok()) return false;
+  const Holder me = object_->ThisThread();
+  if (object_->far() != nullptr) return object_->far()->HeldBy(me.thread);
+  const SharedMutexMemory memory = object_->As<SharedMutexMemory>();
+  return memory.writer() == me || memory.ReadBy(me);
+}
+
 }  // namespace mailrail

@@ -49,13 +49,26 @@ absl::Status WaitSetImpl::Insert(std::unique_ptr<Member> member) {
 }
 
 absl::Status WaitSetImpl::Add(uint64_t key, Waitable* waitable) {
+  auto member = std::make_unique<Member>();
+  member->key = key;
+  member->waitable = waitable;
+  return AddMember(std::move(member));
+}
+
+absl::Status WaitSetImpl::Add(uint64_t key, std::unique_ptr<Waitable> waitable) {
+  auto member = std::make_unique<Member>();
+  member->key = key;
+  member->waitable = waitable.get();
+  member->owned = std::move(waitable);
+  return AddMember(std::move(member));
+}
+
+absl::Status WaitSetImpl::AddMember(std::unique_ptr<Member> member) {
   if (absl::Status status = process_->CheckUsable(); !status.ok()) return status;
+  Waitable* const waitable = member->waitable;
   absl::MutexLock change(&change_mutex_);
   {
     absl::MutexLock lock(&mutex_);
-    auto member = std::make_unique<Member>();
-    member->key = key;
-    member->waitable = waitable;
     if (absl::Status status = Insert(std::move(member)); !status.ok()) return status;
     waitable->Join();
     threads_ |= ++waitables_ > kMostWithoutThreads;
@@ -88,6 +101,7 @@ void WaitSetImpl::Erase(Member* member) {
 
 absl::Status WaitSetImpl::Remove(uint64_t key) {
   if (absl::Status status = process_->CheckUsable(); !status.ok()) return status;
+  std::unique_ptr<Waitable> owned;  // which tells the agent, after the locks, that it goes
   absl::MutexLock change(&change_mutex_);
   Member* member = nullptr;
   {
@@ -106,6 +120,7 @@ absl::Status WaitSetImpl::Remove(uint64_t key) {
   // It stays, since only this removes such members. Without the lock, which its thread may want.
   if (member->watched) process_->watcher()->Remove(member);
   absl::MutexLock lock(&mutex_);
+  owned = std::move(member->owned);
   Waitable* const waitable = member->waitable;
   Erase(member);
   --waitables_;
@@ -143,7 +158,7 @@ size_t WaitSetImpl::TakeReady(absl::Span<uint64_t> keys) {
     if (!IsReady(*member, now)) continue;
     keys[count++] = member->key;
     turn_ = next;
-    if (member->waitable == nullptr) expired.push_back(member);
+    member->waitable != nullptr ? member->waitable->Told() : expired.push_back(member);
   }
   for (Member* timer : expired) Expire(timer, now);
   if (!expired.empty()) Arm();

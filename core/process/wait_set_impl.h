@@ -35,6 +35,8 @@ class WaitSetImpl {
 
   // As WaitSet. A period of zero: once.
   absl::Status Add(uint64_t key, Waitable* waitable);
+  // The same of one that is the set's.
+  absl::Status Add(uint64_t key, std::unique_ptr<Waitable> waitable);
   absl::Status AddTimer(uint64_t key, absl::Time time, absl::Duration period);
   absl::Status Remove(uint64_t key);
   size_t size() const;
@@ -51,11 +53,13 @@ class WaitSetImpl {
     WaitSetImpl* set = nullptr;
     uint64_t key = 0;
     Waitable* waitable = nullptr;  // null: a timer
+    std::unique_ptr<Waitable> owned;
     absl::Time due;
     absl::Duration period;
     bool watched = false;  // by the watcher
   };
 
+  absl::Status AddMember(std::unique_ptr<Member> member);
   absl::Status Insert(std::unique_ptr<Member> member) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Erase(Member* member) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool IsReady(const Member& member, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

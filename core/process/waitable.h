@@ -25,6 +25,9 @@ class Waitable {
   // Announces a sleep: look at Ready() again before sleeping on the word. `*longest` is lowered to
   // how long that sleep may be at most.
   virtual FutexWord Park(absl::Duration* longest) = 0;
+
+  // Whoever waits was told that it is ready.
+  virtual void Told() {}
 };
 
 }  // namespace mailrail::internal

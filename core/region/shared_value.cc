@@ -8,6 +8,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "absl/types/optional.h"
+#include "core/process/waitable.h"
 #include "core/region/region_memory.h"
 #include "core/region/snapshot_reader.h"
 #include "core/region/snapshot_writer.h"
@@ -21,6 +22,28 @@ static_assert(SharedValueHandle::kLargestBytes == kLargestSnapshot);
 
 // How long to look before sleeping.
 constexpr absl::Duration kSpin = absl::Microseconds(20);
+
+// A member of a wait set.
+class NewerVersion final : public Waitable {
+ public:
+  NewerVersion(const SnapshotReader& reader, uint64_t seen)
+      : reader_(reader), parker_(reader.MakeParker()), seen_(seen) {}
+
+  void Join() override {}
+  void Leave() override {}
+  bool Ready() override { return reader_.latest() > seen_ || reader_.ended(); }
+  FutexWord Park(absl::Duration* longest) override {
+    const FutexWord word = parker_.Park();
+    *longest = std::min(*longest, parker_.LookAgainAfter());
+    return word;
+  }
+  void Told() override { seen_ = std::max(seen_, reader_.latest()); }
+
+ private:
+  const SnapshotReader reader_;
+  Parker parker_;
+  uint64_t seen_;
+};
 
 }  // namespace
 
@@ -199,6 +222,11 @@ absl::StatusOr<uint64_t> SharedValueHandle::WaitNewer(uint64_t version, void* va
 
 uint64_t SharedValueHandle::version() const {
   return impl_->CheckUsable().ok() ? impl_->reader().latest() : 0;
+}
+
+absl::StatusOr<std::unique_ptr<Waitable>> SharedValueHandle::MakeWaitable(uint64_t seen) const {
+  if (absl::Status status = impl_->CheckUsable(); !status.ok()) return status;
+  return std::make_unique<NewerVersion>(impl_->reader(), seen);
 }
 
 bool SharedValueHandle::writes() const { return impl_->writes(); }

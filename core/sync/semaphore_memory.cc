@@ -90,14 +90,19 @@ void SemaphoreMemory::PassOn() {
   header().sleepers.store(1);
   // Of two units that are freed one after the other the second wakes nobody, when the first has
   // cleared the flag.
-  for (uint32_t i = 0; i < count(); ++i) {
-    if (What(cell(i).load()) == kFree) return WakeSleeper();
-  }
+  if (HasFree()) WakeSleeper();
 }
 
 uint64_t SemaphoreMemory::Fence(Holder me, uint32_t cell) {
   const uint64_t fence = NextFence();
   return HeldBy(this->cell(cell).load(), me) ? fence : 0;
+}
+
+bool SemaphoreMemory::HasFree() const {
+  for (uint32_t i = 0; i < count(); ++i) {
+    if (What(cell(i).load()) == kFree) return true;
+  }
+  return false;
 }
 
 uint32_t SemaphoreMemory::value() const {

@@ -42,10 +42,12 @@ class SemaphoreMemory : public SyncMemory {
   // False when there are as many units as there may be.
   bool Add(uint32_t* cell);
 
-  // For a holder that has one unit at most: where it stands, false when it holds none; holds a unit
+  // For a holder that has one unit at most: where it stands, false when it holds none; whether it
+  // stands there; holds a unit
   // that was not there, which adds it when it is released, false when there are as many as there
   // may be; and uses up the one that it holds, false when that was taken away.
   bool FindHeld(Holder me, uint32_t* cell) const;
+  bool HoldsAt(Holder me, uint32_t at) const { return HeldBy(cell(at).load(), me); }
   bool Reserve(Holder me, uint32_t* cell);
   bool Consume(Holder me, uint32_t cell);
 
@@ -53,6 +55,8 @@ class SemaphoreMemory : public SyncMemory {
   uint64_t Fence(Holder me, uint32_t cell);
 
   uint32_t value() const;
+  // Whether a unit is free now.
+  bool HasFree() const;
   // Those that hold units now, at most `max`, into `holders`; how many.
   uint32_t Holders(Holder* holders, uint32_t max) const;
 

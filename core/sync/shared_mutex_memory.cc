@@ -67,6 +67,14 @@ uint64_t SharedMutexMemory::Fence(Holder me, uint32_t cell) {
 
 Holder SharedMutexMemory::writer() const { return Holder::Unpack(header().state.load()); }
 
+bool SharedMutexMemory::MayRead() const {
+  if (writer().number != 0) return false;
+  for (uint32_t i = 0; i < count(); ++i) {
+    if (cell(i).load() == 0) return true;
+  }
+  return false;
+}
+
 uint32_t SharedMutexMemory::FindReader(Holder me) const {
   for (uint32_t i = 0; i < count(); ++i) {
     if (cell(i).load() == me.Pack()) return i;

@@ -47,6 +47,8 @@ class SharedMutexMemory : public SyncMemory {
   uint64_t Fence(Holder me, uint32_t cell);
 
   Holder writer() const;
+  // Whether one more may read now.
+  bool MayRead() const;
   // Whether this thread reads it; and where it stands, kNoCell when it does not.
   bool ReadBy(Holder me) const { return FindReader(me) != kNoCell; }
   uint32_t FindReader(Holder me) const;

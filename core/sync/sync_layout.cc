@@ -29,9 +29,21 @@ void SyncMemory::WakeOne() {
   FutexWake(&header_->gate, 1);
 }
 
-void SyncMemory::WakeAll() {
+void SyncMemory::WakeAllSleepers() {
   header_->gate.fetch_add(1);
   FutexWakeAll(&header_->gate);
+}
+
+void SyncMemory::WakeOnlookers() {
+  // First: who reads the gate as it is after that says again that it sleeps.
+  header_->onlookers.store(0);
+  header_->onlookers_gate.fetch_add(1);
+  FutexWakeAll(&header_->onlookers_gate);
+}
+
+void SyncMemory::WakeAll() {
+  WakeAllSleepers();
+  WakeOnlookers();
 }
 
 void SyncMemory::Close() {

@@ -18,6 +18,10 @@
 // again when it goes on, for others may sleep still. One that is killed between being woken and
 // setting the flag delays others until they look by themselves (kLookAgain), or until the agent,
 // who has seen it die, wakes all.
+//
+// A wait set looks on: when it is woken it tells its user, who may take what is free, or not. So it
+// has a flag and a word of its own, and all that look on are woken, each time; none takes a wake-up
+// that is meant for one of those that wait.
 #ifndef MAILRAIL_CORE_SYNC_SYNC_LAYOUT_H_
 #define MAILRAIL_CORE_SYNC_SYNC_LAYOUT_H_
 
@@ -80,6 +84,9 @@ struct SyncHeader {
   alignas(128) SharedAtomic<uint32_t> gate;
   // Not 0: somebody may sleep.
   alignas(128) SharedAtomic<uint32_t> sleepers;
+  // The same of those that look on, and what they sleep on.
+  SharedAtomic<uint32_t> onlookers;
+  SharedAtomic<uint32_t> onlookers_gate;
   // The last fencing token that was given.
   alignas(128) SharedAtomic<uint64_t> fences;
 };
@@ -131,9 +138,16 @@ class SyncMemory {
     return word;
   }
 
-  // Wakes one of those that sleep, or all of them. One that has slept and gives up wakes another,
-  // who would have been woken in its place. The agent wakes all when a process has ended that may
-  // have been on its way to wake somebody.
+  // The same for one that looks on, until there may be something to be had.
+  FutexWord ParkAsOnlooker() {
+    const FutexWord word = {&header_->onlookers_gate, header_->onlookers_gate.load()};
+    header_->onlookers.store(1);
+    return word;
+  }
+
+  // Wakes one of those that sleep, or all of them, also those that look on. One that has slept and
+  // gives up wakes another, who would have been woken in its place. The agent wakes all when a
+  // process has ended that may have been on its way to wake somebody.
   void WakeOne();
   void WakeAll();
 
@@ -146,9 +160,11 @@ class SyncMemory {
   // Something is free: wakes one of those that sleep, or all, if there may be any.
   void WakeSleeper() {
     if (ClearSleepers()) WakeOne();
+    if (header_->onlookers.load() != 0) WakeOnlookers();
   }
   void WakeSleepers() {
-    if (ClearSleepers()) WakeAll();
+    if (ClearSleepers()) WakeAllSleepers();
+    if (header_->onlookers.load() != 0) WakeOnlookers();
   }
   SharedAtomic<uint64_t>& cell(uint32_t index) const { return cells_[index]; }
   // As it was when this was made: what is in shared memory may change. Never more than there is.
@@ -161,6 +177,9 @@ class SyncMemory {
     header_->sleepers.store(0);
     return true;
   }
+
+  void WakeAllSleepers();
+  void WakeOnlookers();
 
   static uint32_t CellsWithin(const SyncHeader& header, size_t bytes) {
     const uint32_t cells = header.cells;

@@ -10,11 +10,13 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "core/base/fd.h"
 
 namespace mailrail::cli {
 namespace {
 
+constexpr absl::Duration kAskAgain = absl::Milliseconds(200);
 constexpr int kPassedOn[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
 
 std::vector<std::string> EnvironmentWith(const std::vector<std::string>& variables) {
@@ -37,11 +39,17 @@ std::vector<char*> Pointers(std::vector<std::string>& texts) {
 }
 
 // Waits for the child, and passes signals on to it.
-int Attend(pid_t child, const sigset_t& signals) {
+int Attend(pid_t child, const sigset_t& signals, const std::function<bool()>& keeps) {
+  bool may_run = true;
   while (true) {
     siginfo_t info;
-    const int signal = sigwaitinfo(&signals, &info);
-    if (signal < 0) continue;  // interrupted by one that is handled
+    const timespec ask_again = absl::ToTimespec(kAskAgain);
+    const int signal = sigtimedwait(&signals, &info, &ask_again);
+    if (may_run && !keeps()) {
+      may_run = false;
+      kill(child, SIGTERM);
+    }
+    if (signal < 0) continue;  // or interrupted by one that is handled
     int status = 0;
     if (signal == SIGCHLD && waitpid(child, &status, WNOHANG) == child) {
       return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -55,7 +63,8 @@ int Attend(pid_t child, const sigset_t& signals) {
 }  // namespace
 
 absl::StatusOr<int> RunInForeground(const std::vector<std::string>& command,
-                                    const std::vector<std::string>& variables) {
+                                    const std::vector<std::string>& variables,
+                                    const std::function<bool()>& keeps) {
   std::vector<std::string> arguments = command;
   std::vector<std::string> environment = EnvironmentWith(variables);
   const std::vector<char*> argv = Pointers(arguments);
@@ -88,7 +97,7 @@ absl::StatusOr<int> RunInForeground(const std::vector<std::string>& command,
   ssize_t size;
   do size = read(read_end.get(), &error, sizeof(error));
   while (size < 0 && errno == EINTR);
-  const int exit_code = Attend(child, signals);
+  const int exit_code = Attend(child, signals, keeps);
   if (size == sizeof(error)) {
     return absl::NotFoundError(absl::StrCat("cannot run ", command[0], ": ", strerror(error)));
   }

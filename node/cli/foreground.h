@@ -1,6 +1,7 @@
 #ifndef MAILRAIL_NODE_CLI_FOREGROUND_H_
 #define MAILRAIL_NODE_CLI_FOREGROUND_H_
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -14,10 +15,14 @@ namespace mailrail::cli {
 // stay blocked here from then on). When this program is killed so is that one, but not what it has
 // started itself.
 //
+// As long as it runs `keeps` is asked from time to time whether it may go on; the first time that
+// it may not it is sent SIGTERM.
+//
 // Its exit code, 128 and the signal's number when one has killed it, as of a shell. kNotFound when
 // it cannot be started. One thread at a time: the main thread.
 absl::StatusOr<int> RunInForeground(const std::vector<std::string>& command,
-                                    const std::vector<std::string>& variables);
+                                    const std::vector<std::string>& variables,
+                                    const std::function<bool()>& keeps);
 
 }  // namespace mailrail::cli
 

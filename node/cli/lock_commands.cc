@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <functional>
 #include <iostream>
 #include <memory>
 #include <random>
@@ -65,11 +66,14 @@ absl::Status LookForCycle(const LockArguments& arguments, const LockWait& wait) 
 template <typename Lock>
 absl::StatusOr<Grant> Await(const LockArguments& arguments, const Process& process, Lock lock) {
   const absl::Time deadline = absl::Now() + arguments.timeout;
-  // Locks are this node's: `accounts@alpha` is `accounts`.
-  const std::string name = arguments.name.substr(0, arguments.name.find('@'));
-  const LockWait wait = {process.id(), LockRunsAbove(), arguments.kind, name, arguments.read};
-  // An agent in another container sees other pids than this one.
-  if (wait.above.empty() || process.id().pid() != getpid()) return lock(deadline);
+  const size_t at = std::min(arguments.name.find('@'), arguments.name.size());
+  const std::string node = arguments.name.substr(at);
+  const LockWait wait = {process.id(), LockRunsAbove(), arguments.kind,
+                         arguments.name.substr(0, at), arguments.read};
+  // What other nodes' locks wait for is not to be seen here; and an agent in another container sees
+  // other pids than this one.
+  const bool here = node.empty() || node == absl::StrCat("@", process.id().node());
+  if (!here || wait.above.empty() || process.id().pid() != getpid()) return lock(deadline);
   std::minstd_rand random(static_cast<uint32_t>(getpid()));
   std::uniform_int_distribution<int> wait_ms(kLeastWaitMs, kMostWaitMs);
   while (true) {
@@ -81,7 +85,7 @@ absl::StatusOr<Grant> Await(const LockArguments& arguments, const Process& proce
 }
 
 absl::StatusOr<int> RunHolding(const LockArguments& arguments, const Process& process,
-                               const Grant& grant) {
+                               const Grant& grant, const std::function<bool()>& held) {
   if (grant.owner_died) {
     std::cerr << "mailrail: the last owner of '" << arguments.name
               << "' has died with it: what it guards may be half changed" << std::endl;
@@ -90,7 +94,8 @@ absl::StatusOr<int> RunHolding(const LockArguments& arguments, const Process& pr
   above.push_back(process.id().ToString());
   return RunInForeground(arguments.command,
                          {absl::StrCat("MAILRAIL_FENCE=", grant.fence),
-                          absl::StrCat(kLockRunsVariable, "=", absl::StrJoin(above, " "))});
+                          absl::StrCat(kLockRunsVariable, "=", absl::StrJoin(above, " "))},
+                         held);
 }
 
 template <typename Lockable>
@@ -107,7 +112,8 @@ absl::StatusOr<int> LockAndRun(const LockArguments& arguments) {
     return lock->Lock(deadline);
   });
   if (!grant.ok()) return grant.status();
-  const absl::StatusOr<int> exit_code = RunHolding(arguments, *process, *grant);
+  const absl::StatusOr<int> exit_code =
+      RunHolding(arguments, *process, *grant, [&] { return lock->HeldByThisThread(); });
   absl::Status unlocked;
   if constexpr (kIsMutex) {
     unlocked = lock->Unlock();
@@ -147,9 +153,9 @@ void AddRun(CLI::App& lock, Action* action, const ArgumentsPtr& arguments) {
       "  mailrail lock run accounts --timeout 5s -- ./post-entries || echo busy\n"
       "  mailrail lock run prices --read -- ./report      # with others that read\n\n"
       "The exit code is the program's. MAILRAIL_FENCE tells it the fencing token; what the lock\n"
-      "guards refuses a smaller one than it has seen. Signals reach the program. When this "
-      "command\n"
-      "is killed so is the program, and the next owner is told on standard error. A wait that\n"
+      "guards refuses a smaller one than it has seen. Signals reach the program. When the lock is\n"
+      "lost, as its node was not reached, the program gets SIGTERM. When this command is killed\n"
+      "so is the program, and the next owner is told on standard error. A wait that\n"
       "would never end, since others wait for what this one holds, ends with exit code 9; lock\n"
       "runs that are run by lock runs of the same user count as one.");
   command->add_option("lock", arguments->name, "the lock's name")->type_name("NAME")->required();

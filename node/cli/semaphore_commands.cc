@@ -63,7 +63,8 @@ absl::StatusOr<int> RunRun(const SemaphoreArguments& arguments, Process& process
   absl::StatusOr<Semaphore::Permit> permit = semaphore->Acquire(arguments.deadline());
   if (!permit.ok()) return permit.status();
   const absl::StatusOr<int> exit_code =
-      RunInForeground(arguments.command, {absl::StrCat("MAILRAIL_FENCE=", permit->fence())});
+      RunInForeground(arguments.command, {absl::StrCat("MAILRAIL_FENCE=", permit->fence())},
+                      [&] { return permit->held(); });
   const absl::Status released = permit->Release();
   if (!exit_code.ok() || released.ok()) return exit_code;
   const int lost = Report(Annotate("the unit was lost while the command ran", released));

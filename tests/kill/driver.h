@@ -22,6 +22,9 @@ using MakeScenario = std::function<std::unique_ptr<Scenario>(World* world)>;
 // cases there were.
 void StrikeAtEachStep(const std::string& name, Strike strike, const MakeScenario& make);
 
+// Notes that somebody has now what the victim held when it was killed.
+void NoteRecovery();
+
 // Two tests, "killed at each step" and "stopped at each step", of the Scenario class `Class`, made
 // with the world and these arguments.
 #define MAILRAIL_KILL_SCENARIO(Name, Class, ...)                                        \

@@ -33,7 +33,12 @@ struct Page {
   std::atomic<uint64_t> received;     // how many are in `numbers`
   uint64_t numbers[kMaxReceived];
   std::atomic<uint64_t> expected;  // how many messages it shall have received in the end
-  char id[128];                    // ProcessId of the victim, once it is ready; or empty
+  // Of what is held: the victim has it, and has not begun to let it go; it may have it.
+  std::atomic<bool> holds;
+  std::atomic<bool> may_hold;
+  std::atomic<uint64_t> fence;           // the last token that anybody was given
+  std::atomic<uint64_t> descriptors[2];  // the victim's
+  char id[128];                          // ProcessId of the victim, once it is ready; or empty
   char complaint[512];
 };
 

@@ -20,9 +20,12 @@ struct SharedValueDescriptors {
   int bell = -1;   // by which a reader says that it waits
 };
 
+class WaitSet;
+
 namespace internal {
 
 class SharedValueImpl;
+class Waitable;
 
 // What SharedValue is for any type.
 class SharedValueHandle {
@@ -44,6 +47,9 @@ class SharedValueHandle {
   absl::StatusOr<uint64_t> WaitNewer(uint64_t version, void* value, absl::Time deadline) const;
   uint64_t version() const;
   bool writes() const;
+  // For a wait set: ready while there is a version after `seen`, or after the last of which it was
+  // told, or there will be none. This outlives it. kFailedPrecondition.
+  absl::StatusOr<std::unique_ptr<Waitable>> MakeWaitable(uint64_t seen) const;
 
  private:
   explicit SharedValueHandle(std::unique_ptr<SharedValueImpl> impl);
@@ -128,6 +134,7 @@ class SharedValue {
   bool writes() const { return handle_.writes(); }
 
  private:
+  friend class WaitSet;
   explicit SharedValue(internal::SharedValueHandle handle) : handle_(std::move(handle)) {}
 
   static absl::StatusOr<SharedValue> Wrap(absl::StatusOr<internal::SharedValueHandle> handle) {

@@ -1,5 +1,5 @@
 // Synchronisation by name: mutexes, shared (reader/writer) mutexes, semaphores and barriers that
-// any process of this node opens by the same name. Monitors and conditions are in monitor.h.
+// any process of the cluster opens by the same name. Monitors and conditions are in monitor.h.
 //
 // What is held is held by a thread of a process. When that process ends, whatever it is that ends
 // it, and at whichever instruction, what it held is free within milliseconds: the next owner of a
@@ -12,16 +12,28 @@
 // comes by may be quicker than one that has waited. Whoever may open an object is trusted with it,
 // as with what it guards.
 //
-// Each kind has names of its own (limits.h). `name@node` has to be this node's: those of other
-// nodes are not reached yet (kUnimplemented).
+// Each kind has names of its own (limits.h). An object is of one node, its home: of the one that
+// `name@node` says, or that has one of this name already, or else of the node of who makes it.
+//
+// One of another node is used by its home's agent, with a round trip between the nodes for each
+// call: two for a Semaphore's Wait and Post, three for a wait at a Barrier or Condition. What a
+// process holds there is its own for as long as its node reaches the home. When it has not for five
+// sixths of the home's lease (--object-lease of its agent, 30 s), what is held is lost, and the
+// home gives it to others when the lease is over: HeldByThisThread is false then, and what would
+// give it back is kAborted. So whoever works on for long without looking is kept out by the fencing
+// token alone. Both agents may be started again meanwhile. What a call has asked for that ends with
+// kUnavailable or kDeadlineExceeded is undone as soon as the home is reached.
 //
 // Errors of Open: kInvalidArgument for a malformed name or number; kNotFound when there is none and
 // none is to be made; kFailedPrecondition when there is one of another size; kResourceExhausted at
 // a limit; kUnavailable, kDeadlineExceeded and kAborted as of all calls that ask the agent. Of all
 // that waits:
 //   kDeadlineExceeded    it was not to be had until `deadline`; absl::InfinitePast() does not wait
-//   kUnavailable         it was destroyed
-//   kAborted             this process is detached
+//   kUnavailable         it was destroyed; or its home was not reached, for 30 s or until the
+//                        deadline
+//   kAborted             this process is detached; or of another node's barrier: its agent was
+//                        started again, and whether this thread was counted is not known
+//   kResourceExhausted   so many threads wait there for objects of other nodes already (128)
 //   kFailedPrecondition  a fork's child; what the call itself says
 //
 // Handles are move-only and thread-safe, except for move and destruction. A handle keeps what it
@@ -65,7 +77,9 @@ struct Grant {
   uint64_t fence = 0;
 
   // The last owner, or writer, has died with it: what the lock guards may be half changed. It is
-  // told once, to the next owner (of a shared mutex to all readers until somebody has written).
+  // told once, to the next owner (of a shared mutex to all readers until somebody has written). One
+  // that was cut off has died, in this sense. Of another node's it may be told though nobody has,
+  // when the home's agent is started again in the middle of the call.
   bool owner_died = false;
 };
 
@@ -90,7 +104,8 @@ class Mutex {
   absl::StatusOr<Grant> TryLock() { return Lock(absl::InfinitePast()); }
 
   // kFailedPrecondition when this thread does not have it; kAborted when it was taken away, since
-  // this process was given up.
+  // this process was given up or its home not reached; kUnavailable when the home is not reached
+  // now: it is given back as soon as it is.
   absl::Status Unlock();
 
   // Whether this thread has it (still).
@@ -98,6 +113,7 @@ class Mutex {
 
  private:
   friend class Condition;
+  friend class WaitSet;
   explicit Mutex(std::shared_ptr<internal::SyncObject> object);
   // Without a deadline, and without being refused for a wait that would never end.
   absl::StatusOr<Grant> LockAgain();
@@ -126,7 +142,11 @@ class SharedMutex {
   absl::StatusOr<Grant> TryLockShared() { return LockShared(absl::InfinitePast()); }
   absl::Status UnlockShared();
 
+  // Whether this thread has it (still), to write or to read.
+  bool HeldByThisThread() const;
+
  private:
+  friend class WaitSet;
   explicit SharedMutex(std::shared_ptr<internal::SyncObject> object);
   std::shared_ptr<internal::SyncObject> object_;
 };
@@ -208,8 +228,9 @@ class Semaphore {
 
     // As Grant::fence.
     uint64_t fence() const { return fence_; }
-    // Before it goes. kAborted when it was taken away, since this process was given up; OK when it
-    // is released already.
+    // Whether it is held (still).
+    bool held() const;
+    // Before it goes. kAborted and kUnavailable as Mutex::Unlock; OK when it is released already.
     absl::Status Release();
 
    private:
@@ -225,15 +246,16 @@ class Semaphore {
   absl::StatusOr<Permit> TryAcquire() { return Acquire(absl::InfinitePast()); }
 
   // Uses up a unit, and adds one. Post never waits: kResourceExhausted when there are as many as
-  // there may be.
+  // there may be. kUnavailable, of another node's: it may have been done.
   absl::Status Wait(absl::Time deadline = absl::InfiniteFuture());
   absl::Status TryWait() { return Wait(absl::InfinitePast()); }
   absl::Status Post();
 
-  // How many units are free now.
+  // How many units are free now; 0 also when the home is not reached.
   uint32_t value() const;
 
  private:
+  friend class WaitSet;
   explicit Semaphore(std::shared_ptr<internal::SyncObject> object);
   std::shared_ptr<internal::SyncObject> object_;
 };
@@ -257,10 +279,11 @@ class Barrier {
   absl::StatusOr<uint32_t> Wait(absl::Time deadline = absl::InfiniteFuture());
 
   uint32_t parties() const;
-  // How many wait now.
+  // How many wait now; 0 also when the home is not reached.
   uint32_t waiting() const;
 
  private:
+  friend class WaitSet;
   explicit Barrier(std::shared_ptr<internal::SyncObject> object);
   std::shared_ptr<internal::SyncObject> object_;
 };
