@@ -254,9 +254,38 @@ word_count_that_differs_fails() {
   prints "^check: DIFFERENT" <"$cluster_folder/differs"
 }
 
+switch_together() {
+  local node folder=$cluster_folder
+  for node in alpha beta gamma; do
+    on "$node" switch_together release@alpha 3 60 "touch $folder/new.$node" \
+      "ls $folder/new.* | wc -l >$folder/switched.$node" false >"$folder/switch.$node" &
+  done
+  wait
+  for node in alpha beta gamma; do
+    prints "^prepared" "^all are prepared" <"$folder/switch.$node"
+    [[ $(cat "$folder/switched.$node") == 3 ]]
+  done
+}
+
+switch_together_or_not_at_all() {
+  local node folder=$cluster_folder status=0
+  for node in alpha beta; do
+    on "$node" switch_together release@alpha 3 1 "touch $folder/new.$node" \
+      "touch $folder/bad" "rm $folder/new.$node" >"$folder/switch.$node" &
+  done
+  on gamma switch_together release@alpha 3 1 false "touch $folder/bad" true || status=$?
+  ((status == 1))
+  wait
+  for node in alpha beta; do
+    prints "^prepared" "^not all have come" <"$folder/switch.$node"
+    [[ ! -e $folder/new.$node ]]
+  done
+  [[ ! -e $folder/bad ]]
+}
+
 for name in hello hello_between_nodes hello_without_agent_says_what_to_do ping_pong \
   ping_pong_between_nodes work_queue message_queue file_copy retries calls shared_value supervisor broadcast \
-  priority bounded_buffer philosophers zero_copy word_count word_count_of_odd_text \
+  priority bounded_buffer philosophers switch_together switch_together_or_not_at_all zero_copy word_count word_count_of_odd_text \
   word_count_that_differs_fails; do
   run "$name"
 done

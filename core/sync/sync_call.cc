@@ -190,9 +190,14 @@ absl::StatusOr<Result> SyncCall::TryBarrier() {
     return barrier.At(who_, known) ? NotYet() : TakenAway();
   }
   if (op_ == SyncOp::kLeave) {
-    if (!barrier.Has(known)) return result;
-    // One that finds its place taken away has left already.
-    result.value = barrier.Leave(who_, known) == BarrierMemory::Left::kPassed ? 1 : 0;
+    // To undo an arrival whose answer was lost its place is not known.
+    BarrierMemory::Place place = known;
+    if (!barrier.At(who_, known) && !barrier.Find(who_, &place)) {
+      // One that has come to a generation that is over has passed.
+      result.value = barrier.Has(known) && barrier.generation() != generation_ ? 1 : 0;
+      return result;
+    }
+    result.value = barrier.Leave(who_, place) == BarrierMemory::Left::kPassed ? 1 : 0;
     barrier.WakeAll();  // its place is another's
     return result;
   }

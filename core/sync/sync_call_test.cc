@@ -122,6 +122,9 @@ TEST(SyncCallTest, APartyIsCountedOnceAndPassesWithTheLast) {
   ASSERT_TRUE(next.ok());
   EXPECT_EQ(barrier.Do(kMe, SyncOp::kLeave, *next)->value, 0u);
   EXPECT_EQ(barrier.Value(), 0u);
+  ASSERT_TRUE(barrier.Do(kMe, SyncOp::kArrive).ok());
+  ASSERT_TRUE(barrier.Do(kMe, SyncOp::kLeave, {.place = 1, .generation = 77}).ok());
+  EXPECT_EQ(barrier.Value(), 0u) << "it has left, though it did not know where it stood";
 }
 
 TEST(SyncCallTest, ANotificationThatItsWaiterDoesNotTakeIsAnothers) {

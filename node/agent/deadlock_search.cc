@@ -16,13 +16,18 @@ namespace {
 constexpr size_t kMostThreads = 256;
 constexpr absl::Duration kAnswers = absl::Seconds(1);
 
-std::string KeyOf(const proto::ThreadRef& thread) {
-  return absl::StrCat(internal::FromProto(thread.process()).ToString(), "/", thread.thread());
+// As ProcessId::ToString, without making one: names of nodes are kept for good, and peers may say
+// any.
+std::string InWords(const proto::ProcessRef& process) {
+  return absl::StrCat(process.pid(), ".", process.incarnation(), "@", process.node());
 }
 
 std::string InWords(const proto::ThreadRef& thread) {
-  return absl::StrCat("thread ", thread.thread(), " of ",
-                      internal::FromProto(thread.process()).ToString());
+  return absl::StrCat("thread ", thread.thread(), " of ", InWords(thread.process()));
+}
+
+std::string KeyOf(const proto::ThreadRef& thread) {
+  return absl::StrCat(InWords(thread.process()), "/", thread.thread());
 }
 
 }  // namespace
@@ -42,6 +47,7 @@ struct DeadlockSearch::Run {
 };
 
 absl::optional<proto::ThreadWait> DeadlockSearch::WaitOf(const proto::ThreadRef& thread) {
+  if (thread.process().node() != registry_->node()) return absl::nullopt;
   const LocalProcess* const process = registry_->FindProcess(internal::FromProto(thread.process()));
   if (process == nullptr) return absl::nullopt;
   absl::optional<proto::ThreadWait> wait = objects_->WaitOf({process->number, thread.thread()});
@@ -51,6 +57,11 @@ absl::optional<proto::ThreadWait> DeadlockSearch::WaitOf(const proto::ThreadRef&
 
 std::vector<proto::ThreadHold> DeadlockSearch::HoldersOf(const proto::HoldersOf& question) {
   std::vector<proto::ThreadHold> holders;
+  const std::vector<std::string> nodes = peers_->Peers();
+  const std::string& node = question.waiter().process().node();
+  if (node != registry_->node() && std::find(nodes.begin(), nodes.end(), node) == nodes.end()) {
+    return holders;
+  }
   const ProcessId waiter = internal::FromProto(question.waiter().process());
   const LocalProcess* const process = registry_->FindProcess(waiter);
   const FarUser* const user = registry_->FindFarUser(waiter);

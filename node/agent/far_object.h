@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 
+#include "absl/time/time.h"
 #include "mailrail/process_id.h"
 #include "proto/common.pb.h"
 #include "proto/peer.pb.h"
@@ -25,6 +26,12 @@ struct FarObject {
   std::string name;
   proto::ObjectSpec spec;
   std::map<uint32_t, User> users;  // by the number of their process
+};
+
+// How this node stands at another one, whose objects its processes use.
+struct HomeState {
+  uint64_t epoch = 0;      // proto/peer.proto
+  absl::Time valid_until;  // what is held there is, at least until then
 };
 
 // A process of another node that has objects of this one open, and holds what it has of them by a

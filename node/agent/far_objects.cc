@@ -38,13 +38,14 @@ FarObjects::FarObjects(Options options, Loop* loop, Registry* registry, PeerCall
 FarObjects::Home& FarObjects::HomeOf(const std::string& node) {
   Home& home = homes_[node];
   if (home.epoch != 0) return home;
-  const auto kept = registry_->home_epochs().find(node);
-  if (kept != registry_->home_epochs().end()) {
-    home.epoch = kept->second;
+  const auto kept = registry_->homes().find(node);
+  if (kept != registry_->homes().end()) {
+    home.epoch = kept->second.epoch;
+    home.valid_until = kept->second.valid_until;
   } else {
     // Above those of all agents of this node before.
     home.epoch = static_cast<uint64_t>(absl::ToUnixMicros(absl::Now()));
-    registry_->SetHomeEpoch(node, home.epoch);
+    registry_->SetHome(node, {home.epoch, home.valid_until});
   }
   return home;
 }
@@ -60,14 +61,22 @@ void FarObjects::Renewed(const std::string& node, absl::Time asked, uint64_t lea
   // What was asked before it was connected was asked again then.
   const absl::Time since = std::max(asked, home.up_since);
   home.valid_until = std::max(home.valid_until, since + home.lease * 5 / 6);
+  if (home.valid_until - registry_->homes().at(node).valid_until > home.lease / 12) {
+    registry_->SetHome(node, {home.epoch, home.valid_until});
+  }
+  ExpectEnd(node);
+  if (home.renew == 0) {
+    home.renew = loop_->RunAfter(home.lease / 6, [this, node] { Renew(node); });
+  }
+}
+
+void FarObjects::ExpectEnd(const std::string& node) {
+  Home& home = HomeOf(node);
   loop_->Cancel(home.ends);
   home.ends = loop_->RunAt(home.valid_until, [this, node] {
     homes_[node].ends = 0;
     if (Uses(node)) Lose(node, "it was not reached for too long");
   });
-  if (home.renew == 0) {
-    home.renew = loop_->RunAfter(home.lease / 6, [this, node] { Renew(node); });
-  }
 }
 
 void FarObjects::Renew(const std::string& node) {
@@ -99,8 +108,8 @@ void FarObjects::Lose(const std::string& node, absl::string_view why) {
   options_.log(absl::StrCat("what processes of this node held of objects of node ", node,
                             " is lost: ", why));
   home.epoch = std::max(home.epoch + 1, static_cast<uint64_t>(absl::ToUnixMicros(absl::Now())));
-  registry_->SetHomeEpoch(node, home.epoch);
   home.valid_until = absl::InfinitePast();
+  registry_->SetHome(node, {home.epoch, home.valid_until});
   home.renewing = false;
   // The home frees it all with the first request of the new epoch, or of itself.
   std::vector<uint64_t> settlings;
@@ -276,6 +285,7 @@ void FarObjects::LookForDeadlock(uint64_t serial, absl::Duration after) {
 absl::optional<proto::ThreadWait> FarObjects::WaitOf(uint32_t number, uint32_t thread) const {
   for (const auto& [serial, call] : calls_) {
     if (call.number != number || call.op.holder() != thread || !IsLock(call.op)) continue;
+    if (call.asked == absl::InfinitePast()) return absl::nullopt;  // it is held back
     const FarObject* const object = registry_->FindFarObject(call.op.object_id());
     if (object == nullptr) return absl::nullopt;
     proto::ThreadWait wait;
@@ -448,10 +458,8 @@ void FarObjects::Resume() {
   for (const uint64_t id : settlings) Ask(registry_->settlings().at(id));
   for (const uint32_t number : gone) OnProcessGone(number);
   for (const std::string& node : nodes) {
-    // How long ago the agent before this one has renewed is not known: it did so every sixth.
-    Home& home = HomeOf(node);
-    const absl::Time asked = absl::Now() - home.lease / 3;
-    Renewed(node, asked, 0);
+    // As far as the agent before this one has come.
+    ExpectEnd(node);
     Renew(node);
   }
 }

@@ -99,6 +99,8 @@ class FarObjects {
   Home& HomeOf(const std::string& node);
   // The home has answered what was asked at `asked`, or later.
   void Renewed(const std::string& node, absl::Time asked, uint64_t lease_ms);
+  // At the time until which it is valid: lost.
+  void ExpectEnd(const std::string& node);
   void Renew(const std::string& node);
   void Lose(const std::string& node, absl::string_view why);
   bool Uses(const std::string& node) const;

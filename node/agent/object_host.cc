@@ -164,7 +164,7 @@ void ObjectHost::OnRequest(const std::string& node, const proto::Request& reques
       status = Open(node, request.epoch(), request.open_object(), reply.mutable_object());
       break;
     case proto::Request::kCloseObject:
-      Close(request.close_object());
+      Close(node, request.close_object());
       break;
     case proto::Request::kObjectOp:
       return Do(node, request.id(), request.object_op());
@@ -183,11 +183,12 @@ void ObjectHost::Reply(const std::string& node, uint64_t id, const absl::Status&
 
 absl::Status ObjectHost::Open(const std::string& node, uint64_t epoch,
                               const proto::OpenFarObject& open, proto::FarObjectGrant* grant) {
-  const ProcessId process = internal::FromProto(open.process());
-  if (process.node() != node || process.pid() == 0) {
+  // First: names of nodes are kept for good, and this may be any.
+  if (open.process().node() != node || open.process().pid() == 0) {
     return absl::PermissionDeniedError(
         absl::StrCat("node ", node, " may not open objects for processes of another node"));
   }
+  const ProcessId process = internal::FromProto(open.process());
   const absl::StatusOr<FarUser*> user = registry_->AddFarUser(process, epoch);
   if (!user.ok()) return user.status();
   const absl::StatusOr<Objects::Opened> opened =
@@ -203,8 +204,13 @@ absl::Status ObjectHost::Open(const std::string& node, uint64_t epoch,
   return absl::OkStatus();
 }
 
-void ObjectHost::Close(const proto::CloseFarObject& close) {
-  const FarUser* const user = registry_->FindFarUser(internal::FromProto(close.process()));
+const FarUser* ObjectHost::FindUser(const std::string& node, const proto::ProcessRef& process) {
+  if (process.node() != node) return nullptr;
+  return registry_->FindFarUser(internal::FromProto(process));
+}
+
+void ObjectHost::Close(const std::string& node, const proto::CloseFarObject& close) {
+  const FarUser* const user = FindUser(node, close.process());
   if (user == nullptr) return;
   const uint32_t number = user->number;
   if (!objects_->Close(number, close.object_id(), close.open_id())) return;
@@ -214,7 +220,7 @@ void ObjectHost::Close(const proto::CloseFarObject& close) {
 
 void ObjectHost::Do(const std::string& node, uint64_t id, const proto::FarObjectOp& request) {
   const proto::ObjectOp& op = request.op();
-  const FarUser* const user = registry_->FindFarUser(internal::FromProto(request.process()));
+  const FarUser* const user = FindUser(node, request.process());
   NamedObject* const object = registry_->FindObject(op.object_id());
   const auto refuse = [&](const absl::Status& status) {
     proto::Reply reply;
@@ -222,7 +228,7 @@ void ObjectHost::Do(const std::string& node, uint64_t id, const proto::FarObject
     Reply(node, id, absl::OkStatus(), std::move(reply));
   };
   if (object == nullptr) return refuse(absl::NotFoundError("it was destroyed"));
-  if (user == nullptr || user->process.node() != node || !object->users.contains(user->number)) {
+  if (user == nullptr || !object->users.contains(user->number)) {
     return refuse(NotOpen());
   }
   const auto sync_op = static_cast<SyncOp>(op.op());
@@ -253,6 +259,9 @@ void ObjectHost::Do(const std::string& node, uint64_t id, const proto::FarObject
     if (op.ticket() < answered->second.ticket) return refuse(NotOpen());
   }
   if (sync_op == SyncOp::kArrive && op.generation() != life_) {
+    SyncCall leave(object->map.data(), object->map.size(), SyncKind::kBarrier, SyncOp::kLeave,
+                   {user->number, op.holder()}, op.place(), op.generation());
+    leave.Try(/*has_slept=*/false).IgnoreError();
     return refuse(absl::AbortedError(
         "the home's agent was started again: whether this thread has come is not known"));
   }

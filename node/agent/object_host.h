@@ -77,7 +77,9 @@ class ObjectHost {
 
   absl::Status Open(const std::string& node, uint64_t epoch, const proto::OpenFarObject& open,
                     proto::FarObjectGrant* grant);
-  void Close(const proto::CloseFarObject& close);
+  // Null when no such process of that node has anything open.
+  const FarUser* FindUser(const std::string& node, const proto::ProcessRef& process);
+  void Close(const std::string& node, const proto::CloseFarObject& close);
   void Do(const std::string& node, uint64_t id, const proto::FarObjectOp& op);
   void Reply(const std::string& node, uint64_t id, const absl::Status& status,
              proto::Reply reply = {});

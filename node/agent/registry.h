@@ -329,9 +329,8 @@ class Registry {
   // With the last user the object is forgotten.
   void RemoveUser(FarObject* object, uint32_t number);
   const std::map<uint64_t, FarObject>& far_objects() const { return far_objects_; }
-  // This node's epoch at another one (proto/peer.proto).
-  void SetHomeEpoch(const std::string& node, uint64_t epoch);
-  const std::map<std::string, uint64_t>& home_epochs() const { return home_epochs_; }
+  void SetHome(const std::string& node, const HomeState& state);
+  const std::map<std::string, HomeState>& homes() const { return homes_; }
   absl::StatusOr<const Settling*> AddSettling(Settling settling);
   void RemoveSettling(uint64_t id);
   const std::map<uint64_t, Settling>& settlings() const { return settlings_; }
@@ -419,7 +418,7 @@ class Registry {
   std::map<std::pair<proto::ObjectKind, std::string>, uint64_t> object_names_;
   std::map<uint64_t, FarObject> far_objects_;
   std::map<std::pair<std::string, uint64_t>, uint64_t> far_object_ids_;  // by node and its id there
-  std::map<std::string, uint64_t> home_epochs_;
+  std::map<std::string, HomeState> homes_;
   std::map<uint64_t, Settling> settlings_;
   std::map<uint32_t, FarUser> far_users_;
   absl::flat_hash_map<ProcessId, uint32_t> far_numbers_;

@@ -55,10 +55,11 @@ state::Settling Encode(const Settling& settling) {
   return value;
 }
 
-state::FarHome EncodeHome(const std::string& node, uint64_t epoch) {
+state::FarHome Encode(const std::string& node, const HomeState& home) {
   state::FarHome value;
   value.set_node(node);
-  value.set_epoch(epoch);
+  value.set_epoch(home.epoch);
+  value.set_valid_until_us(absl::ToUnixMicros(home.valid_until));
   return value;
 }
 
@@ -108,9 +109,9 @@ void Registry::RemoveUser(FarObject* object, uint32_t number) {
   far_objects_.erase(object->id);
 }
 
-void Registry::SetHomeEpoch(const std::string& node, uint64_t epoch) {
-  home_epochs_[node] = epoch;
-  vault_->Put(HomeKey(node), EncodeHome(node, epoch), {}).IgnoreError();
+void Registry::SetHome(const std::string& node, const HomeState& state) {
+  homes_[node] = state;
+  vault_->Put(HomeKey(node), Encode(node, state), {}).IgnoreError();
 }
 
 absl::StatusOr<const Settling*> Registry::AddSettling(Settling settling) {
@@ -175,7 +176,7 @@ absl::Status Registry::RestoreFar(const KeptRecord& record, absl::string_view ki
   } else if (kind == "far-home") {
     state::FarHome value;
     if (!value.ParseFromString(record.value)) return malformed;
-    home_epochs_[value.node()] = value.epoch();
+    homes_[value.node()] = {value.epoch(), absl::FromUnixMicros(value.valid_until_us())};
   } else if (kind == "far-user") {
     state::FarUser value;
     if (!value.ParseFromString(record.value)) return malformed;
@@ -198,8 +199,8 @@ void Registry::SaveFar() {
       vault_->Put(UserKey(id, number), EncodeUser(id, number, user), {}).IgnoreError();
     }
   }
-  for (const auto& [node, epoch] : home_epochs_) {
-    vault_->Put(HomeKey(node), EncodeHome(node, epoch), {}).IgnoreError();
+  for (const auto& [node, home] : homes_) {
+    vault_->Put(HomeKey(node), Encode(node, home), {}).IgnoreError();
   }
   for (const auto& [number, user] : far_users_) {
     vault_->Put(FarUserKey(number), Encode(user), {}).IgnoreError();
