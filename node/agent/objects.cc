@@ -175,8 +175,10 @@ std::vector<Holder> Objects::Blockers(Holder who, uint64_t id, bool shared) {
   const NamedObject* const object = registry_->FindObject(id);
   if (object == nullptr || !IsLock(*object)) return blockers;
   for (const Hold& hold : object->view().Holds(kHoldersFollowed)) {
+    // One that reads waits no more, and has not said so yet; or it looks whether it may read.
     // Readers do not wait for readers, nor one that has the right to write, and waits for readers
     // to leave, for itself.
+    if (hold.shared && hold.holder == who) return {};
     if (shared && hold.shared) continue;
     if (!hold.shared && hold.holder == who) continue;
     blockers.push_back(hold.holder);
