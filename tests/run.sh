@@ -109,7 +109,8 @@ else
   run_tests default "${soak_flags[@]}" -- //...
 fi
 if grep -qs '"//tests/soak:soak_test"' "$scratch/default.json"; then
-  grep -h '^\[soak\]' "$(bazel info bazel-testlogs)/tests/soak/soak_test/test.log" || true
+  logs=$(bazel info bazel-testlogs)/tests/soak
+  grep -h '^\[soak\]' "$logs"/soak_test/test.log "$logs"/objects_soak_test/test.log || true
 fi
 if $sanitizers; then
   ((${#patterns[@]} > 0)) || patterns=(//core/...)

@@ -161,12 +161,16 @@ void Objects::Resume() {
 std::vector<Hold> Objects::Blockers(Holder who, uint64_t id, bool shared) const {
   const NamedObject* const object = registry_->FindObject(id);
   if (object == nullptr || !IsLock(*object)) return {};
-  std::vector<Hold> blockers = object->view().Holds(kHoldersFollowed);
-  std::erase_if(blockers, [&](const Hold& hold) {
+  std::vector<Hold> blockers;
+  for (const Hold& hold : object->view().Holds(kHoldersFollowed)) {
+    // One that reads waits no more, and has not said so yet; or it looks whether it may read.
     // Readers do not wait for readers, nor one that has the right to write, and waits for readers
     // to leave, for itself.
-    return shared && hold.shared ? true : !hold.shared && hold.holder == who;
-  });
+    if (hold.shared && hold.holder == who) return {};
+    if (shared && hold.shared) continue;
+    if (!hold.shared && hold.holder == who) continue;
+    blockers.push_back(hold);
+  }
   return blockers;
 }
 
