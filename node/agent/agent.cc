@@ -30,6 +30,7 @@
 #include "node/agent/memory_shares.h"
 #include "node/agent/objects.h"
 #include "node/agent/peer_calls.h"
+#include "node/agent/regions.h"
 #include "node/agent/registry.h"
 #include "node/agent/remote_service.h"
 #include "node/agent/vault.h"
@@ -111,6 +112,7 @@ class Agent {
   std::unique_ptr<FarReceipts> receipts_;
   std::unique_ptr<AwaitedEnds> awaited_;
   std::unique_ptr<Objects> objects_;
+  std::unique_ptr<Regions> regions_;
   std::unique_ptr<Broker> broker_;
   std::unique_ptr<LocalService> local_;
   std::unique_ptr<LimitWatch> limits_;
@@ -192,6 +194,7 @@ void Agent::MakeParts(uint64_t incarnation) {
     watches_->OnProcessGone(process, reason);
     awaited_->OnProcessGone(process, reason);
     objects_->OnProcessGone(process.number);
+    regions_->OnProcessGone(process.number);
   };
   broker_options.mailbox_destroyed = [this](const LocalMailbox& mailbox) {
     watches_->OnMailboxDestroyed(mailbox);
@@ -219,16 +222,25 @@ void Agent::MakeParts(uint64_t incarnation) {
   };
   receipts_ = std::make_unique<FarReceipts>(std::move(receipt_options), registry_.get());
   objects_ = std::make_unique<Objects>(registry_.get());
+  Regions::Options region_options;
+  region_options.max_bytes = std::min(kMaxRegionBytes, NodeMemory(config_));
+  region_options.answer = [this](const std::string& node, uint64_t id, const proto::Reply& reply) {
+    remote_->Reply(node, id, reply);
+  };
+  region_options.log = log;
+  regions_ = std::make_unique<Regions>(region_options, &loop_, registry_.get(), directory_.get(),
+                                       calls_.get());
   LocalService::Options local_options;
   local_options.max_processes = config_.max_processes;
   local_options.nodes = [this] { return Nodes(); };
   local_options.log = log;
-  local_ = std::make_unique<LocalService>(
-      std::move(local_options), &loop_, registry_.get(), broker_.get(), memory_.get(),
-      watches_.get(), receipts_.get(), objects_.get(), directory_.get(), calls_.get());
+  local_ = std::make_unique<LocalService>(std::move(local_options), &loop_, registry_.get(),
+                                          broker_.get(), memory_.get(), watches_.get(),
+                                          receipts_.get(), objects_.get(), regions_.get(),
+                                          directory_.get(), calls_.get());
   limits_ = std::make_unique<LimitWatch>(log, config_.max_processes, &loop_, registry_.get());
   remote_->Connect(registry_.get(), broker_.get(), local_.get(), calls_.get(), watches_.get(),
-                   awaited_.get(), receipts_.get(), carrier_.get());
+                   awaited_.get(), receipts_.get(), regions_.get(), carrier_.get());
 }
 
 absl::Status Agent::StartTransport() {
@@ -280,6 +292,7 @@ absl::Status Agent::Start(int keeper_fd) {
     broker_->Resume();
     watches_->Resume();
     objects_->Resume();
+    regions_->Resume();
   }
   if (absl::Status status = StartTransport(); !status.ok()) return status;
   WatchAll();

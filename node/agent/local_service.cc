@@ -34,7 +34,8 @@ using internal::ToProto;
 
 LocalService::LocalService(Options options, Loop* loop, Registry* registry, Broker* broker,
                            MemoryShares* memory, Watches* watches, FarReceipts* receipts,
-                           Objects* objects, Directory* directory, PeerCaller* peers)
+                           Objects* objects, Regions* regions, Directory* directory,
+                           PeerCaller* peers)
     : options_(std::move(options)),
       loop_(loop),
       registry_(registry),
@@ -43,6 +44,7 @@ LocalService::LocalService(Options options, Loop* loop, Registry* registry, Brok
       watches_(watches),
       receipts_(receipts),
       objects_(objects),
+      regions_(regions),
       directory_(directory),
       peers_(peers),
       resolver_(registry, directory),
@@ -173,6 +175,8 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
       return Find(call);
     case Kind::kDestroyObject:
       return Respond(*call, objects_->Destroy(request.destroy_object()));
+    case Kind::kDestroyRegion:
+      return Respond(*call, regions_->Destroy(request.destroy_region()));
     case Kind::kCreateMailbox:
       return CreateMailbox(call);
     case Kind::kDestroyMailbox:
@@ -207,6 +211,12 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
     case Kind::kCloseObject:
       if (attached) objects_->Close(call->number, request.close_object());
       return;
+    case Kind::kCloseRegion:
+      if (attached) regions_->Close(call->number, request.close_region());
+      return;
+    case Kind::kRegionPublished:
+      if (attached) regions_->Published(request.region_published());
+      return;
     case Kind::kLookAtMailbox:
       if (!attached) return;
       return broker_->LookAtMailbox(request.look_at_mailbox());
@@ -239,6 +249,8 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
       return Respond(*call, absl::OkStatus());
     case Kind::kOpenObject:
       return OpenObject(call);
+    case Kind::kOpenRegion:
+      return OpenRegion(call);
     case Kind::kWaitForObject:
       return Respond(*call, objects_->Wait(*Caller(*call), request.wait_for_object()));
     case Kind::kWaitEnded:

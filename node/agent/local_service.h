@@ -17,6 +17,7 @@
 #include "node/agent/name_resolver.h"
 #include "node/agent/objects.h"
 #include "node/agent/post_queue.h"
+#include "node/agent/regions.h"
 #include "node/agent/registry.h"
 #include "node/agent/watches.h"
 #include "node/directory/directory.h"
@@ -39,7 +40,7 @@ class LocalService {
   // All outlive it.
   LocalService(Options options, Loop* loop, Registry* registry, Broker* broker,
                MemoryShares* memory, Watches* watches, FarReceipts* receipts, Objects* objects,
-               Directory* directory, PeerCaller* peers);
+               Regions* regions, Directory* directory, PeerCaller* peers);
 
   // A new connection.
   void Accept(Fd socket);
@@ -112,6 +113,7 @@ class LocalService {
   void AddWatch(const CallPtr& call, const absl::StatusOr<Subject>& subject);
   void RespondWatched(const Call& call, const mailrail::Watch& watch);
   void OpenObject(const CallPtr& call);
+  void OpenRegion(const CallPtr& call);
   void List(const CallPtr& call);
   void Ping(const CallPtr& call);
 
@@ -128,6 +130,7 @@ class LocalService {
   Watches* const watches_;
   FarReceipts* const receipts_;
   Objects* const objects_;
+  Regions* const regions_;
   Directory* const directory_;
   PeerCaller* const peers_;
   std::map<uint32_t, ClientPtr> clients_;    // attached

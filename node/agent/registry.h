@@ -8,6 +8,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -23,6 +24,7 @@
 #include "mailrail/process_id.h"
 #include "node/agent/destination.h"
 #include "node/agent/named_object.h"
+#include "node/agent/named_region.h"
 #include "node/agent/owner_names.h"
 #include "node/agent/vault.h"
 #include "node/agent/watch.h"
@@ -318,6 +320,19 @@ class Registry {
   void RemoveUser(NamedObject* object, uint32_t number);
   const std::map<uint64_t, std::unique_ptr<NamedObject>>& objects() const { return objects_; }
 
+  // --- Named regions and values.
+  // Gives it an id. REQUIRES: there is none of its kind, home and name.
+  absl::StatusOr<NamedRegion*> AddRegion(std::unique_ptr<NamedRegion> region);
+  void RemoveRegion(uint64_t id);
+  NamedRegion* FindRegion(uint64_t id);
+  // `home` is empty for one of this node.
+  NamedRegion* FindRegion(proto::RegionSpec::Kind kind, const std::string& home,
+                          const std::string& name);
+  // A process has it open once more: the id of this open.
+  absl::StatusOr<uint64_t> AddRegionOpen(NamedRegion* region, const RegionOpen& open);
+  void RemoveRegionOpen(NamedRegion* region, uint64_t open_id);
+  const std::map<uint64_t, std::unique_ptr<NamedRegion>>& regions() const { return regions_; }
+
   // --- Other nodes: which life of each was met last.
   void SavePeer(const std::string& node, uint64_t incarnation);
   const std::map<std::string, uint64_t>& peers() const { return peer_incarnations_; }
@@ -352,6 +367,9 @@ class Registry {
   absl::Status RestoreObject(KeptRecord* record);
   absl::Status RestoreUser(const KeptRecord& record);
   void SaveObjects();
+  absl::Status RestoreRegion(KeptRecord* record);
+  absl::Status RestoreRegionOpen(const KeptRecord& record);
+  void SaveRegions();
   void IndexWatch(const Watch& watch);
   void IndexLink(const Link& link);
   void IndexLane(MailboxLane* lane);
@@ -383,6 +401,9 @@ class Registry {
   absl::flat_hash_map<std::string, std::set<uint64_t>> watches_of_subject_;
   std::map<uint64_t, std::unique_ptr<NamedObject>> objects_;
   std::map<std::pair<proto::ObjectKind, std::string>, uint64_t> object_names_;
+  std::map<uint64_t, std::unique_ptr<NamedRegion>> regions_;
+  // By kind, home and name.
+  std::map<std::tuple<proto::RegionSpec::Kind, std::string, std::string>, uint64_t> region_names_;
 };
 
 }  // namespace mailrail

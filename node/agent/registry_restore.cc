@@ -133,6 +133,8 @@ absl::Status Registry::RestoreRecord(KeptRecord* record) {
   }
   if (is("object/")) return RestoreObject(record);
   if (is("user/")) return RestoreUser(*record);
+  if (is("region/")) return RestoreRegion(record);
+  if (is("regionuser/")) return RestoreRegionOpen(*record);
   if (is("peer/")) {
     absl::StatusOr<state::Peer> value = Parse<state::Peer>(*record, 0);
     if (!value.ok()) return value.status();
@@ -190,6 +192,7 @@ void Registry::SaveAll() {
   }
   SaveWatches();
   SaveObjects();
+  SaveRegions();
   for (const auto& [id, lane] : lanes_) {
     vault_->Put(absl::StrCat("lane/", id), Encode(*lane), {lane->data.get(), lane->state.get()})
         .IgnoreError();

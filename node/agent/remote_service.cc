@@ -29,7 +29,7 @@ void SetStatus(const absl::Status& status, proto::Reply* reply) {
 
 void RemoteService::Connect(Registry* registry, Broker* broker, LocalService* local,
                             PeerCalls* calls, Watches* watches, AwaitedEnds* awaited,
-                            FarReceipts* receipts, Carrier* carrier) {
+                            FarReceipts* receipts, Regions* regions, Carrier* carrier) {
   registry_ = registry;
   broker_ = broker;
   local_ = local;
@@ -37,6 +37,7 @@ void RemoteService::Connect(Registry* registry, Broker* broker, LocalService* lo
   watches_ = watches;
   awaited_ = awaited;
   receipts_ = receipts;
+  regions_ = regions;
   carrier_ = carrier;
 }
 
@@ -49,6 +50,7 @@ void RemoteService::Meet(const std::string& node, uint64_t incarnation) {
     broker_->ForgetNode(node);
     awaited_->OnNodeAnew(node);
     watches_->OnNodeAnew(node);
+    regions_->feeds().OnPeerDown(node);
   }
   known = incarnation;
   broker_->SavePeer(node, incarnation);
@@ -86,6 +88,7 @@ void RemoteService::OnPeerDown(const std::string& node) {
     options_.log(absl::StrCat("node ", node, " is no longer connected"));
     calls_->OnPeerDown(node);
     watches_->OnPeerDown(node);
+    regions_->feeds().OnPeerDown(node);
   });
 }
 
@@ -186,6 +189,12 @@ void RemoteService::Reply(const std::string& node, uint64_t id, const proto::Rep
 void RemoteService::Answer(const std::string& node, const proto::Request& request) {
   if (request.has_await_end()) return awaited_->Await(node, request.id(), request.await_end());
   if (request.has_forget_end()) return awaited_->Forget(node, request.id(), request.forget_end());
+  if (request.has_next_region()) {
+    return regions_->feeds().Next(node, request.id(), request.next_region());
+  }
+  if (request.has_forget_region()) {
+    return regions_->feeds().Forget(node, request.id(), request.forget_region());
+  }
   if (request.has_browse()) return Browse(node, request);
   if (request.has_redrive()) return Redrive(node, request);
   proto::Reply answer;
@@ -266,6 +275,12 @@ void RemoteService::Answer(const std::string& node, const proto::Request& reques
         broker_->Describe(*mailbox, reply->mutable_mailbox_state());
       }
       break;
+    case proto::Request::kFindRegion: {
+      absl::StatusOr<proto::FoundRegion> found = regions_->Find(request.find_region());
+      status = found.status();
+      if (found.ok()) *reply->mutable_region() = *std::move(found);
+      break;
+    }
     case proto::Request::kPing:
       break;
     default:

@@ -13,6 +13,7 @@
 #include "node/agent/local_service.h"
 #include "node/agent/loop.h"
 #include "node/agent/peer_calls.h"
+#include "node/agent/regions.h"
 #include "node/agent/registry.h"
 #include "node/agent/watches.h"
 #include "node/carrier/carrier.h"
@@ -30,7 +31,8 @@ class RemoteService : public CarrierEvents {
   RemoteService(Options options, Loop* loop) : options_(std::move(options)), loop_(loop) {}
   // Before the carrier starts to call; all outlive the carrier.
   void Connect(Registry* registry, Broker* broker, LocalService* local, PeerCalls* calls,
-               Watches* watches, AwaitedEnds* awaited, FarReceipts* receipts, Carrier* carrier);
+               Watches* watches, AwaitedEnds* awaited, FarReceipts* receipts, Regions* regions,
+               Carrier* carrier);
   // The answer to a request.
   void Reply(const std::string& node, uint64_t id, const proto::Reply& reply);
   // What an agent before this one knew of its peers.
@@ -84,6 +86,7 @@ class RemoteService : public CarrierEvents {
   Watches* watches_ = nullptr;
   AwaitedEnds* awaited_ = nullptr;
   FarReceipts* receipts_ = nullptr;
+  Regions* regions_ = nullptr;
   Carrier* carrier_ = nullptr;
   std::map<std::string, uint64_t> incarnations_;
   absl::Mutex mutex_;

@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "mailrail/mailbox.h"
 #include "mailrail/process_id.h"
+#include "proto/common.pb.h"
 
 namespace mailrail {
 
@@ -19,6 +20,13 @@ struct FoundMailbox {
   std::string node;
   uint64_t id = 0;  // there: tells it from another that is made under its name later
   MailboxOptions options;
+};
+
+// A named region or value of another node.
+struct FoundRegion {
+  std::string node;
+  uint64_t stamp = 0;  // tells it from every other that has had, or will have, its name
+  proto::RegionSpec spec;
 };
 
 // What a name stands for on another node.
@@ -49,6 +57,10 @@ class Directory {
   using NameCallback = std::function<void(absl::StatusOr<FoundName>)>;
   virtual void FindName(const std::string& name, const std::string& node, absl::Time deadline,
                         NameCallback done) = 0;
+
+  using RegionCallback = std::function<void(absl::StatusOr<FoundRegion>)>;
+  virtual void FindRegion(proto::RegionSpec::Kind kind, const std::string& name,
+                          const std::string& node, absl::Time deadline, RegionCallback done) = 0;
 
   // Whether another node that is reached now has a mailbox of this name: kNotFound if none. Nodes
   // that are down are not asked: names are unique among the nodes that answer.

@@ -28,6 +28,8 @@ class EmbeddedDirectory : public Directory {
                    ProcessCallback done) override;
   void FindName(const std::string& name, const std::string& node, absl::Time deadline,
                 NameCallback done) override;
+  void FindRegion(proto::RegionSpec::Kind kind, const std::string& name, const std::string& node,
+                  absl::Time deadline, RegionCallback done) override;
   void CheckMailbox(const std::string& name, absl::Time deadline, MailboxCallback done) override;
 
  private:

@@ -58,6 +58,7 @@ OneNode::OneNode(bool carries) : bell_(Destination::Create("carrier").value()) {
     watches_->OnProcessGone(process, reason);
     awaited_->OnProcessGone(process, reason);
     objects_->OnProcessGone(process.number);
+    regions_->OnProcessGone(process.number);
   };
   broker_options.mailbox_destroyed = [this](const LocalMailbox& mailbox) {
     watches_->OnMailboxDestroyed(mailbox);
@@ -84,16 +85,25 @@ OneNode::OneNode(bool carries) : bell_(Destination::Create("carrier").value()) {
   };
   receipts_ = std::make_unique<FarReceipts>(std::move(receipt_options), registry_.get());
   objects_ = std::make_unique<Objects>(registry_.get());
+  Regions::Options region_options;
+  region_options.max_bytes = kMaxRegionBytes;
+  region_options.answer = [this](const std::string& node, uint64_t id, const proto::Reply& reply) {
+    remote_->Reply(node, id, reply);
+  };
+  region_options.log = Ignore;
+  regions_ = std::make_unique<Regions>(region_options, &loop_, registry_.get(), directory_.get(),
+                                       calls_.get());
   LocalService::Options local_options;
   local_options.max_processes = 12;
   local_options.max_mailboxes = 8;
   local_options.nodes = [] { return std::vector<control::NodeRow>(1); };
   local_options.log = Ignore;
-  local_ = std::make_unique<LocalService>(
-      std::move(local_options), &loop_, registry_.get(), broker_.get(), memory_.get(),
-      watches_.get(), receipts_.get(), objects_.get(), directory_.get(), calls_.get());
+  local_ = std::make_unique<LocalService>(std::move(local_options), &loop_, registry_.get(),
+                                          broker_.get(), memory_.get(), watches_.get(),
+                                          receipts_.get(), objects_.get(), regions_.get(),
+                                          directory_.get(), calls_.get());
   remote_->Connect(registry_.get(), broker_.get(), local_.get(), calls_.get(), watches_.get(),
-                   awaited_.get(), receipts_.get(), carrier_.get());
+                   awaited_.get(), receipts_.get(), regions_.get(), carrier_.get());
   registry_->Begin();
 }
 

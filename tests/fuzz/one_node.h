@@ -21,6 +21,7 @@
 #include "node/agent/memory_shares.h"
 #include "node/agent/objects.h"
 #include "node/agent/peer_calls.h"
+#include "node/agent/regions.h"
 #include "node/agent/registry.h"
 #include "node/agent/remote_service.h"
 #include "node/agent/vault.h"
@@ -64,6 +65,7 @@ class OneNode {
   std::unique_ptr<Watches> watches_;
   std::unique_ptr<AwaitedEnds> awaited_;
   std::unique_ptr<Objects> objects_;
+  std::unique_ptr<Regions> regions_;
   std::unique_ptr<FarReceipts> receipts_;
   std::unique_ptr<Broker> broker_;
   std::unique_ptr<LocalService> local_;
