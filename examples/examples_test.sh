@@ -198,6 +198,33 @@ bounded_buffer() {
   on alpha bounded_buffer | prints "^10000 numbers went through 8 places, their sum is 25005000$"
 }
 
+# Writers on one node, readers there and on another.
+region() {
+  local pids=() pid page
+  on alpha region visit 0 1
+  for node in alpha beta; do
+    cluster_exec "$node" "$here/region" read 301 >"$cluster_folder/region_$node" &
+    pids+=($!)
+  done
+  for page in 1 2 3; do
+    cluster_exec alpha "$here/region" visit "$page" 100 &
+    pids+=($!)
+  done
+  for pid in "${pids[@]}"; do wait "$pid"; done
+  prints "^page 0: 1$" "^page 1: 100$" "^page 3: 100$" "^total: 301$" <"$cluster_folder/region_alpha"
+  prints "^page 2: 100$" "^total: 301, by a replica$" <"$cluster_folder/region_beta"
+}
+
+configuration() {
+  on alpha configuration set "workers 3" "level info" | prints "^published version 1$"
+  in_background "$cluster_folder/followed" "^version 1 (replica): workers 3; level info$" beta \
+    configuration follow 2
+  on alpha configuration set "workers 5" | prints "^published version 2$"
+  wait $!
+  prints "^version 1" "^version 2 (replica): workers 5$" <"$cluster_folder/followed"
+  on alpha configuration follow 1 | prints "^version 2: workers 5$"
+}
+
 # That nobody eats with another's fork the example sees to itself.
 philosophers() {
   on alpha philosophers |
@@ -285,7 +312,8 @@ switch_together_or_not_at_all() {
 
 for name in hello hello_between_nodes hello_without_agent_says_what_to_do ping_pong \
   ping_pong_between_nodes work_queue message_queue file_copy retries calls shared_value supervisor broadcast \
-  priority bounded_buffer philosophers switch_together switch_together_or_not_at_all zero_copy word_count word_count_of_odd_text \
+  priority bounded_buffer philosophers switch_together switch_together_or_not_at_all region \
+  configuration zero_copy word_count word_count_of_odd_text \
   word_count_that_differs_fails; do
   run "$name"
 done

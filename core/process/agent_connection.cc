@@ -85,7 +85,11 @@ void AgentConnection::Handle(const std::string& bytes, std::vector<Fd> fds, bool
       // Nobody waits any more: it was answered before, as it was repeated, or was given up, and
       // then nobody else will close what was opened.
       if (given_up_.contains(message.response().id())) CloseSole(message.response());
+      CloseUnclaimed(message.response());
       return;
+    }
+    if (it->second->repeated && message.response().has_region()) {
+      granted_.insert(message.response().id());
     }
     it->second->reply.response = std::move(*message.mutable_response());
     it->second->reply.fds = std::move(fds);
@@ -101,6 +105,7 @@ void AgentConnection::Handle(const std::string& bytes, std::vector<Fd> fds, bool
       // A failure shows as a lost connection when it is read next; an agent that has just started
       // has room.
       SendPacket(socket_.get(), pending->packet, pending->fds).IgnoreError();
+      pending->repeated = true;
     }
     return;
   }
@@ -117,6 +122,14 @@ void AgentConnection::CloseSole(const control::Response& response) const {
   if (!response.opened().sole()) return;
   control::Request request;
   request.set_close(response.opened().destination_id());
+  Tell(request);
+}
+
+void AgentConnection::CloseUnclaimed(const control::Response& response) {
+  if (!response.has_region() || granted_.contains(response.id())) return;
+  control::Request request;
+  request.mutable_close_region()->set_region_id(response.region().region_id());
+  request.mutable_close_region()->set_open_id(response.region().open_id());
   Tell(request);
 }
 
@@ -231,6 +244,7 @@ absl::StatusOr<AgentReply> AgentConnection::Call(control::Request request, absl:
   }
   if (pending.fds_lost) {
     CloseSole(pending.reply.response);
+    CloseUnclaimed(pending.reply.response);
     return absl::ResourceExhaustedError(kDescriptorLimit);
   }
   return std::move(pending.reply);

@@ -80,11 +80,14 @@ class AgentConnection {
 
   // Closes what was opened for this process, whose open came to nothing, if nobody else has it.
   void CloseSole(const control::Response& response) const;
+  // Closes a region that nobody waits for any more: each open of one is an open by itself.
+  void CloseUnclaimed(const control::Response& response) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
  private:
   struct Pending {
     std::string packet;  // to ask again
     std::vector<int> fds;
+    bool repeated = false;
     bool answered = false;
     bool fds_lost = false;
     AgentReply reply;
@@ -114,6 +117,9 @@ class AgentConnection {
   std::map<uint64_t, Pending*> pending_ ABSL_GUARDED_BY(mutex_);
   // Requests to open a mailbox that were not answered in time: they may be yet.
   std::set<uint64_t> given_up_ ABSL_GUARDED_BY(mutex_);
+  // Those to open a region that were repeated, and granted: they may be granted once more, which is
+  // the same open.
+  std::set<uint64_t> granted_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace mailrail::internal

@@ -3,121 +3,77 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
-#include "absl/time/clock.h"
 #include "absl/types/optional.h"
 #include "core/process/waitable.h"
+#include "core/region/named_memory.h"
 #include "core/region/region_memory.h"
-#include "core/region/snapshot_reader.h"
-#include "core/region/snapshot_writer.h"
-#include "core/shm/adaptive_spin.h"
+#include "core/region/versions.h"
 #include "core/shm/memory.h"
 
 namespace mailrail::internal {
 namespace {
 
-static_assert(SharedValueHandle::kLargestBytes == kLargestSnapshot);
+static_assert(HasVersions(SharedValueHandle::kLargestBytes));
 
-// How long to look before sleeping.
-constexpr absl::Duration kSpin = absl::Microseconds(20);
+constexpr absl::string_view kWhat = "shared value";
 
-// A member of a wait set.
-class NewerVersion final : public Waitable {
- public:
-  NewerVersion(const SnapshotReader& reader, uint64_t seen)
-      : reader_(reader), parker_(reader.MakeParker()), seen_(seen) {}
-
-  void Join() override {}
-  void Leave() override {}
-  bool Ready() override { return reader_.latest() > seen_ || reader_.ended(); }
-  FutexWord Park(absl::Duration* longest) override {
-    const FutexWord word = parker_.Park();
-    *longest = std::min(*longest, parker_.LookAgainAfter());
-    return word;
-  }
-  void Told() override { seen_ = std::max(seen_, reader_.latest()); }
-
- private:
-  const SnapshotReader reader_;
-  Parker parker_;
-  uint64_t seen_;
-};
+control::OpenRegion OpenValue(absl::string_view name, uint64_t schema) {
+  control::OpenRegion open;
+  open.set_name(std::string(name));
+  open.mutable_spec()->set_kind(proto::RegionSpec::VALUE);
+  open.mutable_spec()->set_schema(schema);
+  return open;
+}
 
 }  // namespace
 
-// The mapped memory of a value, and its writer, where this program is that.
+// A value by its descriptors, or by its name, and its writer, where this program is that.
 class SharedValueImpl {
  public:
-  // `data_fd` is read-only, and `data` may be mapped by another.
+  // By descriptors. `data_fd` is read-only, and `data` may be mapped by another.
   SharedValueImpl(const SnapshotGeometry& geometry, Fd data_fd, Fd bell_fd, Mapping data,
                   Mapping bell, bool writes)
       : data_fd_(std::move(data_fd)),
         bell_fd_(std::move(bell_fd)),
-        data_(std::move(data)),
-        bell_(std::move(bell)),
-        reader_(geometry, data_.data(), snapshot_bell()) {
-    if (writes) writer_.emplace(geometry, data_.data(), snapshot_bell());
+        own_(std::make_unique<Versions>(geometry, std::move(data), std::move(bell))) {
+    if (writes) writer_.emplace(own_->MakeWriter());
+  }
+  explicit SharedValueImpl(std::unique_ptr<NamedMemory> named) : named_(std::move(named)) {
+    if (named_->writes()) writer_.emplace(named_->versions()->MakeWriter());
   }
   ~SharedValueImpl() {
-    if (writes() && CheckUsable().ok()) writer_->End();
+    // After a writer of one with a name another may come.
+    if (writes() && named_ == nullptr && CheckUsable().ok()) writer_->End();
   }
 
   absl::Status CheckUsable() const {
-    if (!data_.left_behind()) return absl::OkStatus();
+    if (named_ != nullptr) return named_->CheckUsable();
+    if (!own_->left_behind()) return absl::OkStatus();
     return absl::FailedPreconditionError(
         "this SharedValue belongs to the program that forked; use FromDescriptors in the child");
   }
 
+  const NamedMemory* named() const { return named_.get(); }
   const Fd& data_fd() const { return data_fd_; }
   const Fd& bell_fd() const { return bell_fd_; }
-  const SnapshotReader& reader() const { return reader_; }
+  Versions& versions() const { return named_ != nullptr ? *named_->versions() : *own_; }
   bool writes() const { return writer_.has_value(); }
   SnapshotWriter& writer() { return *writer_; }
 
-  // Until there may be a version after `version`, or none will come; false at the deadline.
-  bool Wait(uint64_t version, absl::Time deadline) {
-    bool spins;
-    {
-      absl::MutexLock lock(&spin_mutex_);
-      spins = spin_.Pays();
-    }
-    if (spins) {
-      const absl::Time until = std::min(deadline, absl::Now() + kSpin);
-      bool ready = false;
-      while (!(ready = Ready(version)) && absl::Now() < until) {
-      }
-      absl::MutexLock lock(&spin_mutex_);
-      if (ready) {
-        spin_.Succeeded();
-        return true;
-      }
-      spin_.Failed();
-    }
-    Parker parker = reader_.MakeParker();
-    for (;;) {
-      const FutexWord word = parker.Park();
-      if (Ready(version)) return true;
-      const absl::Duration left = deadline - absl::Now();
-      if (left <= absl::ZeroDuration()) return false;
-      FutexWait(word.word, word.expected, std::min(left, parker.LookAgainAfter()));
-    }
+  // OK, or why there will be no newer version.
+  absl::Status Over(bool slept) const {
+    if (named_ != nullptr) return named_->Over(slept);
+    return own_->ended() ? absl::UnavailableError("the writer of this shared value has let it go")
+                         : absl::OkStatus();
   }
 
  private:
-  SnapshotBell* snapshot_bell() const { return reinterpret_cast<SnapshotBell*>(bell_.data()); }
-  bool Ready(uint64_t version) const { return reader_.latest() > version || reader_.ended(); }
-
   const Fd data_fd_;
   const Fd bell_fd_;
-  const Mapping data_;
-  const Mapping bell_;
-  const SnapshotReader reader_;
+  const std::unique_ptr<Versions> own_;       // without a name
+  const std::unique_ptr<NamedMemory> named_;  // with one
   absl::optional<SnapshotWriter> writer_;
-
-  absl::Mutex spin_mutex_;
-  AdaptiveSpin spin_ ABSL_GUARDED_BY(spin_mutex_);
 };
 
 SharedValueHandle::SharedValueHandle(std::unique_ptr<SharedValueImpl> impl)
@@ -171,8 +127,42 @@ absl::StatusOr<SharedValueHandle> SharedValueHandle::FromDescriptors(
       *std::move(bell), /*writes=*/false));
 }
 
+absl::StatusOr<SharedValueHandle> SharedValueHandle::Create(Process& process,
+                                                            absl::string_view name, size_t bytes,
+                                                            uint64_t schema,
+                                                            const NamedRegionOptions& options,
+                                                            absl::Time deadline) {
+  control::OpenRegion open = OpenValue(name, schema);
+  open.mutable_spec()->set_bytes(bytes);
+  open.mutable_spec()->set_transient(options.transient);
+  open.set_writes(true);
+  open.set_create(true);
+  open.set_exclusive(options.exclusive);
+  absl::StatusOr<std::unique_ptr<NamedMemory>> named = NamedMemory::Open(process, open, deadline);
+  if (!named.ok()) return named.status();
+  return SharedValueHandle(std::make_unique<SharedValueImpl>(*std::move(named)));
+}
+
+absl::StatusOr<SharedValueHandle> SharedValueHandle::Open(Process& process, absl::string_view name,
+                                                          size_t bytes, uint64_t schema,
+                                                          absl::Time deadline) {
+  control::OpenRegion open = OpenValue(name, schema);
+  open.mutable_spec()->set_bytes(bytes);
+  absl::StatusOr<std::unique_ptr<NamedMemory>> named = NamedMemory::Open(process, open, deadline);
+  if (!named.ok()) return named.status();
+  return SharedValueHandle(std::make_unique<SharedValueImpl>(*std::move(named)));
+}
+
+absl::Status SharedValueHandle::Destroy(Process& process, absl::string_view name,
+                                        absl::Time deadline) {
+  return NamedMemory::Destroy(process, name, proto::RegionSpec::VALUE, deadline);
+}
+
 absl::StatusOr<SharedValueDescriptors> SharedValueHandle::Share() const {
   if (absl::Status status = impl_->CheckUsable(); !status.ok()) return status;
+  if (impl_->named() != nullptr) {
+    return absl::FailedPreconditionError("a shared value with a name is opened by that");
+  }
   absl::StatusOr<Fd> data = CopyDescriptor(impl_->data_fd().get());
   if (!data.ok()) return data.status();
   absl::StatusOr<Fd> bell = CopyDescriptor(impl_->bell_fd().get());
@@ -182,51 +172,68 @@ absl::StatusOr<SharedValueDescriptors> SharedValueHandle::Share() const {
 
 absl::Status SharedValueHandle::Publish(const void* value) {
   if (absl::Status status = impl_->CheckUsable(); !status.ok()) return status;
+  const NamedMemory* const named = impl_->named();
+  if (named != nullptr) {
+    if (absl::Status status = named->CheckMayPublish(); !status.ok()) return status;
+  }
   if (!impl_->writes()) {
     return absl::PermissionDeniedError("another program is the writer of this shared value");
   }
   impl_->writer().Publish(value);
+  if (named != nullptr) named->Published();
   return absl::OkStatus();
 }
 
 absl::StatusOr<uint64_t> SharedValueHandle::Read(void* value) const {
   if (absl::Status status = impl_->CheckUsable(); !status.ok()) return status;
-  uint64_t version = 0;
-  switch (impl_->reader().Read(value, &version)) {
-    case SnapshotLook::kRead:
-      return version;
-    case SnapshotLook::kNone:
-      return absl::NotFoundError("no version of this shared value was published yet");
-    case SnapshotLook::kOvertaken:
-      return absl::UnavailableError("versions of this shared value come too fast to copy one");
-    case SnapshotLook::kCorrupt:
-      break;
-  }
-  return absl::DataLossError("the memory of this shared value is not well-formed");
+  return impl_->versions().Read(kWhat, value);
 }
 
 absl::StatusOr<uint64_t> SharedValueHandle::WaitNewer(uint64_t version, void* value,
                                                       absl::Time deadline) const {
   if (absl::Status status = impl_->CheckUsable(); !status.ok()) return status;
-  if (this->version() <= version) {
-    const bool ready = impl_->Wait(version, deadline);
-    // Its end is told after its last version.
-    if (this->version() <= version) {
-      if (ready) return absl::UnavailableError("the writer of this shared value has let it go");
-      return absl::DeadlineExceededError(
-          absl::StrCat("there is no version after ", version, " of this shared value"));
-    }
-  }
+  const absl::Status status = impl_->versions().AwaitNewer(
+      kWhat, version, deadline, [this](bool slept) { return impl_->Over(slept); });
+  if (!status.ok()) return status;
   return Read(value);
 }
 
 uint64_t SharedValueHandle::version() const {
-  return impl_->CheckUsable().ok() ? impl_->reader().latest() : 0;
+  return impl_->CheckUsable().ok() ? impl_->versions().version() : 0;
 }
+
+namespace {
+
+// A member of a wait set.
+class NewerVersion final : public Waitable {
+ public:
+  NewerVersion(const SharedValueImpl& value, uint64_t seen)
+      : value_(value), parker_(value.versions().MakeParker()), seen_(seen) {}
+
+  void Join() override {}
+  void Leave() override {}
+  bool Ready() override {
+    return value_.versions().version() > seen_ || !value_.Over(/*slept=*/false).ok() ||
+           (value_.named() != nullptr && value_.named()->detached());
+  }
+  FutexWord Park(absl::Duration* longest) override {
+    const FutexWord word = parker_.Park();
+    *longest = std::min(*longest, parker_.LookAgainAfter());
+    return word;
+  }
+  void Told() override { seen_ = std::max(seen_, value_.versions().version()); }
+
+ private:
+  const SharedValueImpl& value_;
+  Parker parker_;
+  uint64_t seen_;
+};
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<Waitable>> SharedValueHandle::MakeWaitable(uint64_t seen) const {
   if (absl::Status status = impl_->CheckUsable(); !status.ok()) return status;
-  return std::make_unique<NewerVersion>(impl_->reader(), seen);
+  return std::make_unique<NewerVersion>(*impl_, seen);
 }
 
 bool SharedValueHandle::writes() const { return impl_->writes(); }

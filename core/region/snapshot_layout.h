@@ -50,8 +50,8 @@ namespace mailrail {
 
 inline constexpr uint64_t kSnapshotMagic = 0x3170616e734c524d;  // "MRLsnap1"
 
-// The largest value, in bytes.
-inline constexpr size_t kLargestSnapshot = size_t{16} << 20;
+// The largest value, in bytes: 16 MiB, and a number before it (region_control.h).
+inline constexpr size_t kLargestSnapshot = (size_t{16} << 20) + sizeof(uint64_t);
 
 // A writer never comes so far; a version from here on is none.
 inline constexpr uint64_t kSnapshotVersionsEnd = uint64_t{1} << 63;

@@ -6,15 +6,16 @@
 
 namespace mailrail {
 
-SnapshotLook SnapshotReader::Read(void* value, uint64_t* version) const {
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+SnapshotLook SnapshotReader::ReadFirst(size_t bytes, void* value, uint64_t* version,
+                                       int attempts) const {
+  for (int attempt = 0; attempt < attempts; ++attempt) {
     // Acquires the words of that version, which Publish has released with it.
     const uint64_t latest = header().latest.load(std::memory_order_acquire);
     if (latest == 0) return SnapshotLook::kNone;
     if (latest >= kSnapshotVersionsEnd) return SnapshotLook::kCorrupt;
     CopyFromWords(
-        reinterpret_cast<const SharedAtomic<uint64_t>*>(data_ + geometry_.offset_of(latest)),
-        geometry_.value_bytes, value);
+        reinterpret_cast<const SharedAtomic<uint64_t>*>(data_ + geometry_.offset_of(latest)), bytes,
+        value);
     // Behind all words. Partner: the fence in SnapshotWriter::Publish.
     std::atomic_thread_fence(std::memory_order_acquire);
     const uint64_t now = header().latest.load(std::memory_order_relaxed);

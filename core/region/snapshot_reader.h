@@ -32,7 +32,14 @@ class SnapshotReader {
   // Copies the last version, whole, to `value` (geometry.value_bytes); *version is its number.
   // Unless it is kRead, `value` may hold anything. Never waits: it copies again only when
   // buffers - 1 versions came meanwhile.
-  SnapshotLook Read(void* value, uint64_t* version) const;
+  SnapshotLook Read(void* value, uint64_t* version, int attempts = kAttempts) const {
+    return ReadFirst(geometry_.value_bytes, value, version, attempts);
+  }
+  // The same of the first `bytes` of it alone.
+  SnapshotLook ReadFirst(size_t bytes, void* value, uint64_t* version,
+                         int attempts = kAttempts) const;
+
+  const SnapshotGeometry& geometry() const { return geometry_; }
 
   // The number of the last version; 0 without one. Its value alone counts: Read acquires.
   uint64_t latest() const { return header().latest.load(std::memory_order_relaxed); }

@@ -16,11 +16,11 @@ SnapshotWriter::SnapshotWriter(const SnapshotGeometry& geometry, char* data, Sna
 
 void SnapshotWriter::Publish(const void* value) {
   const uint64_t version = version_ + 1;
-  // Behind `latest` of the version before. Partner: the fence in SnapshotReader::Read.
+  // Behind `latest` of the version before. Partner: the fence in SnapshotReader::ReadFirst.
   std::atomic_thread_fence(std::memory_order_release);
   CopyIntoWords(value, geometry_.value_bytes,
                 reinterpret_cast<SharedAtomic<uint64_t>*>(data_ + geometry_.offset_of(version)));
-  // Both release the words to the first load in SnapshotReader::Read.
+  // Both release the words to the first load in SnapshotReader::ReadFirst.
   if (ringer_.publication() == Publication::kPlain) {
     header().latest.store(version, std::memory_order_release);
   } else {

@@ -33,6 +33,7 @@
 #include "node/agent/object_host.h"
 #include "node/agent/objects.h"
 #include "node/agent/peer_calls.h"
+#include "node/agent/regions.h"
 #include "node/agent/registry.h"
 #include "node/agent/remote_service.h"
 #include "node/agent/vault.h"
@@ -117,6 +118,7 @@ class Agent {
   std::unique_ptr<FarObjects> far_objects_;
   std::unique_ptr<ObjectHost> object_host_;
   std::unique_ptr<DeadlockSearch> deadlocks_;
+  std::unique_ptr<Regions> regions_;
   std::unique_ptr<Broker> broker_;
   std::unique_ptr<LocalService> local_;
   std::unique_ptr<LimitWatch> limits_;
@@ -199,6 +201,7 @@ void Agent::MakeParts(uint64_t incarnation) {
     awaited_->OnProcessGone(process, reason);
     objects_->OnProcessGone(process.number);
     far_objects_->OnProcessGone(process.number);
+    regions_->OnProcessGone(process.number);
   };
   broker_options.mailbox_destroyed = [this](const LocalMailbox& mailbox) {
     watches_->OnMailboxDestroyed(mailbox);
@@ -247,18 +250,26 @@ void Agent::MakeParts(uint64_t incarnation) {
                                               objects_.get());
   deadlocks_ = std::make_unique<DeadlockSearch>(registry_.get(), objects_.get(), far_objects_.get(),
                                                 calls_.get());
+  Regions::Options region_options;
+  region_options.max_bytes = std::min(kMaxRegionBytes, NodeMemory(config_));
+  region_options.answer = [this](const std::string& node, uint64_t id, const proto::Reply& reply) {
+    remote_->Reply(node, id, reply);
+  };
+  region_options.log = log;
+  regions_ = std::make_unique<Regions>(region_options, &loop_, registry_.get(), directory_.get(),
+                                       calls_.get());
   LocalService::Options local_options;
   local_options.max_processes = config_.max_processes;
   local_options.nodes = [this] { return Nodes(); };
   local_options.log = log;
-  local_ = std::make_unique<LocalService>(std::move(local_options), &loop_, registry_.get(),
-                                          broker_.get(), memory_.get(), watches_.get(),
-                                          receipts_.get(), objects_.get(), far_objects_.get(),
-                                          deadlocks_.get(), directory_.get(), calls_.get());
+  local_ = std::make_unique<LocalService>(
+      std::move(local_options), &loop_, registry_.get(), broker_.get(), memory_.get(),
+      watches_.get(), receipts_.get(), objects_.get(), far_objects_.get(), deadlocks_.get(),
+      regions_.get(), directory_.get(), calls_.get());
   limits_ = std::make_unique<LimitWatch>(log, config_.max_processes, &loop_, registry_.get());
   remote_->Connect(registry_.get(), broker_.get(), local_.get(), calls_.get(), watches_.get(),
                    awaited_.get(), receipts_.get(), objects_.get(), far_objects_.get(),
-                   object_host_.get(), deadlocks_.get(), carrier_.get());
+                   object_host_.get(), deadlocks_.get(), regions_.get(), carrier_.get());
 }
 
 absl::Status Agent::StartTransport() {
@@ -312,6 +323,7 @@ absl::Status Agent::Start(int keeper_fd) {
     objects_->Resume();
     object_host_->Resume();
     far_objects_->Resume();
+    regions_->Resume();
   }
   if (absl::Status status = StartTransport(); !status.ok()) return status;
   WatchAll();

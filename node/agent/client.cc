@@ -98,6 +98,8 @@ void Client::Read() {
         request.call_case() == control::Request::kLookAtLane ||
         request.call_case() == control::Request::kCloseObject ||
         request.call_case() == control::Request::kSettleObject ||
+        request.call_case() == control::Request::kCloseRegion ||
+        request.call_case() == control::Request::kRegionPublished ||
         request.call_case() == control::Request::kExpired) {
       // Nobody waits for an answer.
       handlers_.request(shared_from_this(), request, {});

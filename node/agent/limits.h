@@ -3,6 +3,7 @@
 #define MAILRAIL_NODE_AGENT_LIMITS_H_
 
 #include <cstddef>
+#include <cstdint>
 
 namespace mailrail {
 
@@ -12,6 +13,12 @@ inline constexpr size_t kMaxMailboxes = 20000;
 inline constexpr size_t kMaxObjects = 10000;
 // And how much memory all of them together have.
 inline constexpr size_t kMaxObjectBytes = size_t{256} << 20;
+// Named regions and values of one node, and replicas of those of others; each has four descriptors.
+inline constexpr size_t kMaxRegions = 4000;
+// And how much memory all of them together have.
+inline constexpr uint64_t kMaxRegionBytes = uint64_t{1} << 30;
+// How often one process has one of them open.
+inline constexpr size_t kMaxRegionOpens = 256;
 // Receivers of one broadcast mailbox: a list of them fits a packet.
 inline constexpr size_t kMaxSubscriptions = 8192;
 // Processes of other nodes that have objects of this one open.

@@ -278,6 +278,12 @@ void LocalService::List(const CallPtr& call) {
         if (!put(objects_->Describe(*object), id, listing->mutable_objects())) break;
       }
       break;
+    case control::REGIONS:
+      for (const auto& [id, region] : registry_->regions()) {
+        if (id <= after || (!list.name().empty() && list.name() != region->name)) continue;
+        if (!put(regions_->Describe(*region), id, listing->mutable_regions())) break;
+      }
+      break;
     default:
       break;
   }

@@ -35,7 +35,7 @@ using internal::ToProto;
 LocalService::LocalService(Options options, Loop* loop, Registry* registry, Broker* broker,
                            MemoryShares* memory, Watches* watches, FarReceipts* receipts,
                            Objects* objects, FarObjects* far_objects, DeadlockSearch* deadlocks,
-                           Directory* directory, PeerCaller* peers)
+                           Regions* regions, Directory* directory, PeerCaller* peers)
     : options_(std::move(options)),
       loop_(loop),
       registry_(registry),
@@ -46,6 +46,7 @@ LocalService::LocalService(Options options, Loop* loop, Registry* registry, Brok
       objects_(objects),
       far_objects_(far_objects),
       deadlocks_(deadlocks),
+      regions_(regions),
       directory_(directory),
       peers_(peers),
       resolver_(registry, directory),
@@ -176,6 +177,8 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
       return Find(call);
     case Kind::kDestroyObject:
       return DestroyObject(call);
+    case Kind::kDestroyRegion:
+      return Respond(*call, regions_->Destroy(request.destroy_region()));
     case Kind::kCreateMailbox:
       return CreateMailbox(call);
     case Kind::kDestroyMailbox:
@@ -213,6 +216,12 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
     case Kind::kSettleObject:
       if (attached) far_objects_->Settle(call->number, request.settle_object());
       return;
+    case Kind::kCloseRegion:
+      if (attached) regions_->Close(call->number, request.close_region());
+      return;
+    case Kind::kRegionPublished:
+      if (attached) regions_->Published(request.region_published());
+      return;
     case Kind::kLookAtMailbox:
       if (!attached) return;
       return broker_->LookAtMailbox(request.look_at_mailbox());
@@ -245,6 +254,8 @@ void LocalService::OnRequest(const ClientPtr& client, const control::Request& re
       return Respond(*call, absl::OkStatus());
     case Kind::kOpenObject:
       return OpenObject(call);
+    case Kind::kOpenRegion:
+      return OpenRegion(call);
     case Kind::kWaitForObject:
       return WaitForObject(call);
     case Kind::kWaitEnded:

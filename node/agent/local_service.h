@@ -19,6 +19,7 @@
 #include "node/agent/name_resolver.h"
 #include "node/agent/objects.h"
 #include "node/agent/post_queue.h"
+#include "node/agent/regions.h"
 #include "node/agent/registry.h"
 #include "node/agent/watches.h"
 #include "node/directory/directory.h"
@@ -41,8 +42,8 @@ class LocalService {
   // All outlive it.
   LocalService(Options options, Loop* loop, Registry* registry, Broker* broker,
                MemoryShares* memory, Watches* watches, FarReceipts* receipts, Objects* objects,
-               FarObjects* far_objects, DeadlockSearch* deadlocks, Directory* directory,
-               PeerCaller* peers);
+               FarObjects* far_objects, DeadlockSearch* deadlocks, Regions* regions,
+               Directory* directory, PeerCaller* peers);
 
   // A new connection.
   void Accept(Fd socket);
@@ -124,6 +125,7 @@ class LocalService {
   // Where an object is: `node` is empty for this one. `only_connected` as of Directory::FindObject.
   void FindObject(const CallPtr& call, proto::ObjectKind kind, const QualifiedName& name,
                   bool only_connected, std::function<void(absl::StatusOr<FoundObject>)> done);
+  void OpenRegion(const CallPtr& call);
   void List(const CallPtr& call);
   void Ping(const CallPtr& call);
 
@@ -142,6 +144,7 @@ class LocalService {
   Objects* const objects_;
   FarObjects* const far_objects_;
   DeadlockSearch* const deadlocks_;
+  Regions* const regions_;
   Directory* const directory_;
   PeerCaller* const peers_;
   std::map<uint32_t, ClientPtr> clients_;    // attached

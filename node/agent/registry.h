@@ -8,6 +8,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -24,6 +25,7 @@
 #include "node/agent/destination.h"
 #include "node/agent/far_object.h"
 #include "node/agent/named_object.h"
+#include "node/agent/named_region.h"
 #include "node/agent/owner_names.h"
 #include "node/agent/vault.h"
 #include "node/agent/watch.h"
@@ -348,6 +350,19 @@ class Registry {
     return FindProcess(number) != nullptr || FindFarUser(number) != nullptr;
   }
 
+  // --- Named regions and values.
+  // Gives it an id. REQUIRES: there is none of its kind, home and name.
+  absl::StatusOr<NamedRegion*> AddRegion(std::unique_ptr<NamedRegion> region);
+  void RemoveRegion(uint64_t id);
+  NamedRegion* FindRegion(uint64_t id);
+  // `home` is empty for one of this node.
+  NamedRegion* FindRegion(proto::RegionSpec::Kind kind, const std::string& home,
+                          const std::string& name);
+  // A process has it open once more: the id of this open.
+  absl::StatusOr<uint64_t> AddRegionOpen(NamedRegion* region, const RegionOpen& open);
+  void RemoveRegionOpen(NamedRegion* region, uint64_t open_id);
+  const std::map<uint64_t, std::unique_ptr<NamedRegion>>& regions() const { return regions_; }
+
   // --- Other nodes: which life of each was met last.
   void SavePeer(const std::string& node, uint64_t incarnation);
   const std::map<std::string, uint64_t>& peers() const { return peer_incarnations_; }
@@ -385,6 +400,9 @@ class Registry {
   // Of the kinds of keys of far objects, homes, far users and settlings.
   absl::Status RestoreFar(const KeptRecord& record, absl::string_view kind);
   void SaveFar();
+  absl::Status RestoreRegion(KeptRecord* record);
+  absl::Status RestoreRegionOpen(const KeptRecord& record);
+  void SaveRegions();
   void IndexWatch(const Watch& watch);
   void IndexLink(const Link& link);
   void IndexLane(MailboxLane* lane);
@@ -422,6 +440,9 @@ class Registry {
   std::map<uint64_t, Settling> settlings_;
   std::map<uint32_t, FarUser> far_users_;
   absl::flat_hash_map<ProcessId, uint32_t> far_numbers_;
+  std::map<uint64_t, std::unique_ptr<NamedRegion>> regions_;
+  // By kind, home and name.
+  std::map<std::tuple<proto::RegionSpec::Kind, std::string, std::string>, uint64_t> region_names_;
 };
 
 }  // namespace mailrail

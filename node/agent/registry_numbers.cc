@@ -38,6 +38,9 @@ std::set<uint32_t> Registry::NumbersInUse() const {
   for (const auto& [id, object] : far_objects_) {
     for (const auto& [number, user] : object.users) numbers.insert(number);
   }
+  for (const auto& [id, region] : regions_) {
+    for (const auto& [open_id, open] : region->opens) numbers.insert(open.number);
+  }
   return numbers;
 }
 

@@ -136,6 +136,8 @@ absl::Status Registry::RestoreRecord(KeptRecord* record) {
   if (is("far-") || is("settling/")) {
     return RestoreFar(*record, record->key.substr(0, record->key.find('/')));
   }
+  if (is("region/")) return RestoreRegion(record);
+  if (is("regionuser/")) return RestoreRegionOpen(*record);
   if (is("peer/")) {
     absl::StatusOr<state::Peer> value = Parse<state::Peer>(*record, 0);
     if (!value.ok()) return value.status();
@@ -194,6 +196,7 @@ void Registry::SaveAll() {
   SaveWatches();
   SaveObjects();
   SaveFar();
+  SaveRegions();
   for (const auto& [id, lane] : lanes_) {
     vault_->Put(absl::StrCat("lane/", id), Encode(*lane), {lane->data.get(), lane->state.get()})
         .IgnoreError();

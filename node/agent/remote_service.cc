@@ -30,7 +30,8 @@ void SetStatus(const absl::Status& status, proto::Reply* reply) {
 void RemoteService::Connect(Registry* registry, Broker* broker, LocalService* local,
                             PeerCalls* calls, Watches* watches, AwaitedEnds* awaited,
                             FarReceipts* receipts, Objects* objects, FarObjects* far_objects,
-                            ObjectHost* object_host, DeadlockSearch* deadlocks, Carrier* carrier) {
+                            ObjectHost* object_host, DeadlockSearch* deadlocks, Regions* regions,
+                            Carrier* carrier) {
   registry_ = registry;
   broker_ = broker;
   local_ = local;
@@ -42,6 +43,7 @@ void RemoteService::Connect(Registry* registry, Broker* broker, LocalService* lo
   far_objects_ = far_objects;
   object_host_ = object_host;
   deadlocks_ = deadlocks;
+  regions_ = regions;
   carrier_ = carrier;
 }
 
@@ -56,6 +58,7 @@ void RemoteService::Meet(const std::string& node, uint64_t incarnation) {
     watches_->OnNodeAnew(node);
     object_host_->OnNodeAnew(node);
     far_objects_->OnNodeAnew(node);
+    regions_->feeds().OnPeerDown(node);
   }
   known = incarnation;
   broker_->SavePeer(node, incarnation);
@@ -94,6 +97,7 @@ void RemoteService::OnPeerDown(const std::string& node) {
     options_.log(absl::StrCat("node ", node, " is no longer connected"));
     calls_->OnPeerDown(node);
     watches_->OnPeerDown(node);
+    regions_->feeds().OnPeerDown(node);
   });
 }
 
@@ -195,6 +199,12 @@ void RemoteService::Answer(const std::string& node, const proto::Request& reques
   if (request.has_await_end()) return awaited_->Await(node, request.id(), request.await_end());
   if (request.has_forget_end()) return awaited_->Forget(node, request.id(), request.forget_end());
   if (request.epoch() != 0) return object_host_->OnRequest(node, request);
+  if (request.has_next_region()) {
+    return regions_->feeds().Next(node, request.id(), request.next_region());
+  }
+  if (request.has_forget_region()) {
+    return regions_->feeds().Forget(node, request.id(), request.forget_region());
+  }
   if (request.has_browse()) return Browse(node, request);
   if (request.has_redrive()) return Redrive(node, request);
   proto::Reply answer;
@@ -298,6 +308,12 @@ void RemoteService::Answer(const std::string& node, const proto::Request& reques
         *reply->add_holders() = std::move(hold);
       }
       break;
+    case proto::Request::kFindRegion: {
+      absl::StatusOr<proto::FoundRegion> found = regions_->Find(request.find_region());
+      status = found.status();
+      if (found.ok()) *reply->mutable_region() = *std::move(found);
+      break;
+    }
     case proto::Request::kPing:
       break;
     default:

@@ -17,6 +17,7 @@
 #include "node/agent/object_host.h"
 #include "node/agent/objects.h"
 #include "node/agent/peer_calls.h"
+#include "node/agent/regions.h"
 #include "node/agent/registry.h"
 #include "node/agent/watches.h"
 #include "node/carrier/carrier.h"
@@ -36,7 +37,7 @@ class RemoteService : public CarrierEvents {
   void Connect(Registry* registry, Broker* broker, LocalService* local, PeerCalls* calls,
                Watches* watches, AwaitedEnds* awaited, FarReceipts* receipts, Objects* objects,
                FarObjects* far_objects, ObjectHost* object_host, DeadlockSearch* deadlocks,
-               Carrier* carrier);
+               Regions* regions, Carrier* carrier);
   // The answer to a request.
   void Reply(const std::string& node, uint64_t id, const proto::Reply& reply);
   // What an agent before this one knew of its peers.
@@ -94,6 +95,7 @@ class RemoteService : public CarrierEvents {
   FarObjects* far_objects_ = nullptr;
   ObjectHost* object_host_ = nullptr;
   DeadlockSearch* deadlocks_ = nullptr;
+  Regions* regions_ = nullptr;
   Carrier* carrier_ = nullptr;
   std::map<std::string, uint64_t> incarnations_;
   absl::Mutex mutex_;

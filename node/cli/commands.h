@@ -17,6 +17,7 @@ void AddQueueCommand(CLI::App& app, Action* action);
 void AddPipeCommand(CLI::App& app, Action* action);
 void AddFifoCommand(CLI::App& app, Action* action);
 void AddBrowseCommands(CLI::App& mailbox, Action* action);  // mailbox peek, browse, redrive
+void AddRegionCommand(CLI::App& app, Action* action);
 void AddLockCommand(CLI::App& app, Action* action);
 void AddSemaphoreCommand(CLI::App& app, Action* action);
 void AddBarrierCommand(CLI::App& app, Action* action);

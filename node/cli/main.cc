@@ -52,6 +52,7 @@ int Main(int argc, char** argv) {
   AddRecvCommand(app, &action);
   AddCallCommand(app, &action);
   AddReplyCommand(app, &action);
+  AddRegionCommand(app, &action);
   AddLockCommand(app, &action);
   AddSemaphoreCommand(app, &action);
   AddBarrierCommand(app, &action);

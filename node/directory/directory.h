@@ -28,6 +28,13 @@ struct FoundObject {
   uint64_t id = 0;  // there
 };
 
+// A named region or value of another node.
+struct FoundRegion {
+  std::string node;
+  uint64_t stamp = 0;  // tells it from every other that has had, or will have, its name
+  proto::RegionSpec spec;
+};
+
 // What a name stands for on another node.
 using FoundName = std::variant<ProcessId, FoundMailbox>;
 
@@ -62,6 +69,9 @@ class Directory {
   using ObjectCallback = std::function<void(absl::StatusOr<FoundObject>)>;
   virtual void FindObject(proto::ObjectKind kind, const std::string& name, const std::string& node,
                           bool only_connected, absl::Time deadline, ObjectCallback done) = 0;
+  using RegionCallback = std::function<void(absl::StatusOr<FoundRegion>)>;
+  virtual void FindRegion(proto::RegionSpec::Kind kind, const std::string& name,
+                          const std::string& node, absl::Time deadline, RegionCallback done) = 0;
 
   // Whether another node that is reached now has a mailbox of this name: kNotFound if none. Nodes
   // that are down are not asked: names are unique among the nodes that answer.

@@ -105,6 +105,19 @@ void EmbeddedDirectory::FindObject(proto::ObjectKind kind, const std::string& na
       });
 }
 
+void EmbeddedDirectory::FindRegion(proto::RegionSpec::Kind kind, const std::string& name,
+                                   const std::string& node, absl::Time deadline,
+                                   RegionCallback done) {
+  Question question{NameKind::kRegion, name, node, deadline, {}};
+  question.request.mutable_find_region()->set_kind(kind);
+  question.request.mutable_find_region()->set_name(name);
+  Ask(question,
+      [done = std::move(done)](const std::string& at, absl::StatusOr<proto::Reply> reply) {
+        if (!reply.ok()) return done(reply.status());
+        done(FoundRegion{at, reply->region().stamp(), reply->region().spec()});
+      });
+}
+
 void EmbeddedDirectory::CheckMailbox(const std::string& name, absl::Time deadline,
                                      MailboxCallback done) {
   Question question{NameKind::kMailbox, name, "", deadline, {}, /*only_connected=*/true};

@@ -31,6 +31,8 @@ class EmbeddedDirectory : public Directory {
                 NameCallback done) override;
   void FindObject(proto::ObjectKind kind, const std::string& name, const std::string& node,
                   bool only_connected, absl::Time deadline, ObjectCallback done) override;
+  void FindRegion(proto::RegionSpec::Kind kind, const std::string& name, const std::string& node,
+                  absl::Time deadline, RegionCallback done) override;
   void CheckMailbox(const std::string& name, absl::Time deadline, MailboxCallback done) override;
 
  private:

@@ -8,11 +8,13 @@ namespace {
 
 const char* WhatIsMissing(NameKind kind) {
   if (kind == NameKind::kProcess) return "no process";
+  if (kind == NameKind::kRegion) return "no such region or value";
   return kind == NameKind::kMailbox ? "no mailbox" : "neither a process nor a mailbox";
 }
 
 const char* WhereToLook(NameKind kind) {
   if (kind == NameKind::kProcess) return "mailrail ps";
+  if (kind == NameKind::kRegion) return "mailrail region ls";
   return kind == NameKind::kMailbox ? "mailrail mailbox ls" : "mailrail ps and mailrail mailbox ls";
 }
 

@@ -12,7 +12,7 @@
 namespace mailrail {
 
 // What a name was asked for as.
-enum class NameKind { kProcess, kMailbox, kAny };
+enum class NameKind { kProcess, kMailbox, kAny, kRegion };
 
 // kNotFound: nobody has it. `node`: where it was looked for; empty: everywhere.
 absl::Status UnknownName(NameKind kind, absl::string_view name, absl::string_view node = "");

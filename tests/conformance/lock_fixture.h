@@ -71,6 +71,11 @@ class LockTest : public ConformanceTest {
   }
 };
 
+// Those who share memory.
+#define MAILRAIL_ON_ONE_NODE(Suite) \
+  INSTANTIATE_TEST_SUITE_P(         \
+      , Suite, testing::Values(Transport::kSameProcess, Transport::kTwoProcesses), TransportName)
+
 }  // namespace mailrail
 
 #endif  // MAILRAIL_TESTS_CONFORMANCE_LOCK_FIXTURE_H_

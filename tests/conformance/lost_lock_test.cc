@@ -3,6 +3,8 @@
 
 #include <memory>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "tests/conformance/lock_fixture.h"
 #include "tests/conformance/own_cluster.h"
@@ -163,6 +165,13 @@ TEST_P(LostLockTest, WhatAHolderOfANodeThatStartsAnewHadIsFree) {
   const LockResult next = self().CallLock(Of(Call::LOCK));
   ASSERT_THAT(next, IsOk());
   EXPECT_TRUE(next.owner_died);
+}
+
+TEST_P(LostLockTest, OneOfAnotherNodeIsNoMemberOfAWaitSet) {
+  absl::StatusOr<Mutex> mutex = Mutex::Open(self().process(), "near@beta");
+  ASSERT_THAT(mutex, IsOk());
+  WaitSet set(self().process());
+  EXPECT_THAT(set.Add(1, *mutex), HasCode(StatusCode::kUnimplemented));
 }
 
 }  // namespace

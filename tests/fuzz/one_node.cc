@@ -59,6 +59,7 @@ OneNode::OneNode(bool carries) : bell_(Destination::Create("carrier").value()) {
     awaited_->OnProcessGone(process, reason);
     objects_->OnProcessGone(process.number);
     far_objects_->OnProcessGone(process.number);
+    regions_->OnProcessGone(process.number);
   };
   broker_options.mailbox_destroyed = [this](const LocalMailbox& mailbox) {
     watches_->OnMailboxDestroyed(mailbox);
@@ -99,18 +100,26 @@ OneNode::OneNode(bool carries) : bell_(Destination::Create("carrier").value()) {
   host_options.log = Ignore;
   object_host_ = std::make_unique<ObjectHost>(std::move(host_options), &loop_, registry_.get(),
                                               objects_.get());
+  Regions::Options region_options;
+  region_options.max_bytes = kMaxRegionBytes;
+  region_options.answer = [this](const std::string& node, uint64_t id, const proto::Reply& reply) {
+    remote_->Reply(node, id, reply);
+  };
+  region_options.log = Ignore;
+  regions_ = std::make_unique<Regions>(region_options, &loop_, registry_.get(), directory_.get(),
+                                       calls_.get());
   LocalService::Options local_options;
   local_options.max_processes = 12;
   local_options.max_mailboxes = 8;
   local_options.nodes = [] { return std::vector<control::NodeRow>(1); };
   local_options.log = Ignore;
-  local_ = std::make_unique<LocalService>(std::move(local_options), &loop_, registry_.get(),
-                                          broker_.get(), memory_.get(), watches_.get(),
-                                          receipts_.get(), objects_.get(), far_objects_.get(),
-                                          deadlocks_.get(), directory_.get(), calls_.get());
+  local_ = std::make_unique<LocalService>(
+      std::move(local_options), &loop_, registry_.get(), broker_.get(), memory_.get(),
+      watches_.get(), receipts_.get(), objects_.get(), far_objects_.get(), deadlocks_.get(),
+      regions_.get(), directory_.get(), calls_.get());
   remote_->Connect(registry_.get(), broker_.get(), local_.get(), calls_.get(), watches_.get(),
                    awaited_.get(), receipts_.get(), objects_.get(), far_objects_.get(),
-                   object_host_.get(), deadlocks_.get(), carrier_.get());
+                   object_host_.get(), deadlocks_.get(), regions_.get(), carrier_.get());
   registry_->Begin();
 }
 
@@ -139,6 +148,12 @@ size_t OneNode::DescriptorsKnown() const {
     count += 2 + (link->b.remote() ? kDestinationFds : 0);
   }
   count += registry_->proxies().size() * (kDestinationFds + 2);
+  count += registry_->objects().size();
+  for (const auto& [id, region] : registry_->regions()) {
+    for (const Fd* fd : {&region->control, &region->bell, &region->versions, &region->memory}) {
+      count += fd->valid();
+    }
+  }
   return count;
 }
 

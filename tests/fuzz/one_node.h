@@ -24,6 +24,7 @@
 #include "node/agent/object_host.h"
 #include "node/agent/objects.h"
 #include "node/agent/peer_calls.h"
+#include "node/agent/regions.h"
 #include "node/agent/registry.h"
 #include "node/agent/remote_service.h"
 #include "node/agent/vault.h"
@@ -70,6 +71,7 @@ class OneNode {
   std::unique_ptr<FarObjects> far_objects_;
   std::unique_ptr<ObjectHost> object_host_;
   std::unique_ptr<DeadlockSearch> deadlocks_;
+  std::unique_ptr<Regions> regions_;
   std::unique_ptr<FarReceipts> receipts_;
   std::unique_ptr<Broker> broker_;
   std::unique_ptr<LocalService> local_;

@@ -1,4 +1,4 @@
-// SnapshotWriter::Publish and SnapshotReader::Read: one writes versions into buffers in turn and says which is
+// SnapshotWriter::Publish and SnapshotReader::ReadFirst: one writes versions into buffers in turn and says which is
 // the last; another copies that, word by word, and sees afterwards whether it may have been written meanwhile.
 // With FAILS the writer dies, or stops, after any step, and when it is known to be dead another goes on.
 //

@@ -143,7 +143,8 @@ LocalParty::LocalParty(Process process, Ledger* ledger)
       queues_(Queues::OfMailrail(&*process_)),
       posix_queues_(Queues::OfPosix()),
       locks_(std::make_unique<Locks>(&*process_)),
-      pipes_(std::make_unique<Pipes>(&*process_)) {
+      pipes_(std::make_unique<Pipes>(&*process_)),
+      regions_(std::make_unique<NamedRegions>(&*process_)) {
   set_id(process_->id());
 }
 
@@ -167,6 +168,7 @@ void LocalParty::End() {
   posix_queues_.reset();
   locks_.reset();
   pipes_.reset();
+  regions_.reset();
   process_.reset();
 }
 
@@ -281,6 +283,9 @@ void LocalParty::Carry(const party::Command& command, party::Result& result) {
       break;
     case party::Command::kPipe:
       *result.mutable_pipe() = pipes_->Do(command.pipe(), deadline);
+      break;
+    case party::Command::kRegion:
+      *result.mutable_region() = regions_->Do(command.region(), deadline);
       break;
     case party::Command::kEcho:
       status = CarryEcho(command.echo(), deadline);

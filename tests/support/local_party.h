@@ -20,6 +20,7 @@
 #include "tests/support/party.h"
 #include "tests/support/pipes.h"
 #include "tests/support/queues.h"
+#include "tests/support/regions.h"
 
 namespace mailrail {
 
@@ -63,6 +64,7 @@ class LocalParty final : public Party {
   std::unique_ptr<Queues> posix_queues_;
   std::unique_ptr<Locks> locks_;
   std::unique_ptr<Pipes> pipes_;
+  std::unique_ptr<NamedRegions> regions_;
   absl::Mutex mutex_;
   // Handle n is at n - 1; destroyed ones stay as std::monostate.
   std::vector<std::unique_ptr<Channel>> channels_ ABSL_GUARDED_BY(mutex_);

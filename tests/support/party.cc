@@ -309,6 +309,20 @@ PipeResult Party::CallPipe(const party::PipeCall& call, absl::Time deadline) {
           .written = result.pipe().written()};
 }
 
+RegionResult Party::CallRegion(const party::RegionCall& call, absl::Time deadline) {
+  party::Command command;
+  *command.mutable_region() = call;
+  const party::Result result = Do(std::move(command), deadline);
+  if (result.status().code() != 0) return {.status = FromProto(result.status())};
+  const party::RegionResult& region = result.region();
+  return {.status = FromProto(region.status()),
+          .version = region.version(),
+          .bytes = region.bytes(),
+          .size = region.size(),
+          .intact = region.intact(),
+          .replica = region.replica()};
+}
+
 void Party::Close(Handle handle) {
   party::Command command;
   command.set_close(handle);

@@ -92,6 +92,16 @@ struct PipeResult {
   size_t written = 0;
 };
 
+// What a call of a named region or value came to.
+struct RegionResult {
+  absl::Status status;
+  uint64_t version = 0;
+  std::string bytes = {};
+  uint64_t size = 0;  // of a region; of a value that is read its number
+  bool intact = false;
+  bool replica = false;
+};
+
 // A process attached to an agent, which does what a test tells it: this one (LocalParty), or a
 // child of the test (WorkerParty). So a test is written once for every place where the other side
 // may be. Calls and their errors are those of Process, Sender and Receiver; a call to a worker that
@@ -160,6 +170,9 @@ class Party {
 
   // A call of an end of a pipe (pipes.h). kCancelled when the worker has ended.
   PipeResult CallPipe(const party::PipeCall& call, absl::Time deadline = Patience());
+
+  // A call of a named region or value (regions.h). kCancelled when the worker has ended.
+  RegionResult CallRegion(const party::RegionCall& call, absl::Time deadline = Patience());
 
   // Destroys a sender or receiver.
   void Close(Handle handle);

@@ -8,6 +8,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "mailrail/process.h"
 
 namespace mailrail {
 
@@ -33,8 +37,30 @@ struct RegionFileOptions {
   size_t bytes = 0;
 };
 
-// Memory that several programs have: anonymous, for whoever is given a descriptor, or a mapped
-// file. What they do in it beside each other is theirs to order; SharedValue does it for one value.
+// How to make a region, or a value, that has a name.
+struct NamedRegionOptions {
+  // kAlreadyExists when there is one.
+  bool exclusive = false;
+
+  // It is gone when no process has it open any more; else when it is destroyed, or its node ends.
+  bool transient = false;
+};
+
+// What a region was when a version of it was published.
+struct RegionVersion {
+  std::string bytes;
+  uint64_t version = 0;
+};
+
+// Memory that several programs have: anonymous, for whoever is given a descriptor, a mapped file,
+// or by a name that any process of this node opens. What they do in it beside each other is theirs
+// to order, by a Mutex, say; SharedValue does it for one value.
+//
+// A named region has versions, too: Publish copies all of it, and readers get the last version,
+// whole, here and on other nodes. What is opened from another node (`prices@alpha`, or a name that
+// only another node has) is a read-only replica of the versions. Each version comes there as what
+// has changed since the one that is there; between two that come any number may be passed over.
+// While its home is cut off the last version stays; then it goes on.
 //
 // Move-only. Thread-safe, but for move and destruction. It stays as long as anybody has it. The
 // child of a fork has it no more: every call refuses there (kFailedPrecondition), data() is null;
@@ -69,12 +95,37 @@ class SharedRegion {
   // region that nobody can shrink; a file's is not, map that by its path.
   static absl::StatusOr<SharedRegion> FromDescriptor(int descriptor);
 
+  // A region of this node, to be read and written: the one of this name, of so many bytes (rounded
+  // up to pages), or a new one of zeros. Its memory is there until it is destroyed, whoever ends;
+  // it is sparse. Whoever may reach the agent may open it, and be trusted with it.
+  //   kInvalidArgument     a malformed name; 0 bytes
+  //   kAlreadyExists       there is one (options.exclusive)
+  //   kFailedPrecondition  there is one of another size
+  //   kPermissionDenied    the name is of another node
+  //   kResourceExhausted   also: the regions of this node have as much memory as they may
+  // and as of all calls that ask the agent.
+  static absl::StatusOr<SharedRegion> Create(Process& process, absl::string_view name, size_t bytes,
+                                             const NamedRegionOptions& options = {},
+                                             absl::Time deadline = absl::Now() + absl::Seconds(10));
+
+  // One that is there: of this node, else, for reading, a replica of another's, when the last
+  // version has come. kNotFound; kUnavailable while a node that may have it does not answer;
+  // kPermissionDenied to write another node's; kFailedPrecondition for another node's without
+  // versions.
+  static absl::StatusOr<SharedRegion> Open(Process& process, absl::string_view name,
+                                           RegionAccess access = RegionAccess::kReadWrite,
+                                           absl::Time deadline = absl::Now() + absl::Seconds(10));
+
+  // Whoever has it keeps its memory; there are no more versions. Of this node. kNotFound.
+  static absl::Status Destroy(Process& process, absl::string_view name,
+                              absl::Time deadline = absl::Now() + absl::Seconds(10));
+
   SharedRegion(SharedRegion&&) noexcept;
   SharedRegion& operator=(SharedRegion&&) noexcept;
   // Unmaps it here. Others keep it.
   ~SharedRegion();
 
-  // Its first byte, aligned to pages. Null in the child of a fork.
+  // Its first byte, aligned to pages. Null in the child of a fork, and of a replica.
   const char* data() const;
   // The same to write to; null too when it is read-only.
   char* mutable_data();
@@ -85,8 +136,40 @@ class SharedRegion {
   // A new descriptor for somebody who is to have this region with no more than `access`: to be sent
   // over a Unix socket, or kept for a child. The caller closes it; it is closed on exec, unless
   // that is undone or it is a copy by dup2. kPermissionDenied to give more than one has, and to
-  // make a read-only one of another user's region.
+  // make a read-only one of another user's region; kFailedPrecondition of a replica.
   absl::StatusOr<int> Share(RegionAccess access) const;
+
+  // The largest region that has versions, in bytes.
+  static constexpr size_t kLargestVersioned = size_t{16} << 20;
+
+  // Makes what is in a named region now its next version, and returns its number; the first is 1.
+  // It waits for nobody. One at a time publishes, and nobody changes the region meanwhile, or the
+  // version may be a mixture: writers hold a Mutex. When a writer is killed in the midst the last
+  // version stays.
+  //   kPermissionDenied    opened for reading
+  //   kUnavailable         it was destroyed
+  //   kFailedPrecondition  it has no versions: without a name, or larger than kLargestVersioned
+  absl::StatusOr<uint64_t> Publish();
+
+  // The last version. It waits for nobody.
+  //   kNotFound     nothing was published yet
+  //   kUnavailable  versions came too fast to copy one, a thousand times
+  //   kDataLoss     its memory is not well-formed
+  //   kFailedPrecondition, as of Publish
+  absl::StatusOr<RegionVersion> ReadVersion() const;
+
+  // Waits for a version newer than `version`, and returns the last one then. As ReadVersion, but
+  //   kDeadlineExceeded  there was none until `deadline`
+  //   kUnavailable       also: it was destroyed, and there will be none
+  //   kAborted           this process is detached
+  absl::StatusOr<RegionVersion> WaitNewer(uint64_t version,
+                                          absl::Time deadline = absl::InfiniteFuture()) const;
+
+  // The number of the last version; 0 without one.
+  uint64_t version() const;
+
+  // Whether it is a replica of another node's.
+  bool replica() const;
 
   // Of a file: waits until what was written so far is on the disk. Of anonymous memory: nothing.
   absl::Status Flush();

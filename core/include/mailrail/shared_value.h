@@ -10,7 +10,11 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "mailrail/process.h"
+#include "mailrail/region.h"
 
 namespace mailrail {
 
@@ -35,6 +39,14 @@ class SharedValueHandle {
   static absl::StatusOr<SharedValueHandle> CreateAnonymous(size_t bytes, uint64_t schema);
   static absl::StatusOr<SharedValueHandle> FromDescriptors(
       const SharedValueDescriptors& descriptors, size_t bytes, uint64_t schema);
+
+  static absl::StatusOr<SharedValueHandle> Create(Process& process, absl::string_view name,
+                                                  size_t bytes, uint64_t schema,
+                                                  const NamedRegionOptions& options,
+                                                  absl::Time deadline);
+  static absl::StatusOr<SharedValueHandle> Open(Process& process, absl::string_view name,
+                                                size_t bytes, uint64_t schema, absl::Time deadline);
+  static absl::Status Destroy(Process& process, absl::string_view name, absl::Time deadline);
 
   SharedValueHandle(SharedValueHandle&&) noexcept;
   SharedValueHandle& operator=(SharedValueHandle&&) noexcept;
@@ -72,8 +84,13 @@ struct Versioned {
 // version. Readers share no cache line that they write.
 //
 // The writer creates it, and alone can write it, which the kernel sees to. Others get it by two
-// descriptors. When its SharedValue is destroyed there is no newer version, but the last one stays
-// as long as anybody has it; so it does when the writer is killed, which nobody is told of.
+// descriptors, or by its name.
+//
+// Without a name, when its SharedValue is destroyed there is no newer version, but the last one
+// stays as long as anybody has it; so it does when the writer is killed, which nobody is told of.
+// One with a name stays until it is destroyed: when its writer lets it go, or ends, another may
+// open it as its writer, and goes on at the next version. From other nodes it is read as a named
+// region is: a replica of whole versions, in order.
 //
 // `T` has to mean the same to all: fixed-width fields, no pointers. Its size is compared, and
 // `schema`, a number of the program's own that changes with T.
@@ -100,11 +117,39 @@ class SharedValue {
     return Wrap(internal::SharedValueHandle::FromDescriptors(descriptors, sizeof(T), schema));
   }
 
+  // Opens a value of this node as its writer, of which it has one at a time; makes it if there is
+  // none. Values have names of their own, apart from regions.
+  //   kFailedPrecondition  another handle is its writer; the one that is there is of another size
+  //                        or schema
+  // and as SharedRegion::Create.
+  static absl::StatusOr<SharedValue> Create(Process& process, absl::string_view name,
+                                            uint64_t schema = 0,
+                                            const NamedRegionOptions& options = {},
+                                            absl::Time deadline = absl::Now() + absl::Seconds(10)) {
+    return Wrap(
+        internal::SharedValueHandle::Create(process, name, sizeof(T), schema, options, deadline));
+  }
+
+  // For reading: one that is there, of this node or another's. kFailedPrecondition for one of
+  // another size or schema, and as SharedRegion::Open.
+  static absl::StatusOr<SharedValue> Open(Process& process, absl::string_view name,
+                                          uint64_t schema = 0,
+                                          absl::Time deadline = absl::Now() + absl::Seconds(10)) {
+    return Wrap(internal::SharedValueHandle::Open(process, name, sizeof(T), schema, deadline));
+  }
+
+  // As SharedRegion::Destroy.
+  static absl::Status Destroy(Process& process, absl::string_view name,
+                              absl::Time deadline = absl::Now() + absl::Seconds(10)) {
+    return internal::SharedValueHandle::Destroy(process, name, deadline);
+  }
+
   // New descriptors for a reader, which the caller closes; closed on exec, as
-  // SharedRegion::Share's.
+  // SharedRegion::Share's. kFailedPrecondition for one with a name, by which it is to be opened.
   absl::StatusOr<SharedValueDescriptors> Share() const { return handle_.Share(); }
 
-  // Makes `value` the next version. It never waits. kPermissionDenied for a reader.
+  // Makes `value` the next version. It never waits. kPermissionDenied for a reader; of one with a
+  // name kUnavailable when it was destroyed, kAborted when this process was given up.
   absl::Status Publish(const T& value) { return handle_.Publish(&value); }
 
   // The last version. It never waits; it copies again only when so many new versions came meanwhile
@@ -120,7 +165,9 @@ class SharedValue {
   // Waits for a version newer than `version`, and returns the last one then; versions between may
   // be passed over. As Read, but
   //   kDeadlineExceeded  there was none until `deadline`
-  //   kUnavailable       also: its writer has let it go, and there will be none
+  //   kUnavailable       also: its writer has let it go, or, if it has a name, it was destroyed,
+  //                      and there will be none
+  //   kAborted           of one with a name: this process is detached
   absl::StatusOr<Versioned<T>> WaitNewer(uint64_t version,
                                          absl::Time deadline = absl::InfiniteFuture()) const {
     Versioned<T> read;
