@@ -14,6 +14,7 @@ namespace {
 constexpr absl::Duration kAnswers = absl::Seconds(2);
 // A longer wait is asked for in parts, so that one whose home is cut off ends.
 constexpr absl::Duration kLongestPart = absl::Seconds(30);
+constexpr uint32_t kNoPlace = ~0u;
 
 // Two for each call: the second one is of what undoes it.
 uint64_t NewTicket() {
@@ -83,7 +84,12 @@ absl::StatusOr<proto::ObjectResult> FarCalls::Ask(SyncOp op, uint32_t holder, ab
       request.set_wait_ms(static_cast<uint64_t>(
           std::max<int64_t>(1, absl::ToInt64Milliseconds(part + absl::Microseconds(999)))));
     }
-    absl::StatusOr<proto::ObjectResult> result = AskOnce(request, now + part);
+    // The answer to a wait is on its way for a while.
+    const absl::Time answer_by = waits ? std::min(deadline, now + part + kAnswers) : now + part;
+    absl::StatusOr<proto::ObjectResult> result = AskOnce(request, answer_by);
+    if (absl::IsDeadlineExceeded(result.status()) && (!waits || absl::Now() < deadline)) {
+      return absl::UnavailableError(result.status().message());
+    }
     if (!result.ok() || result->had()) return result;
     if (!waits || absl::Now() >= deadline) {
       return absl::DeadlineExceededError(absl::StrCat(
@@ -94,6 +100,7 @@ absl::StatusOr<proto::ObjectResult> FarCalls::Ask(SyncOp op, uint32_t holder, ab
 
 absl::StatusOr<proto::ObjectResult> FarCalls::Get(SyncOp op, uint32_t holder, bool must,
                                                   absl::Time deadline) {
+  process_->connection().ReadNotices();
   uint64_t losses = 0;
   {
     absl::MutexLock lock(&mutex_);
@@ -106,12 +113,21 @@ absl::StatusOr<proto::ObjectResult> FarCalls::Get(SyncOp op, uint32_t holder, bo
   }
   absl::StatusOr<proto::ObjectResult> result = Ask(op, holder, deadline, must);
   if (!result.ok()) return result;
-  absl::MutexLock lock(&mutex_);
-  if (losses != losses_) {
-    return absl::UnavailableError(absl::StrCat("the node of '", name_, "' was not reached"));
+  {
+    absl::MutexLock lock(&mutex_);
+    if (losses == losses_) {
+      held_[holder] = {op == SyncOp::kLockShared, false};
+      return result;
+    }
   }
-  held_[holder] = {op == SyncOp::kLockShared, false};
-  return result;
+  // It may be had after that, or have been lost with the rest.
+  AskNow(SyncCall::Undo(op), holder).IgnoreError();
+  return absl::UnavailableError(absl::StrCat("the node of '", name_, "' was not reached"));
+}
+
+uint64_t FarCalls::Losses() {
+  absl::MutexLock lock(&mutex_);
+  return losses_;
 }
 
 absl::Status FarCalls::GiveBack(SyncOp op, uint32_t holder) {
@@ -148,6 +164,7 @@ absl::Status FarCalls::Unlock(SyncOp unlock) { return GiveBack(unlock, ThreadNum
 
 bool FarCalls::HeldBy(uint32_t holder) {
   process_->connection().ReadNotices();
+  if (!process_->connection().connected()) return false;
   absl::MutexLock lock(&mutex_);
   const auto held = held_.find(holder);
   return held != held_.end() && !held->second.lost;
@@ -185,8 +202,12 @@ absl::Status FarCalls::Release(uint32_t holder) {
 absl::Status FarCalls::UseUp(absl::Time deadline) {
   const uint32_t holder = NewPermit();
   const absl::Cleanup free = [&] { FreePermit(holder); };
-  const absl::Status status = Ask(SyncOp::kAcquire, holder, deadline).status();
-  return status.ok() ? AskNow(SyncOp::kConsume, holder).status() : status;
+  const uint64_t losses = Losses();
+  absl::Status status = Ask(SyncOp::kAcquire, holder, deadline).status();
+  if (status.ok()) status = AskNow(SyncOp::kConsume, holder).status();
+  if (losses == Losses()) return status;
+  AskNow(SyncOp::kRelease, holder).IgnoreError();
+  return absl::UnavailableError(absl::StrCat("the node of '", name_, "' was not reached"));
 }
 
 absl::Status FarCalls::Add() {
@@ -198,15 +219,18 @@ absl::Status FarCalls::Add() {
 
 absl::StatusOr<uint32_t> FarCalls::Pass(absl::Time deadline) {
   const uint32_t me = ThreadNumber();
+  const uint64_t losses = Losses();
   const absl::StatusOr<proto::ObjectResult> run = AskNow(SyncOp::kReadValue, me);
   if (!run.ok()) return run.status();
   const absl::StatusOr<proto::ObjectResult> arrived =
-      Ask(SyncOp::kArrive, me, deadline, /*must=*/false, {0, run->generation()});
+      Ask(SyncOp::kArrive, me, deadline, /*must=*/false, {kNoPlace, run->generation()});
   if (!arrived.ok()) return arrived.status();
   const FarPlace place = {arrived->place(), arrived->generation()};
   const absl::Status passed = Ask(SyncOp::kPass, me, deadline, /*must=*/false, place).status();
-  if (passed.ok()) return place.generation;
+  // Whose place was taken away has not passed when the others have.
+  if (passed.ok() && losses == Losses()) return place.generation;
   const absl::StatusOr<proto::ObjectResult> left = AskNow(SyncOp::kLeave, me, place);
+  if (losses != Losses()) return Lost();
   if (left.ok() && left->value() == 1) return place.generation;
   return passed;
 }

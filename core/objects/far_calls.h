@@ -89,7 +89,9 @@ class FarCalls {
   // Asks for something, and notes that the holder has it.
   absl::StatusOr<proto::ObjectResult> Get(SyncOp op, uint32_t holder, bool must,
                                           absl::Time deadline);
-  // Gives it back; `what` is missing if the holder does not have it.
+  // How often what was held was lost.
+  uint64_t Losses();
+  // Gives it back. kFailedPrecondition when the holder does not have it.
   absl::Status GiveBack(SyncOp op, uint32_t holder);
 
   uint32_t NewPermit();

@@ -87,6 +87,10 @@ absl::Status Condition::Wait(Mutex& mutex, absl::Time deadline, Grant* grant) {
                                   : AwaitHere(object_.get(), mutex, deadline, &unlocked);
   if (!unlocked) return status;
   const absl::StatusOr<Grant> again = mutex.LockAgain();
+  // Not the status of a wait that has ended and has the mutex.
+  if (absl::IsDeadlineExceeded(again.status())) {
+    return absl::UnavailableError(again.status().message());
+  }
   if (!again.ok()) return again.status();
   if (grant != nullptr) *grant = {again->fence, again->owner_died || grant->owner_died};
   return status;

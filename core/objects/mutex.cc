@@ -52,10 +52,6 @@ ABSL_ATTRIBUTE_NOINLINE absl::Status HeldAlready(const SyncObject& object) {
       absl::StrCat("this thread has the mutex '", object.name(), "' already"));
 }
 
-}  // namespace
-
-namespace {
-
 inline absl::StatusOr<Grant> LockMutex(SyncObject* object, Waiting::Told told,
                                        absl::Time deadline) {
   if (absl::Status status = object->CheckUsable(); ABSL_PREDICT_FALSE(!status.ok())) {

@@ -140,6 +140,9 @@ absl::StatusOr<SharedValueHandle> SharedValueHandle::Create(Process& process,
   open.set_exclusive(options.exclusive);
   absl::StatusOr<std::unique_ptr<NamedMemory>> named = NamedMemory::Open(process, open, deadline);
   if (!named.ok()) return named.status();
+  if ((*named)->versions() == nullptr || (*named)->versions()->bytes() != bytes) {
+    return absl::DataLossError("the agent granted a value of another size");
+  }
   return SharedValueHandle(std::make_unique<SharedValueImpl>(*std::move(named)));
 }
 
@@ -150,6 +153,9 @@ absl::StatusOr<SharedValueHandle> SharedValueHandle::Open(Process& process, absl
   open.mutable_spec()->set_bytes(bytes);
   absl::StatusOr<std::unique_ptr<NamedMemory>> named = NamedMemory::Open(process, open, deadline);
   if (!named.ok()) return named.status();
+  if ((*named)->versions() == nullptr || (*named)->versions()->bytes() != bytes) {
+    return absl::DataLossError("the agent granted a value of another size");
+  }
   return SharedValueHandle(std::make_unique<SharedValueImpl>(*std::move(named)));
 }
 

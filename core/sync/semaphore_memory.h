@@ -43,9 +43,9 @@ class SemaphoreMemory : public SyncMemory {
   bool Add(uint32_t* cell);
 
   // For a holder that has one unit at most: where it stands, false when it holds none; whether it
-  // stands there; holds a unit
-  // that was not there, which adds it when it is released, false when there are as many as there
-  // may be; and uses up the one that it holds, false when that was taken away.
+  // stands there; holds a unit that was not there, which adds it when it is released, false when
+  // there are as many as there may be; and uses up the one that it holds, false when that was taken
+  // away.
   bool FindHeld(Holder me, uint32_t* cell) const;
   bool HoldsAt(Holder me, uint32_t at) const { return HeldBy(cell(at).load(), me); }
   bool Reserve(Holder me, uint32_t* cell);

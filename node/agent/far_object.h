@@ -22,7 +22,7 @@ struct FarObject {
   };
   uint64_t id = 0;
   std::string node;
-  uint64_t object_id = 0;  // there
+  uint64_t object_id = 0;  // there; 0: it was there before that node started anew
   std::string name;
   proto::ObjectSpec spec;
   std::map<uint32_t, User> users;  // by the number of their process

@@ -13,9 +13,14 @@ namespace {
 
 // A home answers at the deadline of what waits; its answer is on its way for so much longer.
 constexpr absl::Duration kOnTheWay = absl::Milliseconds(100);
+// As agents may be told (node/config): what a home says is bounded.
+constexpr absl::Duration kShortestLease = absl::Milliseconds(600);
+constexpr absl::Duration kLongestLease = absl::Hours(24);
 // When a wait for a lock is looked at first, and then, as those for locks of this node are.
 constexpr absl::Duration kSearchAfter = absl::Milliseconds(10);
 constexpr absl::Duration kSearchAgain = absl::Seconds(1);
+// Of holders of one process that give something back at one home.
+constexpr std::ptrdiff_t kMostUnsettled = 4096;
 // How long one request to give something back is waited for before it is made again.
 constexpr absl::Duration kSettleAgain = absl::Hours(1);
 
@@ -55,11 +60,17 @@ bool FarObjects::Uses(const std::string& node) const {
                      [&](const auto& entry) { return entry.second.node == node; });
 }
 
-void FarObjects::Renewed(const std::string& node, absl::Time asked, uint64_t lease_ms) {
+void FarObjects::Renewed(const std::string& node, absl::Time asked, bool at_once,
+                         uint64_t lease_ms) {
   Home& home = HomeOf(node);
-  if (lease_ms != 0) home.lease = absl::Milliseconds(static_cast<int64_t>(lease_ms));
-  // What was asked before it was connected was asked again then.
-  const absl::Time since = std::max(asked, home.up_since);
+  if (lease_ms != 0) {
+    home.lease = std::clamp(
+        absl::Milliseconds(static_cast<int64_t>(std::min<uint64_t>(lease_ms, uint64_t{1} << 40))),
+        kShortestLease, kLongestLease);
+  }
+  // What was asked before it was connected, and is answered now, was asked again then; but one that
+  // has waited there may be answered before.
+  const absl::Time since = at_once ? std::max(asked, home.up_since) : asked;
   home.valid_until = std::max(home.valid_until, since + home.lease * 5 / 6);
   if (home.valid_until - registry_->homes().at(node).valid_until > home.lease / 12) {
     registry_->SetHome(node, {home.epoch, home.valid_until});
@@ -98,12 +109,13 @@ void FarObjects::Renew(const std::string& node) {
                  Home& asked_home = HomeOf(node);
                  asked_home.renewing = false;
                  if (asked_home.epoch != epoch) return;
-                 if (reply.ok()) return Renewed(node, asked, reply->lease_ms());
-                 if (absl::IsAborted(reply.status())) Lose(node, reply.status().message());
+                 if (reply.ok()) return Renewed(node, asked, /*at_once=*/true, reply->lease_ms());
+                 if (absl::IsAborted(reply.status()))
+                   Lose(node, std::string(reply.status().message()));
                });
 }
 
-void FarObjects::Lose(const std::string& node, absl::string_view why) {
+void FarObjects::Lose(std::string node, std::string why) {
   Home& home = HomeOf(node);
   options_.log(absl::StrCat("what processes of this node held of objects of node ", node,
                             " is lost: ", why));
@@ -149,19 +161,35 @@ void FarObjects::AskToOpen(uint32_t number, const std::string& node, const std::
   *open->mutable_spec() = spec;
   open->set_create(create);
   const absl::Time asked = absl::Now();
-  peers_->Call(node, std::move(request), deadline,
-               [=, this, done = std::move(done)](const absl::StatusOr<proto::Reply>& reply) {
+  // Who asked goes on at the deadline; the answer is waited for, as what it opens is to be closed.
+  const auto waiting = std::make_shared<GrantCallback>(std::move(done));
+  const Loop::TimerId timer = loop_->RunAt(deadline + kOnTheWay, [waiting, node] {
+    std::exchange(*waiting, nullptr)(
+        absl::UnavailableError(absl::StrCat("node ", node, " was not reached until the deadline")),
+        nullptr);
+  });
+  peers_->Call(node, std::move(request), asked + kSettleAgain,
+               [=, this](const absl::StatusOr<proto::Reply>& reply) {
+                 const GrantCallback answer = std::exchange(*waiting, nullptr);
+                 loop_->Cancel(timer);
                  if (absl::IsAborted(reply.status()) && HomeOf(node).epoch == epoch) {
-                   Lose(node, reply.status().message());
+                   Lose(node, std::string(reply.status().message()));
                  }
                  if (HomeOf(node).epoch != epoch) {
-                   return AskToOpen(number, node, name, spec, create, deadline, done);
+                   if (answer == nullptr) return;
+                   return AskToOpen(number, node, name, spec, create, deadline, answer);
                  }
-                 if (!reply.ok()) return done(reply.status(), nullptr);
+                 if (!reply.ok()) {
+                   if (answer != nullptr) answer(reply.status(), nullptr);
+                   return;
+                 }
                  const proto::FarObjectGrant& granted = reply->object();
                  const absl::StatusOr<FarObject*> object =
                      registry_->AddFarObject(node, granted.object_id(), name, granted.spec());
-                 if (!object.ok()) return done(object.status(), nullptr);
+                 if (!object.ok()) {
+                   if (answer != nullptr) answer(object.status(), nullptr);
+                   return;
+                 }
                  FarObject::User user = (*object)->users[number];
                  user.process = process;
                  user.home_open_id = granted.open_id();
@@ -169,12 +197,14 @@ void FarObjects::AskToOpen(uint32_t number, const std::string& node, const std::
                  (*object)->users[number] = user;
                  absl::Status status = registry_->SetUser(*object, number, user);
                  if (status.ok() && registry_->FindProcess(number) == nullptr) status = NotOpen();
-                 if (!status.ok()) {
-                   CloseUser(*object, number);
-                   return done(status, nullptr);
+                 if (!status.ok() || answer == nullptr) {
+                   // One that this process has opened before stays so.
+                   if (!status.ok() || user.open_id == 0) CloseUser(*object, number);
+                   if (answer != nullptr) answer(status, nullptr);
+                   return;
                  }
-                 Renewed(node, asked, reply->lease_ms());
-                 done(granted, *object);
+                 Renewed(node, asked, /*at_once=*/true, reply->lease_ms());
+                 answer(granted, *object);
                });
 }
 
@@ -259,7 +289,8 @@ void FarObjects::Send(uint64_t serial) {
   *request.mutable_object_op()->mutable_op() = call.op;
   request.mutable_object_op()->mutable_op()->set_object_id(object->object_id);
   peers_->Call(call.node, std::move(request), call.deadline + kOnTheWay,
-               [this, serial, epoch = home.epoch](const absl::StatusOr<proto::Reply>& reply) {
+               [this, serial, call, epoch = home.epoch](const absl::StatusOr<proto::Reply>& reply) {
+                 if (!calls_.contains(serial)) return OnLateAnswer(call, epoch, reply);
                  OnAnswer(serial, epoch, reply);
                });
   LookForDeadlock(serial, kSearchAfter);
@@ -314,12 +345,20 @@ void FarObjects::Reopen(uint64_t serial) {
         // Another one of this name is not the one that this process has opened.
         if (granted.ok() ? opened->id != found->second.op.object_id()
                          : absl::IsNotFound(granted.status())) {
-          if (granted.ok()) CloseUser(opened, found->second.number);
+          // Perhaps this process has opened that, too.
+          if (granted.ok() && opened->users.at(found->second.number).open_id == 0) {
+            CloseUser(opened, found->second.number);
+          }
           return Finish(serial, absl::NotFoundError("it was destroyed"));
         }
         if (!granted.ok()) return Finish(serial, granted.status());
         Send(serial);
       });
+}
+
+void FarObjects::OnLateAnswer(const Call& call, uint64_t epoch,
+                              const absl::StatusOr<proto::Reply>& reply) {
+  if (reply.ok() && reply->object_result().had() && HomeOf(call.node).epoch == epoch) Undo(call);
 }
 
 void FarObjects::OnAnswer(uint64_t serial, uint64_t epoch,
@@ -328,13 +367,14 @@ void FarObjects::OnAnswer(uint64_t serial, uint64_t epoch,
   // Of an epoch that is over nothing is held any more.
   if (found == calls_.end() || HomeOf(found->second.node).epoch != epoch) return;
   const Call& call = found->second;
-  if (absl::IsAborted(reply.status())) return Lose(call.node, reply.status().message());
+  if (absl::IsAborted(reply.status()))
+    return Lose(call.node, std::string(reply.status().message()));
   if (!reply.ok()) {
     // Perhaps it was done.
     Undo(call);
     return Finish(serial, reply.status());
   }
-  Renewed(call.node, call.asked, reply->lease_ms());
+  Renewed(call.node, call.asked, call.op.wait_ms() == 0, reply->lease_ms());
   const proto::ObjectResult& result = reply->object_result();
   const absl::Status status = StatusOf(result.status());
   if (!status.ok()) return Finish(serial, status);
@@ -359,8 +399,23 @@ void FarObjects::Undo(const Call& call) {
 }
 
 void FarObjects::Settle(uint32_t number, const proto::ObjectOp& op) {
+  const auto gives_back = static_cast<SyncOp>(op.op());
+  if (SyncCall::Undo(gives_back) != gives_back || gives_back == SyncOp::kNone) return;
   const FarObject* const object = registry_->FindFarObject(op.object_id());
-  if (object == nullptr || !object->users.contains(number)) return;
+  if (object == nullptr || !object->users.contains(number) || op.holder() > Holder::kLargest) {
+    return;
+  }
+  const Home& home = HomeOf(object->node);
+  const Holding holding = {number, op.holder()};
+  if (const auto known = home.unsettled.find(holding); known != home.unsettled.end()) {
+    for (const uint64_t id : known->second) {
+      const proto::ObjectOp& asked = registry_->settlings().at(id).op.op();
+      if (asked.object_id() == object->object_id && asked.op() == op.op()) return;
+    }
+  } else if (std::distance(home.unsettled.lower_bound({number, 0}),
+                           home.unsettled.lower_bound({number + 1, 0})) >= kMostUnsettled) {
+    return options_.log("a process gives back more than can be kept for it");
+  }
   // What was opened in another epoch holds nothing in this one.
   if (object->users.at(number).epoch != HomeOf(object->node).epoch) return;
   Settling settling;
@@ -441,7 +496,11 @@ void FarObjects::OnPeerUp(const std::string& node) {
 }
 
 void FarObjects::OnNodeAnew(const std::string& node) {
-  if (Uses(node)) Lose(node, "it has started anew");
+  const bool asks = std::any_of(registry_->settlings().begin(), registry_->settlings().end(),
+                                [&](const auto& entry) { return entry.second.node == node; });
+  if (asks || Uses(node)) Lose(node, "it has started anew");
+  // It gives the same ids to other objects.
+  registry_->ForgetFarIds(node);
 }
 
 void FarObjects::Resume() {

@@ -97,12 +97,13 @@ class FarObjects {
   };
 
   Home& HomeOf(const std::string& node);
-  // The home has answered what was asked at `asked`, or later.
-  void Renewed(const std::string& node, absl::Time asked, uint64_t lease_ms);
+  // The home has answered what was asked at `asked`; `at_once`: or if it was asked again after a
+  // reconnect, then.
+  void Renewed(const std::string& node, absl::Time asked, bool at_once, uint64_t lease_ms);
   // At the time until which it is valid: lost.
   void ExpectEnd(const std::string& node);
   void Renew(const std::string& node);
-  void Lose(const std::string& node, absl::string_view why);
+  void Lose(std::string node, std::string why);
   bool Uses(const std::string& node) const;
 
   // Asks the home; `done` gets the object, with this process as a user.
@@ -116,6 +117,8 @@ class FarObjects {
   // Looks from time to time whether a wait for a lock would never end.
   void LookForDeadlock(uint64_t serial, absl::Duration after);
   void OnAnswer(uint64_t serial, uint64_t epoch, const absl::StatusOr<proto::Reply>& reply);
+  // Of a call that nobody waits for any more: it may have got something.
+  void OnLateAnswer(const Call& call, uint64_t epoch, const absl::StatusOr<proto::Reply>& reply);
   void Finish(uint64_t serial, absl::StatusOr<proto::ObjectResult> result);
   // The home is asked to free what a call may have got.
   void Undo(const Call& call);

@@ -5,6 +5,7 @@
 
 #include "absl/random/random.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/name.h"
 #include "core/process/grants.h"
 #include "node/agent/limits.h"
 
@@ -13,6 +14,8 @@ namespace {
 
 // Answers that are kept of one holder of an object: it asks again only after its last.
 constexpr size_t kMostAnswered = 65536;
+
+constexpr absl::Duration kTryAgain = absl::Milliseconds(250);
 
 absl::Status NotOpen() { return absl::AbortedError("this process does not have it open"); }
 
@@ -51,7 +54,8 @@ class ObjectHost::Waiter : public internal::Watched {
   bool SignalOrPark(FutexWord* word, absl::Duration*) override {
     absl::MutexLock lock(&mutex_);
     if (!sleeps_) return true;
-    if (word_.word->load() == word_.expected) {
+    // Now and then it is tried all the same: who was to wake it may be stopped.
+    if (word_.word->load() == word_.expected && absl::Now() - since_ < kTryAgain) {
       *word = word_;
       return false;
     }
@@ -63,6 +67,7 @@ class ObjectHost::Waiter : public internal::Watched {
   void Sleep(const FutexWord& word) {
     absl::MutexLock lock(&mutex_);
     sleeps_ = true;
+    since_ = absl::Now();
     word_ = word;
   }
 
@@ -79,6 +84,7 @@ class ObjectHost::Waiter : public internal::Watched {
   const std::function<void()> woken_;
   absl::Mutex mutex_;
   bool sleeps_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Time since_ ABSL_GUARDED_BY(mutex_);
   FutexWord word_ ABSL_GUARDED_BY(mutex_) = {};
 };
 
@@ -188,6 +194,7 @@ absl::Status ObjectHost::Open(const std::string& node, uint64_t epoch,
     return absl::PermissionDeniedError(
         absl::StrCat("node ", node, " may not open objects for processes of another node"));
   }
+  if (absl::Status status = CheckName("object", open.name()); !status.ok()) return status;
   const ProcessId process = internal::FromProto(open.process());
   const absl::StatusOr<FarUser*> user = registry_->AddFarUser(process, epoch);
   if (!user.ok()) return user.status();
@@ -250,7 +257,10 @@ void ObjectHost::Do(const std::string& node, uint64_t id, const proto::FarObject
       return;
     }
     if (op.ticket() < waiter->second->ticket) return refuse(NotOpen());
+    const uint64_t given_up = waiter->second->request;
     Drop(waiter);
+    // So that it is not asked again.
+    Reply(node, given_up, absl::OkStatus(), InProto(absl::AbortedError("it was given up")));
   }
   if (const auto answered = answered_.find(key); answered != answered_.end()) {
     if (op.ticket() == answered->second.ticket) {

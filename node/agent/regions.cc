@@ -55,6 +55,9 @@ absl::StatusOr<NamedRegion*> Regions::Make(const std::string& name, const proto:
   auto region = std::make_unique<NamedRegion>();
   region->name = name;
   region->spec = spec;
+  if (!proto::RegionSpec::Kind_IsValid(spec.kind())) {
+    return absl::InvalidArgumentError("neither a region nor a value");
+  }
   if (spec.bytes() == 0) return absl::InvalidArgumentError("a region has at least one byte");
   if (spec.bytes() > options_.max_bytes) {
     return absl::ResourceExhaustedError(absl::StrCat("the named regions of this node may have ",

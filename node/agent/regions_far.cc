@@ -50,6 +50,10 @@ void Regions::OnFound(const std::string& name, Waiter waiter, absl::Time deadlin
     return waiter.done(absl::PermissionDeniedError(absl::StrCat(
         "'", name, "' is written on node ", found->node, ", and can only be read here")));
   }
+  if (found->spec.kind() != waiter.open.spec().kind()) {
+    return waiter.done(absl::DataLossError(
+        absl::StrCat("node ", found->node, " has not said what it was asked for")));
+  }
   NamedRegion* replica = registry_->FindRegion(found->spec.kind(), found->node, name);
   if (replica != nullptr && replica->stamp != found->stamp) {
     // Another has its name by now.
@@ -68,6 +72,11 @@ void Regions::Await(NamedRegion* replica, Waiter waiter, absl::Time deadline) {
   const uint64_t id = replica->id;
   if (absl::Status status = CheckSame(*replica, waiter.open); !status.ok()) {
     waiter.done(status);
+    if (replica->opens.empty() && !waiters_.contains(id)) Remove(replica);
+    return;
+  }
+  // The process may have gone while its node was asked.
+  if (registry_->FindProcess(waiter.as.number) == nullptr) {
     if (replica->opens.empty() && !waiters_.contains(id)) Remove(replica);
     return;
   }

@@ -330,6 +330,8 @@ class Registry {
   absl::Status SetUser(FarObject* object, uint32_t number, const FarObject::User& user);
   // With the last user the object is forgotten.
   void RemoveUser(FarObject* object, uint32_t number);
+  // None of a node's is found by its id there any more.
+  void ForgetFarIds(const std::string& node);
   const std::map<uint64_t, FarObject>& far_objects() const { return far_objects_; }
   void SetHome(const std::string& node, const HomeState& state);
   const std::map<std::string, HomeState>& homes() const { return homes_; }

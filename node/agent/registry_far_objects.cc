@@ -105,8 +105,17 @@ void Registry::RemoveUser(FarObject* object, uint32_t number) {
   if (object->users.erase(number) != 0) vault_->Drop(UserKey(object->id, number));
   if (!object->users.empty()) return;
   vault_->Drop(ObjectKey(object->id));
-  far_object_ids_.erase({object->node, object->object_id});
+  if (object->object_id != 0) far_object_ids_.erase({object->node, object->object_id});
   far_objects_.erase(object->id);
+}
+
+void Registry::ForgetFarIds(const std::string& node) {
+  for (auto& [id, object] : far_objects_) {
+    if (object.node != node || object.object_id == 0) continue;
+    far_object_ids_.erase({node, object.object_id});
+    object.object_id = 0;
+    vault_->Put(ObjectKey(id), Encode(object), {}).IgnoreError();
+  }
 }
 
 void Registry::SetHome(const std::string& node, const HomeState& state) {
@@ -170,7 +179,7 @@ absl::Status Registry::RestoreFar(const KeptRecord& record, absl::string_view ki
   if (kind == "far-object") {
     state::FarObject value;
     if (!value.ParseFromString(record.value)) return malformed;
-    far_object_ids_[{value.node(), value.object_id()}] = value.id();
+    if (value.object_id() != 0) far_object_ids_[{value.node(), value.object_id()}] = value.id();
     far_objects_[value.id()] = {value.id(),   value.node(), value.object_id(),
                                 value.name(), value.spec(), {}};
   } else if (kind == "far-home") {

@@ -41,7 +41,10 @@ class RemoteService : public CarrierEvents {
   // The answer to a request.
   void Reply(const std::string& node, uint64_t id, const proto::Reply& reply);
   // What an agent before this one knew of its peers.
-  void Restore(const std::string& node, uint64_t incarnation) { incarnations_[node] = incarnation; }
+  void Restore(const std::string& node, uint64_t incarnation) {
+    incarnations_[node] = incarnation;
+    calls_->AddPeer(node);
+  }
 
   void OnPeerUp(const std::string& node, uint64_t incarnation, const std::string& address) override;
   void OnPeerDown(const std::string& node) override;
