@@ -77,6 +77,20 @@ TEST_P(LostLockTest, AHolderIsToldThatItHasLostItWhenTheHomeDoesNotAnswer) {
   EXPECT_THAT(far_->CallLock(Of(Call::LOCK)), IsOk()) << "by the same handle";
 }
 
+TEST_P(LostLockTest, WhoHadNothingToLoseGetsItAfterwards) {
+  const std::unique_ptr<Party> idle = NewPeer();
+  ASSERT_NE(idle, nullptr);
+  ASSERT_THAT(idle->CallLock(Of(Call::OPEN)), IsOk());
+  ASSERT_THAT(far_->CallLock(Of(Call::LOCK)), IsOk());
+  const pid_t home = cluster().Proper("alpha");
+  ASSERT_EQ(kill(home, SIGSTOP), 0);
+  EXPECT_TRUE(Eventually([&] { return !FarHas(); }));
+  ASSERT_EQ(kill(home, SIGCONT), 0);
+  EXPECT_THAT(idle->CallLock(Of(Call::LOCK)), IsOk());
+  EXPECT_THAT(idle->CallLock(Of(Call::UNLOCK)), IsOk());
+  EXPECT_THAT(self().CallLock(Of(Call::LOCK), absl::Now() + absl::Seconds(10)), IsOk());
+}
+
 TEST_P(LostLockTest, WhatACutOffNodeHoldsIsFreeAfterItsLease) {
   const LockResult first = far_->CallLock(Of(Call::LOCK));
   ASSERT_THAT(first, IsOk());
@@ -151,6 +165,10 @@ TEST_P(LostLockTest, WhatWasHeldAtANodeThatStartsAnewIsLost) {
   cluster().Kill("alpha");
   ASSERT_THAT(cluster().Restart("alpha"), IsOk());
   EXPECT_TRUE(Eventually([&] { return !FarHas(); }));
+  // One that has the same number there as the other had.
+  Call other = Of(Call::LOCK);
+  other.set_name("other@alpha");
+  EXPECT_THAT(far_->CallLock(other), IsOk());
   EXPECT_THAT(far_->CallLock(Of(Call::UNLOCK)), HasCode(StatusCode::kAborted));
   EXPECT_THAT(far_->CallLock(Of(Call::LOCK)), HasCode(StatusCode::kUnavailable))
       << "that one is there no more";

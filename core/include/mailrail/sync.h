@@ -21,8 +21,9 @@
 // sixths of the home's lease (--object-lease of its agent, 30 s), what is held is lost, and the
 // home gives it to others when the lease is over: HeldByThisThread is false then, and what would
 // give it back is kAborted. So whoever works on for long without looking is kept out by the fencing
-// token alone. Both agents may be started again meanwhile. What a call has asked for that ends with
-// kUnavailable or kDeadlineExceeded is undone as soon as the home is reached.
+// token alone; so is everybody when the agent of the holder's node does not run for so long, or a
+// host's clock is set back. Both agents may be started again meanwhile. What a call has asked for
+// that ends with kUnavailable or kDeadlineExceeded is undone as soon as the home is reached.
 //
 // Errors of Open: kInvalidArgument for a malformed name or number; kNotFound when there is none and
 // none is to be made; kFailedPrecondition when there is one of another size; kResourceExhausted at
