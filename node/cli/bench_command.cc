@@ -219,6 +219,15 @@ void AddBenchCommand(CLI::App& app, Action* action) {
         "mailrail bench sem -o json", bench::RunSemaphore, action);
   Bench(*command, "barrier", "Two processes that wait for each other", "mailrail bench barrier",
         bench::RunBarrier, action);
+  Bench pipe(*command, "pipe", "Bytes through a pipe, from one process to another",
+             "mailrail bench pipe --size 4K", bench::RunPipe, action);
+  pipe.arguments().size = 64 << 10;
+  pipe.Flag("--size", &BenchArguments::size, ReadBodySize, "bytes in a write (default: 64K)",
+            "BYTES")
+      .Mode(kSpinIfRoom)
+      .InPlace("read what was written where it is");
+  Bench(*command, "region", "A shared value read, while its writer publishes and while it does not",
+        "mailrail bench region", bench::RunRegion, action);
   AddRemote(*command, action);
   AddServe(*command, action);
 }

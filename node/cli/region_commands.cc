@@ -95,7 +95,9 @@ absl::Status RunWrite(const RegionArguments& arguments, Process& process) {
   OpenOptions of_lock;
   of_lock.transient = true;
   const std::string own_name = arguments.name.substr(0, arguments.name.find('@'));
-  absl::StatusOr<Mutex> mutex = Mutex::Open(process, own_name, of_lock);
+  // Of this node: another may have one of that name.
+  absl::StatusOr<Mutex> mutex =
+      Mutex::Open(process, absl::StrCat(own_name, "@", process.id().node()), of_lock);
   if (!mutex.ok()) return mutex.status();
   absl::StatusOr<MutexLock> lock = MutexLock::Acquire(*mutex, arguments.deadline());
   if (!lock.ok()) return lock.status();

@@ -1,15 +1,18 @@
-// What one would use on one host in the place of Mailrail's mutexes, semaphores and barriers:
-// process-shared pthread mutexes and barriers, POSIX semaphores, flock(2).
+// What one would use on one host in the place of Mailrail's mutexes, semaphores, barriers and
+// shared values: process-shared pthread mutexes, barriers and read-write locks, POSIX semaphores,
+// flock(2).
 //
 //   sync NAME [--seconds S] [--cores A,B]
 //   sync list                        prints the names that it knows
 //
 // A mutex or semaphore: lock and unlock alone, then in two processes, pinned to a processor each,
-// which count under it. A barrier: rounds of the two. Prints one line of JSON.
+// which count under it. A barrier: rounds of the two. A read-write lock: a value of 1 KiB under it
+// is read by one, first alone and then while the other writes it. Prints one line of JSON.
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -24,6 +27,7 @@
 #include <string_view>
 #include <vector>
 
+#include "node/cli/bench/body.h"
 #include "node/cli/bench/exchange.h"
 #include "node/cli/bench/pairs.h"
 #include "node/cli/bench/samples.h"
@@ -36,7 +40,11 @@ struct Shared {
   pthread_mutex_t mutex;
   sem_t semaphore;
   pthread_barrier_t barrier;
+  pthread_rwlock_t value_lock;
+  char value[1024] = {};
+  std::atomic<bool> all_read{false};
   Samples alone;
+  Samples written;  // the same beside a writer
   SliceMeter meters[2];
   ExchangeWords words;
   std::atomic<int> met{0};
@@ -61,6 +69,40 @@ void MakeBarrier(Shared* shared) {
   pthread_barrierattr_init(&attributes);
   pthread_barrierattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
   Require(pthread_barrier_init(&shared->barrier, &attributes, 2) == 0, "pthread_barrier_init");
+}
+
+void MakeValueLock(Shared* shared) {
+  pthread_rwlockattr_t attributes;
+  pthread_rwlockattr_init(&attributes);
+  pthread_rwlockattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+  Require(pthread_rwlock_init(&shared->value_lock, &attributes) == 0, "pthread_rwlock_init");
+}
+
+void ReadAndWriteValue(Shared* shared, bool first, double seconds,
+                       const std::function<void()>& meet) {
+  uint64_t number = 0;
+  if (!first) {
+    meet();
+    while (!shared->all_read) {
+      Require(pthread_rwlock_wrlock(&shared->value_lock) == 0, "pthread_rwlock_wrlock");
+      WriteBody(shared->value, sizeof(shared->value), ++number, BodyStyle::kWhole);
+      pthread_rwlock_unlock(&shared->value_lock);
+    }
+    return;
+  }
+  const auto read = [shared, &number] {
+    char copy[sizeof(shared->value)];
+    if (pthread_rwlock_rdlock(&shared->value_lock) != 0) return false;
+    memcpy(copy, shared->value, sizeof(copy));
+    pthread_rwlock_unlock(&shared->value_lock);
+    return ReadBody({copy, sizeof(copy)}, BodyStyle::kWhole, &number);
+  };
+  for (Samples* const samples : {&shared->alone, &shared->written}) {
+    samples->Prepare();
+    if (samples == &shared->written) meet();
+    Require(TimePairs(seconds, read, samples), "pthread_rwlock_rdlock");
+  }
+  shared->all_read = true;
 }
 
 template <typename Lock, typename Unlock>
@@ -105,6 +147,7 @@ void Flock(Shared* shared, bool first, double seconds, const std::function<void(
 void Measure(std::string_view name, Shared* shared, bool first, double seconds,
              const std::function<void()>& meet, const std::string& path) {
   if (name == "flock") return Flock(shared, first, seconds, meet, path);
+  if (name == "pthread-rwlock") return ReadAndWriteValue(shared, first, seconds, meet);
   if (name == "posix-semaphore") {
     return Pairs(
         shared, first, seconds, meet, [shared] { return sem_wait(&shared->semaphore) == 0; },
@@ -134,12 +177,14 @@ void Pin(int core) {
 }
 
 void Print(std::string_view name, const Shared& shared, double seconds, const uint32_t lines[2]) {
-  const bool rounds = name == "pthread-barrier";
+  const bool rounds = name == "pthread-barrier", reads = name == "pthread-rwlock";
   const double per = rounds ? 1 : kPairsPerSample;
   const std::vector<uint32_t> sorted = shared.alone.Sorted();
   std::printf("{\"name\":\"%s\",\"p50_ns\":%.2f,\"p99_ns\":%.2f", std::string(name).c_str(),
               Percentile(sorted, 0.5) / per, Percentile(sorted, 0.99) / per);
-  if (!rounds) {
+  if (reads) {
+    std::printf(",\"written_p50_ns\":%.2f", Percentile(shared.written.Sorted(), 0.5) / per);
+  } else if (!rounds) {
     Require(shared.guarded == shared.counts[0] + shared.counts[1], "they were not alone");
     const SliceTimes times = SliceTimes::Of(seconds);
     std::vector<double> slices(times.slices);
@@ -159,6 +204,7 @@ int Run(std::string_view name, double seconds, const int cores[2]) {
   MakeMutex(shared, name == "pthread-mutex-robust");
   Require(sem_init(&shared->semaphore, /*pshared=*/1, 1) == 0, "sem_init");
   MakeBarrier(shared);
+  MakeValueLock(shared);
   char path[] = "/tmp/mailrail-bench-flock.XXXXXX";
   const int file = mkstemp(path);
   Require(file >= 0, "mkstemp");
@@ -189,7 +235,7 @@ int Run(std::string_view name, double seconds, const int cores[2]) {
 }
 
 constexpr const char* kNames[] = {"pthread-mutex", "pthread-mutex-robust", "posix-semaphore",
-                                  "flock", "pthread-barrier"};
+                                  "flock",         "pthread-barrier",      "pthread-rwlock"};
 
 }  // namespace
 }  // namespace mailrail::bench

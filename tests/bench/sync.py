@@ -1,4 +1,4 @@
-"""Mutexes, semaphores and barriers of Mailrail beside those of the system; see sync.sh."""
+"""Mutexes, semaphores, barriers, pipes and values of Mailrail beside the system's; see sync.sh."""
 
 import argparse
 import json
@@ -20,31 +20,52 @@ ROWS = [
     ("wait and post, alone", "sem", 1, "p50_ns", ["posix-semaphore"]),
     ("acquire and release, two processes", "sem", 2, "per_s", ["posix-semaphore"]),
     ("a round of a barrier, two processes", "barrier", 0, "p50_ns", ["pthread-barrier"]),
+    ("a pipe, writes of 64 KiB", "pipe", 0, "per_s", ["kernel pipe", "kernel unix-stream"]),
+    ("the same, read in place", "pipe --in-place", 0, "per_s",
+     ["kernel pipe", "kernel unix-stream"]),
+    ("a value of 1 KiB read, nobody writes", "region", 0, "p50_ns", ["pthread-rwlock"]),
+    ("the same, 10,000 versions a second", "region", 1, "p50_ns", []),
+    ("the same, as fast as they go", "region", 2, "written_p50_ns", ["pthread-rwlock"]),
 ]
-TARGET = ("lock and unlock, alone", 1.5)
+# (What, beside whom, the largest or least ratio, whether it is the largest).
+TARGETS = [
+    ("lock and unlock, alone", "pthread-mutex", 1.5, True),
+    ("a pipe, writes of 64 KiB", "kernel pipe", 2, False),
+]
+WRITE_BYTES = 64 << 10
 
 
 def run(*command):
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
+def command(programs, peer):
+    if peer.startswith("kernel "):
+        return [f"{programs}/tests/bench/kernel", "throughput", peer.split()[1], "--size",
+                str(WRITE_BYTES)]
+    return [f"{programs}/tests/bench/sync", peer]
+
+
 def measure(programs, rounds):
     """{what: {who: [value, one for each round]}}; all are measured in each round."""
-    mailrail, peers = f"{programs}/node/cli/mailrail", f"{programs}/tests/bench/sync"
+    mailrail = f"{programs}/node/cli/mailrail"
     cores = ",".join(map(str, sorted(os.sched_getaffinity(0))[:2]))
     found = {name: {} for name, *_ in ROWS}
     with Agent(mailrail) as agent:
         for _ in range(rounds):
-            ours = {bench: run(mailrail, "bench", bench, "--seconds", str(SLICE_SECONDS), "-o",
-                               "json", "--socket", agent.socket)["results"]
-                    for bench in ("lock", "sem", "barrier")}
-            theirs = {peer: run(peers, peer, "--seconds", str(SLICE_SECONDS), "--cores", cores)
+            ours = {bench: run(mailrail, "bench", *bench.split(), "--seconds", str(SLICE_SECONDS),
+                               "-o", "json", "--socket", agent.socket)["results"]
+                    for bench in sorted({row[1] for row in ROWS})}
+            theirs = {peer: run(*command(programs, peer), "--seconds", str(SLICE_SECONDS),
+                                "--cores", cores)
                       for peer in sorted({peer for row in ROWS for peer in row[4]})}
+            for their in theirs.values():
+                their.setdefault("per_s", their.get("messages_per_s"))
             for name, bench, index, key, others in ROWS:
                 result = ours[bench][index]
                 values = {peer: theirs[peer][key] for peer in others}
-                values["mailrail"] = (result["percentiles"]["p50"] if key == "p50_ns"
-                                      else result["rate"])
+                values["mailrail"] = (result["rate"] if key == "per_s"
+                                      else result["percentiles"]["p50"])
                 for who, value in values.items():
                     found[name].setdefault(who, []).append(value)
     return found
@@ -52,7 +73,7 @@ def measure(programs, rounds):
 
 def shown(value, key):
     if key == "per_s":
-        return f"{value / 1e6:.2f} M/s"
+        return f"{value / 1e6:.2f} M/s" if value >= 1e6 else f"{value / 1e3:.1f} k/s"
     return f"{value:.1f} ns" if value < 1000 else f"{value / 1000:.2f} us"
 
 
@@ -78,11 +99,11 @@ def main():
             print(line)
             results.append({"measured": name, "who": who, "unit": key, "values": values,
                             "ours_to_it": ratios})
-    name, most = TARGET
-    ratio = statistics.median(a / b for a, b in zip(found[name]["mailrail"],
-                                                    found[name]["pthread-mutex"]))
-    print(f"target: {name}, at most {most} x pthread-mutex: {ratio:.2f}, "
-          f"{'met' if ratio <= most else 'MISSED'}")
+    for name, peer, bound, is_most in TARGETS:
+        ratio = statistics.median(a / b for a, b in zip(found[name]["mailrail"], found[name][peer]))
+        met = ratio <= bound if is_most else ratio >= bound
+        print(f"target: {name}, at {'most' if is_most else 'least'} {bound} x {peer}: {ratio:.2f}, "
+              f"{'met' if met else 'MISSED'}")
     folder = pathlib.Path(arguments.out)
     folder.mkdir(parents=True, exist_ok=True)
     folder.joinpath("sync.json").write_text(json.dumps(results, indent=1) + "\n")

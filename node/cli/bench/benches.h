@@ -63,6 +63,12 @@ absl::StatusOr<Report> RunLock(const BenchArguments& arguments);
 absl::StatusOr<Report> RunSemaphore(const BenchArguments& arguments);
 absl::StatusOr<Report> RunBarrier(const BenchArguments& arguments);
 
+// Bytes through a pipe, from one process to another.
+absl::StatusOr<Report> RunPipe(const BenchArguments& arguments);
+
+// A shared value: read while nobody writes, and while its writer does.
+absl::StatusOr<Report> RunRegion(const BenchArguments& arguments);
+
 // Answers RunRemote of other nodes, one at a time; returns when something is wrong.
 absl::Status RunServe(const BenchArguments& arguments);
 
