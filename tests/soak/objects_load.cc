@@ -21,6 +21,8 @@
 namespace mailrail::soak {
 namespace {
 
+constexpr char kObjects[] = "soak@alpha";
+
 // One that is stopped goes on long before.
 absl::Time Soon() { return absl::Now() + absl::Seconds(20); }
 absl::Time AMoment() { return absl::Now() + absl::Milliseconds(100); }
@@ -194,28 +196,32 @@ void Board::Report(absl::string_view violation) {
 
 void MakeObjects(const ObjectsOrders& orders) {
   User user(orders);
-  user.Made(Mutex::Open(user.process(), "soak"), "a mutex");
-  user.Made(SharedMutex::Open(user.process(), "soak"), "a shared mutex");
-  user.Made(Semaphore::Open(user.process(), "soak", {.units = kUnits}), "a semaphore");
-  user.Made(Barrier::Open(user.process(), "soak", kParties), "a barrier");
+  user.Made(Mutex::Open(user.process(), kObjects), "a mutex");
+  user.Made(SharedMutex::Open(user.process(), kObjects), "a shared mutex");
+  user.Made(Semaphore::Open(user.process(), kObjects, {.units = kUnits}), "a semaphore");
+  user.Made(Barrier::Open(user.process(), kObjects, kParties), "a barrier");
   user.Made(PipeReader::Open(user.process(), "soak"), "a pipe");
 }
 
 void RunLocker(const ObjectsOrders& orders) {
   User user(orders);
-  const auto mutex = user.Made(Mutex::Open(user.process(), "soak"), "a mutex");
-  const auto shared = user.Made(SharedMutex::Open(user.process(), "soak"), "a shared mutex");
+  const auto mutex = user.Made(Mutex::Open(user.process(), kObjects), "a mutex");
+  const auto shared = user.Made(SharedMutex::Open(user.process(), kObjects), "a shared mutex");
   const auto semaphore =
-      user.Made(Semaphore::Open(user.process(), "soak", {.units = kUnits}), "a semaphore");
+      user.Made(Semaphore::Open(user.process(), kObjects, {.units = kUnits}), "a semaphore");
   WaitSet set(user.process());
-  user.Must(set.Add(1, *mutex), "a member");
+  // One of another node is no member.
+  if (!orders.far) user.Must(set.Add(1, *mutex), "a member");
   while (user.Until(ObjectsStage::kAllLeave)) {
     switch (user.Below(5)) {
       case 0:
         LockOne(user, *mutex, mutex->Lock(Soon()));
         break;
       case 1:
-        if (const absl::StatusOr<uint64_t> ready = set.Wait(Soon()); ready.ok()) {
+        if (orders.far) {
+          absl::StatusOr<Grant> grant = mutex->TryLock();
+          if (!absl::IsDeadlineExceeded(grant.status())) LockOne(user, *mutex, std::move(grant));
+        } else if (const absl::StatusOr<uint64_t> ready = set.Wait(Soon()); ready.ok()) {
           absl::StatusOr<Grant> grant = mutex->TryLock();
           if (!absl::IsDeadlineExceeded(grant.status())) LockOne(user, *mutex, std::move(grant));
         } else {
@@ -241,7 +247,7 @@ void RunLocker(const ObjectsOrders& orders) {
 
 void RunParty(const ObjectsOrders& orders) {
   User user(orders);
-  const auto barrier = user.Made(Barrier::Open(user.process(), "soak", kParties), "a barrier");
+  const auto barrier = user.Made(Barrier::Open(user.process(), kObjects, kParties), "a barrier");
   while (user.Until(ObjectsStage::kWritersLeave)) {
     const absl::StatusOr<uint32_t> round = barrier->Wait(AMoment());
     if (absl::IsDeadlineExceeded(round.status())) continue;
@@ -345,11 +351,11 @@ void RunValueReader(const ObjectsOrders& orders) {
 void CheckObjects(const ObjectsOrders& orders) {
   User user(orders);
   Board& board = user.board();
-  const auto mutex = user.Made(Mutex::Open(user.process(), "soak"), "a mutex");
-  const auto shared = user.Made(SharedMutex::Open(user.process(), "soak"), "a shared mutex");
+  const auto mutex = user.Made(Mutex::Open(user.process(), kObjects), "a mutex");
+  const auto shared = user.Made(SharedMutex::Open(user.process(), kObjects), "a shared mutex");
   const auto semaphore =
-      user.Made(Semaphore::Open(user.process(), "soak", {.units = kUnits}), "a semaphore");
-  const auto barrier = user.Made(Barrier::Open(user.process(), "soak", kParties), "a barrier");
+      user.Made(Semaphore::Open(user.process(), kObjects, {.units = kUnits}), "a semaphore");
+  const auto barrier = user.Made(Barrier::Open(user.process(), kObjects, kParties), "a barrier");
   for (int i = 0; i < 2; ++i) {
     absl::StatusOr<Grant> grant = mutex->Lock(Soon());
     user.Must(grant.status(), "lock, after all");

@@ -56,6 +56,7 @@ struct Board {
 
 struct ObjectsOrders {
   std::string socket;
+  bool far = false;  // of another node than the objects'
   uint64_t seed = 0;
   uint32_t life = 0;  // from 1
   size_t place = 0;

@@ -1,7 +1,7 @@
 // Locks, semaphores, barriers, pipes and shared values under random kills and stops of those who
 // hold, wait, write and read.
 //
-//   MAILRAIL_SOAK_SECONDS  how long, 20 without it
+//   MAILRAIL_SOAK_SECONDS  how long, 20 without it; and the same again over two nodes
 //   MAILRAIL_SOAK_SEED     whose schedule of kills and stops, a random one without it
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -60,8 +60,10 @@ struct Place {
 // A process without threads, which is not attached: its workers are forks of it.
 class ObjectsSoak {
  public:
-  ObjectsSoak(Cluster* cluster, uint64_t seed)
-      : cluster_(cluster), seed_(seed), strikes_(seed, std::size(kWorks), kRates) {
+  // The objects are alpha's. With `far` every other one of those who lock, or meet at the barrier,
+  // is on beta.
+  ObjectsSoak(Cluster* cluster, bool far, uint64_t seed)
+      : cluster_(cluster), far_(far), seed_(seed), strikes_(seed, std::size(kWorks), kRates) {
     void* const memory = mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE,
                               MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     Require(memory != MAP_FAILED, "mmap");
@@ -143,7 +145,8 @@ class ObjectsSoak {
     if (getppid() != parent) _exit(1);
     close_range(3, ~0u, 0);
     ObjectsOrders orders;
-    orders.socket = cluster_->Socket("alpha");
+    orders.far = far_ && place % 2 == 1 && (work == RunLocker || work == RunParty);
+    orders.socket = cluster_->Socket(orders.far ? "beta" : "alpha");
     orders.seed = (seed_ * 1'000'003 + rounds_) * 1'000'003 + life;
     orders.life = life;
     orders.place = place;
@@ -202,7 +205,12 @@ class ObjectsSoak {
     place.pid = -1;
   }
   void CheckNothingIsLeft() {
-    const std::vector<pid_t> pids = {cluster_->Agent("alpha").pid(), cluster_->Proper("alpha")};
+    std::vector<pid_t> pids;
+    for (const char* node : {"alpha", "beta"}) {
+      if (*node == 'b' && !far_) break;
+      pids.push_back(cluster_->Agent(node).pid());
+      pids.push_back(cluster_->Proper(node));
+    }
     if (rounds_ == 0) {
       // When the ends of all have been seen to.
       int64_t since_ns = NowNs();
@@ -222,7 +230,7 @@ class ObjectsSoak {
           difference = Account::Take(pids).Difference(before_);
           return difference.empty();
         })) {
-      Report(absl::StrCat("of the keeper (0) and the agent (1): ", difference));
+      Report(absl::StrCat("of the keeper (0) and the agent (1), and beta's: ", difference));
     }
   }
   void Report(const std::string& violation) { board_->Report(violation); }
@@ -234,6 +242,7 @@ class ObjectsSoak {
   }
 
   Cluster* const cluster_;
+  const bool far_;
   const uint64_t seed_;
   Schedule strikes_;
   Board* board_;
@@ -243,32 +252,37 @@ class ObjectsSoak {
   Account before_;
 };
 
-TEST(ObjectsSoakTest, KillsAndStopsBreakNoPromise) {
+void Soak(bool far) {
   const uint64_t seed = Setting("MAILRAIL_SOAK_SEED", std::random_device{}());
   const uint64_t seconds = Setting("MAILRAIL_SOAK_SECONDS", 20);
-  absl::PrintF("[soak] objects: seed %d, %d s\n", seed, seconds);
+  const char* const what = far ? "objects of two nodes" : "objects";
+  absl::PrintF("[soak] %s: seed %d, %d s\n", what, seed, seconds);
   std::fflush(stdout);
-  auto cluster = Cluster::Start({"alpha"});
+  auto cluster = Cluster::Start(far ? std::vector<std::string>{"alpha", "beta"}
+                                    : std::vector<std::string>{"alpha"});
   ASSERT_TRUE(cluster.ok()) << cluster.status();
-  ObjectsSoak soak(cluster->get(), seed);
+  ObjectsSoak soak(cluster->get(), far, seed);
   const int64_t end_ns = NowNs() + static_cast<int64_t>(seconds) * 1000 * kMs;
   do {
     soak.RunRound();
-  } while (NowNs() < end_ns && !HasFailure());
+  } while (NowNs() < end_ns && !testing::Test::HasFailure());
   Board& board = soak.board();
   absl::PrintF(
-      "[soak] objects: %d locks, %d looks by readers, %d units, %d rounds of the barrier, %d "
+      "[soak] %s: %d locks, %d looks by readers, %d units, %d rounds of the barrier, %d "
       "writes, %d versions; %d deaths told to the next owner, %d writes gone with their readers\n",
-      board.locks.load(), board.looks.load(), board.units.load(), board.rounds.load(),
+      what, board.locks.load(), board.looks.load(), board.units.load(), board.rounds.load(),
       board.writes.load(), board.versions.load(), board.deaths_told.load(),
       board.lost_writes.load());
-  absl::PrintF("[soak] objects: seed %d: %d kills, %d stops, %d violations\n", seed, soak.kills(),
+  absl::PrintF("[soak] %s: seed %d: %d kills, %d stops, %d violations\n", what, seed, soak.kills(),
                soak.stops(), board.violations.load());
   for (const auto* done : {&board.locks, &board.looks, &board.units, &board.rounds, &board.writes,
                            &board.versions, &board.deaths_told}) {
     EXPECT_GT(*done, 0u);
   }
 }
+
+TEST(ObjectsSoakTest, KillsAndStopsBreakNoPromise) { Soak(/*far=*/false); }
+TEST(ObjectsSoakTest, NorOnTwoNodes) { Soak(/*far=*/true); }
 
 }  // namespace
 }  // namespace mailrail::soak
