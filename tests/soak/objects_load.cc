@@ -352,6 +352,55 @@ void RunValueReader(const ObjectsOrders& orders) {
   }
 }
 
+void RunNamedValueWriter(const ObjectsOrders& orders) {
+  User user(orders);
+  absl::StatusOr<Value> value = absl::UnavailableError("");
+  // Until it is known that the writer before has died.
+  user.Expect(Eventually([&] {
+                value = Value::Create(user.process(), "soak");
+                return !absl::IsFailedPrecondition(value.status());
+              }),
+              "a writer that is dead writes");
+  user.Must(value.status(), "a value to write");
+  if (!value.ok()) return;
+  Board& board = user.board();
+  const uint64_t first = value->version();
+  user.Expect(first >= board.published, "what was published is gone");
+  for (uint64_t version = first + 1; user.Until(ObjectsStage::kWritersLeave); ++version) {
+    user.Must(value->Publish(Words::Of(0, version)), "publish");
+    board.published = version;
+    if (version % 64 == 0) absl::SleepFor(absl::Microseconds(user.Below(300)));
+  }
+}
+
+void RunNamedValueReader(const ObjectsOrders& orders) {
+  User user(orders);
+  Board& board = user.board();
+  absl::StatusOr<Value> value = absl::NotFoundError("");
+  user.Expect(Eventually([&] {
+                value = Value::Open(user.process(), kObjects);
+                return !absl::IsNotFound(value.status());
+              }),
+              "there is no value");
+  user.Must(value.status(), "a value to read");
+  if (!value.ok()) return;
+  uint64_t last = 0;
+  while (user.Until(ObjectsStage::kWritersLeave)) {
+    const uint64_t published = board.published;
+    const absl::StatusOr<Versioned<Words>> read = value->WaitNewer(last, AMoment());
+    if (absl::IsDeadlineExceeded(read.status())) continue;
+    user.Must(read.status(), "read a value");
+    if (!read.ok()) return;
+    user.Expect(std::all_of(std::begin(read->value.words), std::end(read->value.words),
+                            [&](uint64_t each) { return each == read->version; }),
+                "half a version");
+    user.Expect(read->version > last, "a version that has not risen");
+    user.Expect(orders.far || read->version >= published, "an older version than the last");
+    last = read->version;
+    ++board.versions;
+  }
+}
+
 void CheckObjects(const ObjectsOrders& orders) {
   User user(orders);
   Board& board = user.board();

@@ -75,6 +75,9 @@ void RunPipeWriter(const ObjectsOrders& orders);
 void RunPipeReader(const ObjectsOrders& orders);
 void RunValueWriter(const ObjectsOrders& orders);
 void RunValueReader(const ObjectsOrders& orders);
+// The same of a value by name: its writers take turns, and a reader of another node has a replica.
+void RunNamedValueWriter(const ObjectsOrders& orders);
+void RunNamedValueReader(const ObjectsOrders& orders);
 
 // When nobody is left: all is free, and was told of at most once.
 void CheckObjects(const ObjectsOrders& orders);

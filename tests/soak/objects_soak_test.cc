@@ -63,15 +63,15 @@ struct Place {
 // A process without threads, which is not attached: its workers are forks of it.
 class ObjectsSoak {
  public:
-  // The objects are alpha's. With `far` every other one of those who lock, or meet at the barrier,
-  // is on beta.
+  // The objects are alpha's. With `far` every other one of those who lock, meet at the barrier, or
+  // read the value, which has a name then, is on beta.
   ObjectsSoak(Cluster* cluster, bool far, uint64_t seed)
       : cluster_(cluster), far_(far), seed_(seed), strikes_(seed, std::size(kWorks), kRates) {
     void* const memory = mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE,
                               MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     Require(memory != MAP_FAILED, "mmap");
     board_ = new (memory) Board();
-    for (const Work work : kWorks) places_.push_back({work});
+    for (const Work work : kWorks) places_.push_back({far ? OfFar(work) : work});
     Alone(MakeObjects);
   }
   ~ObjectsSoak() {
@@ -88,7 +88,8 @@ class ObjectsSoak {
     lives_ = 0;
     std::fill(std::begin(board_->written), std::end(board_->written), 0);
     std::fill(std::begin(board_->read), std::end(board_->read), 0);
-    board_->published = 0;
+    // One with a name stays, and its versions go on.
+    if (!far_) board_->published = 0;
     board_->value_life = 0;
     board_->stage = ObjectsStage::kRun;
     for (size_t i = 0; i < places_.size(); ++i) Start(i);
@@ -139,6 +140,10 @@ class ObjectsSoak {
                                     RunPipeReader, RunValueWriter, RunValueReader, RunValueReader};
   static_assert(std::size(kWorks) <= Board::kPlaces && kParties == 3);
 
+  static Work OfFar(Work work) {
+    if (work == RunValueWriter) return RunNamedValueWriter;
+    return work == RunValueReader ? RunNamedValueReader : work;
+  }
   static bool LeavesFirst(Work work) { return work != RunLocker && work != RunPipeReader; }
 
   pid_t Fork(Work work, size_t place) {
@@ -152,7 +157,8 @@ class ObjectsSoak {
     if (getppid() != parent) _exit(1);
     close_range(3, ~0u, 0);
     ObjectsOrders orders;
-    orders.far = far_ && place % 2 == 1 && (work == RunLocker || work == RunParty);
+    orders.far = far_ && place % 2 == 1 &&
+                 (work == RunLocker || work == RunParty || work == RunNamedValueReader);
     orders.socket = cluster_->Socket(orders.far ? "beta" : "alpha");
     orders.seed = (seed_ * 1'000'003 + rounds_) * 1'000'003 + life;
     orders.life = life;
