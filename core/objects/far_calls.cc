@@ -151,7 +151,7 @@ absl::Status FarCalls::GiveBack(SyncOp op, uint32_t holder) {
     if (!status.ok() && losses != losses_) return Lost();
   }
   // A destroyed one is not to be given back.
-  return absl::IsUnavailable(status) && status == Destroyed() ? absl::OkStatus() : status;
+  return status == Destroyed() ? absl::OkStatus() : status;
 }
 
 absl::StatusOr<Grant> FarCalls::Lock(SyncOp lock, bool must, absl::Time deadline) {
